@@ -1,0 +1,45 @@
+"""One scale of the patch discriminator."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["PatchScale"]
+
+
+class PatchScale(nn.Module):
+    """Strided convolutions from a picture to features of overlapping patches, and one logit for each of them.
+
+    Papers: Isola et al., "Image-to-image translation with conditional adversarial networks", CVPR 2017 (patches);
+    Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018 (`condition`).
+
+    Args:
+        image_channels: of the picture.
+        widths: channels after each convolution of stride 2.
+
+    Shapes:
+        picture `(B, image_channels, H, W)`, condition `(B, widths[-1])` or None -> `(B, H // s, W // s)`.
+    """
+
+    def __init__(self, image_channels: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = zip((image_channels, *widths), widths, strict=False)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
+        self.last = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.logit = nn.Conv2d(widths[-1], 1, 1)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The rectified features after each convolution."""
+        found, x = [], image
+        for conv in [*self.down, self.last]:
+            x = F.leaky_relu(conv(x), 0.2)
+            found.append(x)
+        return found
+
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        x = self.features(image)[-1]
+        logits = self.logit(x)[:, 0]
+        if condition is None:
+            return logits
+        return logits + (x * condition[:, :, None, None]).sum(1) / x.shape[1] ** 0.5

@@ -1,0 +1,35 @@
+"""How good is a stylised picture? Each question has a function of its own, none is multiplied into one score.
+
+Every function takes float RGB `(B, 3, H, W)` in [-1, 1], gives one number per picture, `(B,)`, and is to be read beside
+two baselines: the photograph itself (which keeps all content) and the reference itself (which has all style).
+
+| function | asks | best |
+|---|---|---|
+| `style_distance` | does it have the reference's features? | 0 |
+| `content_distance` | is it still the photograph, to the eye? | 0, but a painting is not a photograph |
+| `palette_distance` | does it have the reference's colours, in the same amounts? | 0 |
+| `colour_ratio` | is it as colourful as the reference? | 1 |
+| `detail_ratio` | has it as much fine texture as the reference? | 1 |
+| `structure` | are the photograph's edges where they were? | 1 |
+"""
+
+from __future__ import annotations
+
+from agnlib.metrics._colour import colour_ratio, colourfulness, palette_distance, rgb_to_lab
+from agnlib.metrics._content import content_distance, lpips_heads
+from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
+from agnlib.metrics._style import style_distance
+
+__all__ = [
+    "colour_ratio",
+    "colourfulness",
+    "content_distance",
+    "detail_ratio",
+    "fine_detail",
+    "lpips_heads",
+    "luminance",
+    "palette_distance",
+    "rgb_to_lab",
+    "structure",
+    "style_distance",
+]

@@ -1,0 +1,120 @@
+"""The discriminator: judges overlapping patches at two scales, given a label and a style code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agnlib.errors import InputError
+from agnlib.layers import PatchScale
+from agnlib.models.pretrained import PretrainedModel
+
+__all__ = ["Discriminator", "DiscriminatorConfig"]
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Every option of `Discriminator`; `channels` are the widths after each convolution of stride 2."""
+
+    num_classes: int | None = None
+    style_dim: int = 128
+    channels: tuple[int, ...] = (32, 64, 96)
+    scales: int = 2
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if not self.channels or min(self.channels) < 1 or self.scales < 1 or self.style_dim < 1:
+            raise InputError(
+                f"DiscriminatorConfig: channels {self.channels}, scales {self.scales}, style_dim {self.style_dim};"
+                " expected at least one of each, all positive"
+            )
+        if self.num_classes is not None and self.num_classes < 1:
+            raise InputError(f"DiscriminatorConfig: num_classes is {self.num_classes}; expected at least 1, or None")
+
+
+class Discriminator(PretrainedModel):
+    """Tells real art of a style from generated pictures, patch by patch, at two scales.
+
+    Papers: Isola et al., CVPR 2017 (patches); Wang et al., "pix2pixHD", CVPR 2018 (scales); Miyato and Koyama,
+    ICLR 2018 (projection on label and style code).
+
+    Args:
+        num_classes: of the labels; None for a discriminator that takes none.
+        options: see `DiscriminatorConfig`.
+
+    Shapes:
+        image `(B, 3, H, W)` in [-1, 1], label int64 `(B,)` or None, style `(B, style_dim)` or None -> logits `(B,)`,
+        the mean over patches and scales. Any H and W.
+
+    Raises:
+        InputError: shapes that do not fit, or a label outside 0..num_classes - 1.
+
+    Example:
+        >>> discriminator = Discriminator(num_classes=3)
+        >>> discriminator(torch.zeros(2, 3, 64, 64), torch.tensor([0, 2])).shape
+        torch.Size([2])
+    """
+
+    config: DiscriminatorConfig
+    config_class = DiscriminatorConfig
+
+    def __init__(self, num_classes: int | None = None, **options: object) -> None:
+        super().__init__()
+        self.config = config = DiscriminatorConfig(num_classes=num_classes, **options)  # type: ignore[arg-type]
+        width = config.channels[-1]
+        self.scales = nn.ModuleList(PatchScale(3, config.channels) for _ in range(config.scales))
+        self.style_projection = nn.ModuleList(nn.Linear(config.style_dim, width) for _ in range(config.scales))
+        self.label_projection = nn.ModuleList(nn.Embedding(num_classes or 1, width) for _ in range(config.scales))
+
+    def forward(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
+        maps = self.patch_logits(image, label, style)
+        return torch.stack([logits.mean((1, 2)) for logits in maps]).mean(0)
+
+    def patch_logits(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> list[Tensor]:
+        """Logits `(B, h, w)` of the patches at each scale, the finest first."""
+        self._check(image, label, style)
+        maps = []
+        for index, (scale, picture) in enumerate(zip(self.scales, self._pyramid(image), strict=True)):
+            conditions = []
+            if label is not None:
+                conditions.append(self.label_projection[index](label))
+            if style is not None:
+                conditions.append(self.style_projection[index](style))
+            maps.append(scale(picture, sum(conditions) if conditions else None))
+        return maps
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Rectified features after every convolution of every scale, for feature matching."""
+        self._check(image, None, None)
+        pairs = zip(self.scales, self._pyramid(image), strict=True)
+        return [f for scale, picture in pairs for f in scale.features(picture)]  # type: ignore[operator]
+
+    def probability(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
+        """p(x | y) `(B,)`: that the picture is real art of that label and style."""
+        return torch.sigmoid(self(image, label, style))
+
+    def _pyramid(self, image: Tensor) -> list[Tensor]:
+        least = 2 ** (len(self.config.channels) + self.config.scales - 1)
+        high, wide = max(0, least - image.shape[2]), max(0, least - image.shape[3])
+        pictures = [F.pad(image, (0, wide, 0, high), mode="replicate") if high or wide else image]
+        for _ in range(self.config.scales - 1):
+            pictures.append(F.avg_pool2d(pictures[-1], 2))
+        return pictures
+
+    def _check(self, image: Tensor, label: Tensor | None, style: Tensor | None) -> None:
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise InputError(f"Discriminator: image has shape {tuple(image.shape)}; expected (B, 3, H, W)")
+        if style is not None and style.shape != (image.shape[0], self.config.style_dim):
+            expected = (image.shape[0], self.config.style_dim)
+            raise InputError(f"Discriminator: style has shape {tuple(style.shape)}; expected {expected}")
+        if label is None:
+            return
+        if self.config.num_classes is None:
+            raise InputError("Discriminator: got a label, but was made without num_classes; give num_classes=K")
+        if label.shape != (image.shape[0],):
+            raise InputError(f"Discriminator: label has shape {tuple(label.shape)}; expected ({image.shape[0]},)")
+        if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < self.config.num_classes:
+            raise InputError(f"label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}")

@@ -1,0 +1,242 @@
+"""The generator: a U-Net that repaints a photo, or paints from a latent, in the style that a code asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agnlib.errors import InputError
+from agnlib.layers import Modulation, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
+from agnlib.models.pretrained import PretrainedModel
+
+__all__ = ["Generator", "GeneratorConfig"]
+
+_SEED_CHANNELS = 32  # of the map that a latent becomes
+_STRIDE = 8  # the deepest features are at 1/8 of the picture's size
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Every option of `Generator`; `channels` are the widths at 1/2, 1/4 and 1/8 of the picture's size."""
+
+    latent_dim: int = 100
+    style_dim: int = 128
+    num_classes: int = 0
+    image_size: int = 64
+    channels: tuple[int, int, int] = (24, 64, 128)
+    blocks: tuple[int, int, int] = (1, 3, 6)
+    kernel: int = 5
+    expansion: int = 2
+    margin: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        positive = {"latent_dim": self.latent_dim, "style_dim": self.style_dim, "expansion": self.expansion}
+        for name, value in positive.items():
+            if value < 1:
+                raise InputError(f"GeneratorConfig: {name} is {value}; expected at least 1")
+        if len(self.channels) != 3 or len(self.blocks) != 3 or min(self.channels) < 1 or min(self.blocks) < 0:
+            raise InputError(
+                f"GeneratorConfig: channels {self.channels} and blocks {self.blocks}; expected three of each,"
+                " for 1/2, 1/4 and 1/8 of the size"
+            )
+        if self.image_size < 1 or self.num_classes < 0 or self.margin < 0 or self.kernel % 2 == 0:
+            raise InputError(
+                f"GeneratorConfig: image_size {self.image_size}, num_classes {self.num_classes}, margin {self.margin},"
+                f" kernel {self.kernel}; expected image_size >= 1, num_classes and margin >= 0, an odd kernel"
+            )
+
+
+class Generator(PretrainedModel):
+    """A U-Net that paints: a photo in a style, a picture from nothing in a style, or a picture from nothing.
+
+    The content's features are normalised at every door into the decoder, so its own colours do not leak through; mean
+    and deviation of every layer come from the style code. Sizes: 1/2, 1/4, 1/8 of the picture and back by
+    interpolation and one smoothed sub-pixel step, which leaves no checkerboard.
+    Papers: Ronneberger et al., "U-Net", 2015; Huang and Belongie, "AdaIN", ICCV 2017; Ghiasi et al., "Exploring the
+    structure of a real-time, arbitrary neural artistic stylization network", BMVC 2017.
+
+    Args:
+        latent_dim: width of z, which is drawn from N(0, I).
+        style_dim: width of the style code.
+        options: see `GeneratorConfig`.
+
+    Shapes:
+        z `(B, latent_dim)` or None, style `(B, style_dim)` or None, content `(B, 3, H, W)` in [-1, 1] or None
+        -> `(B, 3, H, W)` in [-1, 1]. Any H and W.
+
+    Raises:
+        InputError: a shape that does not fit, or neither z nor content given.
+
+    Example:
+        >>> generator = Generator(latent_dim=100)
+        >>> generator(torch.randn(2, 100)).shape
+        torch.Size([2, 3, 64, 64])
+        >>> photo = torch.zeros(1, 3, 50, 70)
+        >>> generator(None, torch.randn(1, 128), content=photo).shape
+        torch.Size([1, 3, 50, 70])
+    """
+
+    config: GeneratorConfig
+    config_class = GeneratorConfig
+
+    def __init__(self, latent_dim: int = 100, style_dim: int = 128, **options: object) -> None:
+        super().__init__()
+        self.config = config = GeneratorConfig(latent_dim=latent_dim, style_dim=style_dim, **options)  # type: ignore[arg-type]
+        half, quarter, eighth = config.channels
+        at_half, at_quarter, at_eighth = config.blocks
+        self.enter = nn.Conv2d(12, half, 3, padding=1)
+        self.down_quarter = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.down_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
+        self.seed_map = nn.Linear(latent_dim, _SEED_CHANNELS * self._seed_side**2)
+        self.seed_conv = nn.Conv2d(_SEED_CHANNELS, eighth, 1)
+        self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1))
+        self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1))
+        self.style_eighth = Modulation(eighth, style_dim)
+        self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
+        self.up_quarter = Upsample(eighth, quarter)
+        self.skip_quarter = Modulation(quarter, style_dim)
+        self.body_quarter = nn.ModuleList(StyledConv(quarter, quarter, style_dim) for _ in range(at_quarter))
+        self.up_half = Upsample(quarter, half)
+        self.skip_half = Modulation(half, style_dim)
+        self.body_half = nn.ModuleList(StyledConv(half, half, style_dim) for _ in range(at_half))
+        self.style_half = Modulation(half, style_dim, act="lrelu")
+        self.to_rgb = SubPixelUpsample(half, 3)
+        self._initialise_mapping()
+
+    def make_block(self, channels: int) -> nn.Module:
+        """A block of the deepest stage, `(features, style) -> features` of the same shape; override to replace it."""
+        return StyledBottleneck(
+            channels, self.config.style_dim, kernel=self.config.kernel, expansion=self.config.expansion
+        )
+
+    def forward(
+        self,
+        z: Tensor | None = None,
+        style: Tensor | None = None,
+        *,
+        content: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        batch = self._check(z, style, content)
+        if style is None:
+            style = self.sample_style(z) if z is not None else self.sample_style(self._zeros(batch))
+        height, width = content.shape[2:] if content is not None else size or (self.config.image_size,) * 2
+        left, top = self.config.margin, self.config.margin
+        right, bottom = left + -(width + 2 * left) % _STRIDE, top + -(height + 2 * top) % _STRIDE
+        if content is None:
+            assert z is not None
+            skips = self._skips_from_latent(z, (height + top + bottom, width + left + right))
+        else:
+            skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
+        image = self._decode(*skips, style)
+        return image[:, :, top : top + height, left : left + width]
+
+    def sample_style(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """A style code from a latent: an affine map for each class, and one for no class.
+
+        Shapes:
+            z `(B, latent_dim)`, label int64 `(B,)` in 0..num_classes - 1 or None -> `(B, style_dim)`.
+
+        Raises:
+            InputError: a label outside the range, or a z of the wrong width.
+        """
+        self._check(z, None, None)
+        if label is None:
+            index = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)
+        else:
+            if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < self.config.num_classes:
+                raise InputError(f"label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}")
+            index = label + 1
+        maps = self.mapping(index).unflatten(1, (self.config.style_dim, self.config.latent_dim + 1))
+        code: Tensor = torch.baddbmm(maps[:, :, -1:], maps[:, :, :-1], z[:, :, None])[:, :, 0]
+        return code
+
+    def content_features(self, image: Tensor) -> dict[str, Tensor]:
+        """The encoder's features of pictures `(B, 3, H, W)`, H and W multiples of 8: "half", "quarter" and "eighth"."""
+        return dict(zip(("half", "quarter", "eighth"), self._skips_from_photo(image, None), strict=True))
+
+    @property
+    def _seed_side(self) -> int:
+        return max(1, self.config.image_size // _STRIDE)
+
+    def _initialise_mapping(self) -> None:
+        config = self.config
+        maps = self.mapping.weight.data.view(-1, config.style_dim, config.latent_dim + 1)
+        nn.init.normal_(maps, std=config.latent_dim**-0.5)
+        maps[:, :, -1] = 0
+
+    def _seed_features(self, z: Tensor, size: tuple[int, int]) -> Tensor:
+        side = self._seed_side
+        features: Tensor = self.seed_conv(self.seed_map(z).unflatten(1, (-1, side, side)))
+        if size != (side, side):
+            features = F.interpolate(features, size, mode="bilinear", align_corners=False)
+        return features * self.seed_gain[:, None, None]
+
+    def _skips_from_photo(self, content: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        half = self.enter(F.pixel_unshuffle(content, 2))
+        quarter = self.down_quarter(F.leaky_relu(half, 0.2))
+        eighth = self.down_eighth(F.leaky_relu(quarter, 0.2))
+        if z is not None:
+            eighth = eighth + self._seed_features(z, (eighth.shape[2], eighth.shape[3]))
+        return half, quarter, eighth
+
+    def _skips_from_latent(self, z: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        height, width = size
+        half, quarter, _ = self.config.channels
+        eighth = self._seed_features(z, (height // 8, width // 8))
+        return (
+            eighth.new_zeros(z.shape[0], half, height // 2, width // 2),
+            eighth.new_zeros(z.shape[0], quarter, height // 4, width // 4),
+            eighth,
+        )
+
+    def _decode(self, half: Tensor, quarter: Tensor, eighth: Tensor, style: Tensor) -> Tensor:
+        x = self.style_eighth(eighth, style)
+        for block in self.body:
+            x = block(x, style)
+        x = self.up_quarter(x).add_(self.skip_quarter(quarter, style))
+        for block in self.body_quarter:
+            x = block(x, style)
+        x = self.up_half(x).add_(self.skip_half(half, style))
+        for block in self.body_half:
+            x = block(x, style)
+        image: Tensor = self.to_rgb(self.style_half(x, style))
+        return image.clamp(-1, 1) if not self.training else image
+
+    def _zeros(self, batch: int) -> Tensor:
+        return self.seed_gain.new_zeros(batch, self.config.latent_dim)
+
+    def _check(self, z: Tensor | None, style: Tensor | None, content: Tensor | None) -> int:
+        if z is None and content is None:
+            raise InputError("Generator: got neither z nor content; give a latent (B, latent_dim), a photo, or both")
+        expected = {
+            "z": (z, 2, 1, self.config.latent_dim),
+            "style": (style, 2, 1, self.config.style_dim),
+            "content": (content, 4, 1, 3),
+        }
+        sizes = {}
+        for name, (value, rank, axis, width) in expected.items():
+            if value is None:
+                continue
+            if value.ndim != rank or value.shape[axis] != width:
+                shape = f"(B, {width})" if rank == 2 else "(B, 3, H, W)"
+                raise InputError(f"Generator: {name} has shape {tuple(value.shape)}; expected {shape}")
+            sizes[name] = value.shape[0]
+        if len(set(sizes.values())) > 1:
+            raise InputError(f"Generator: batch sizes differ: {sizes}; expected one size for all")
+        return next(iter(sizes.values()))
+
+
+def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
+    """Reflect the picture at its borders; a picture smaller than the margin repeats its edge for the rest."""
+    left, right, top, bottom = pad
+    height, width = image.shape[2:]
+    inner = (min(left, width - 1), min(right, width - 1), min(top, height - 1), min(bottom, height - 1))
+    image = F.pad(image, inner, mode="reflect")
+    outer = (left - inner[0], right - inner[1], top - inner[2], bottom - inner[3])
+    return F.pad(image, outer, mode="replicate") if any(outer) else image

@@ -1,0 +1,239 @@
+"""Weights in folders: `config.json` beside `model.safetensors`, strict, checked, never pickled.
+
+One folder holds one model or several that belong together (generator, extractor, discriminator). `config.json` names
+each with its options and has the SHA-256 of the tensors' file, so a torn or mixed pair is noticed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from agnlib._atomic import write_bytes
+from agnlib.errors import WeightsError
+
+if TYPE_CHECKING:
+    from agnlib.models.discriminator import Discriminator
+    from agnlib.models.generator import Generator
+    from agnlib.models.style_extractor import StyleExtractor
+
+__all__ = ["FORMAT_VERSION", "Bundle", "PretrainedModel", "available", "load", "save"]
+
+FORMAT_VERSION = 1
+_CONFIG, _TENSORS = "config.json", "model.safetensors"
+_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+
+Model = TypeVar("Model", bound="PretrainedModel")
+
+
+class PretrainedModel(nn.Module):
+    """A network whose options are a frozen dataclass and whose weights travel in a folder."""
+
+    config_class: ClassVar[type[Any]]
+    config: Any
+
+    @property
+    def role(self) -> str:
+        """The name under which the weights stand in a folder."""
+        return role_of(type(self))
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32) -> None:
+        """Write `config.json` and `model.safetensors` into `folder`, which is made if need be.
+
+        Raises:
+            WeightsError: the weights are not finite, or the folder cannot be written.
+        """
+        save(folder, {self.role: self}, dtype=dtype)
+
+    @classmethod
+    def from_pretrained(cls: type[Model], name_or_folder: str | os.PathLike[str]) -> Model:
+        """The model of this kind from a shipped name or a folder, in float32 and in eval mode.
+
+        Raises:
+            WeightsError: the name is unknown, or the folder incomplete, corrupt or without this kind of model.
+        """
+        folder = find(name_or_folder)
+        config, tensors = _read(folder)
+        return _build(cls, folder, config, tensors)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Models that were trained together, and what is known about them."""
+
+    name: str
+    folder: Path
+    generator: Generator
+    extractor: StyleExtractor
+    discriminator: Discriminator | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def license(self) -> str:
+        """The licence of the weights, "unknown" where the folder does not say."""
+        return str(self.info.get("license", "unknown"))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the style classes that the weights know, in the order of their labels."""
+        return tuple(self.info.get("class_names", ()))
+
+
+def available() -> list[str]:
+    """Names of the weights that come with agnlib."""
+    return sorted(p.name for p in _SHIPPED.iterdir() if (p / _CONFIG).is_file()) if _SHIPPED.is_dir() else []
+
+
+def find(name_or_folder: str | os.PathLike[str]) -> Path:
+    """The folder of a shipped name, or the folder itself.
+
+    Raises:
+        WeightsError: it is neither.
+    """
+    if str(name_or_folder) in available():
+        return _SHIPPED / str(name_or_folder)
+    folder = Path(name_or_folder)
+    if (folder / _CONFIG).is_file():
+        return folder
+    if folder.is_dir():
+        raise WeightsError(f"{folder} has no {_CONFIG}; expected a folder written by save_pretrained or agnlib train")
+    names = ", ".join(available()) or "none"
+    raise WeightsError(f"unknown weights {str(name_or_folder)!r}; shipped: {names}; or give a folder with {_CONFIG}")
+
+
+def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
+    """Generator and extractor (and the discriminator where it is there), in float32 and in eval mode.
+
+    Raises:
+        WeightsError: the name is unknown, or the folder is incomplete, corrupt or does not fit its configuration.
+
+    Example:
+        >>> load("agn-small").generator.config.style_dim  # doctest: +SKIP
+        128
+    """
+    from agnlib.models.discriminator import Discriminator
+    from agnlib.models.generator import Generator
+    from agnlib.models.style_extractor import StyleExtractor
+
+    folder = find(name_or_folder)
+    config, tensors = _read(folder)
+    has_discriminator = role_of(Discriminator) in config["models"]
+    return Bundle(
+        name=str(config.get("name", folder.name)),
+        folder=folder,
+        generator=_build(Generator, folder, config, tensors),
+        extractor=_build(StyleExtractor, folder, config, tensors),
+        discriminator=_build(Discriminator, folder, config, tensors) if has_discriminator else None,
+        info=config.get("info", {}),
+    )
+
+
+def save(
+    folder: str | os.PathLike[str],
+    models: Mapping[str, PretrainedModel],
+    *,
+    name: str | None = None,
+    info: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write models that belong together into one folder.
+
+    Args:
+        folder: made if need be.
+        models: by role: "generator", "extractor", "discriminator".
+        name: what the weights are called; the folder's name if None.
+        info: anything JSON can hold: licence, class names, how they were trained.
+        dtype: of the stored tensors.
+
+    Raises:
+        WeightsError: a weight is not finite, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    tensors = {f"{role}.{key}": value for role, model in models.items() for key, value in model.state_dict().items()}
+    tensors = {key: _stored(key, value, dtype) for key, value in tensors.items()}
+    blob = save_tensors(tensors)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "name": name or folder.name,
+        "models": {role: _describe(model) for role, model in models.items()},
+        "info": dict(info or {}),
+        "sha256": hashlib.sha256(blob).hexdigest(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / _TENSORS, blob)
+        write_bytes(folder / _CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    except OSError as error:
+        raise WeightsError(f"cannot write weights into {folder}: {error.strerror or error}") from error
+
+
+def role_of(cls: type[PretrainedModel]) -> str:
+    """The role of a class, inherited by subclasses: the first of its bases that agnlib knows."""
+    roles = {"Generator": "generator", "Discriminator": "discriminator", "StyleExtractor": "extractor"}
+    return next((roles[base.__name__] for base in cls.__mro__ if base.__name__ in roles), cls.__name__.lower())
+
+
+def _describe(model: PretrainedModel) -> dict[str, Any]:
+    return {"class": type(model).__name__, "config": dataclasses.asdict(model.config)}
+
+
+def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+    if stored.is_floating_point() and not torch.isfinite(stored).all():
+        raise WeightsError(f"the weight {key} is not finite in {dtype}; expected finite numbers: nothing was written")
+    return stored
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        config = json.loads((folder / _CONFIG).read_text("utf-8"))
+        blob = (folder / _TENSORS).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read {error.filename}: {error.strerror}; expected {_CONFIG} and {_TENSORS}") from error
+    except ValueError as error:
+        raise WeightsError(f"{folder / _CONFIG} is not JSON ({error}); get the weights again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("models"), dict):
+        raise WeightsError(f"{folder / _CONFIG} does not describe models; expected a file written by save_pretrained")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise WeightsError(
+            f"{folder / _CONFIG} has format version {config.get('format_version')!r}; this agnlib reads"
+            f" {FORMAT_VERSION}: upgrade agnlib or convert the weights"
+        )
+    if hashlib.sha256(blob).hexdigest() != config.get("sha256"):
+        raise WeightsError(f"{folder / _TENSORS} does not match its {_CONFIG} (SHA-256 differs); get the weights again")
+    try:
+        return config, load_tensors(blob)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{folder / _TENSORS} is not a safetensors file ({error}); get the weights again") from error
+
+
+def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
+    role = role_of(cls)
+    if role not in config["models"]:
+        raise WeightsError(f"{folder} holds {', '.join(config['models']) or 'nothing'}; expected a {role}")
+    try:
+        model = cls(**config["models"][role]["config"])
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({error})") from error
+    state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise WeightsError(f"{folder / _TENSORS}: {role}.{key} is not finite; get the weights again")
+    try:
+        model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {detail}") from error
+    return model.eval()

