@@ -14,10 +14,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except Exception as error:  # a torchvision built for another torch fails with RuntimeError, not ImportError
         package = module.split(".", maxsplit=1)[0]
-        if extra == "":
-            remedy = f'pip install "{package}"'
-        else:
-            remedy = f'pip install "agnlib[{extra}]"'
+        wanted = f"agnlib[{extra}]" if extra else package
         raise MissingDependencyError(
-            f"{purpose} needs the package {package!r}, which could not be imported ({error}). Install it: {remedy}"
+            f"{purpose} needs the package {package!r}, which could not be imported ({error});"
+            f' install it: pip install "{wanted}"'
         ) from error

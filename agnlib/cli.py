@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from agnlib import __version__
 from agnlib._cli_messages import say
+from agnlib._perceptual import PERCEPTUAL, parse_perceptual
 from agnlib.errors import AgnError, InputError, TrainingDivergedError
 
 __all__ = ["main"]
@@ -110,9 +111,11 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
         "--perceptual",
-        choices=("auto", "vgg16", "efficientnet-lite0", "none"),
+        type=_perceptual,
         default="auto",
-        help="network that the losses look through; auto takes the best one installed",
+        metavar="NET[+NET]",
+        help=f"what the losses look through: auto (default: what is installed), none, {', '.join(PERCEPTUAL)}, "
+        "or several networks joined by +",
     )
     _add_device(command)
     command.add_argument("--workers", type=_workers, default=0, metavar="N", help="processes that read pictures")
@@ -211,3 +214,11 @@ def _seed(text: str) -> int:
     if not 0 <= _whole(text) < 2**63:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
     return _whole(text)
+
+
+def _perceptual(text: str) -> str:
+    try:
+        parse_perceptual(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

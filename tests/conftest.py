@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, a place for the shared data, small networks."""
+"""What every test stands on: one thread, the same dice, a place for the shared data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ settings.load_profile("agnlib")
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_dice() -> None:
+    """Every test throws the same dice, in whatever order and company it runs."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with training data and encoders beside the checkout; tests that need it skip without it."""
@@ -20,11 +26,3 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared (training pictures and VGG16), which is not part of the repository")
     return folder
-
-
-@pytest.fixture
-def tiny_generator() -> torch.nn.Module:
-    from agnlib.models import Generator
-
-    torch.manual_seed(0)
-    return Generator(8, 16, channels=(8, 8, 16), blocks=(1, 1, 1), image_size=16, num_classes=3).eval()

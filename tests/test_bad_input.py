@@ -103,7 +103,7 @@ def test_an_output_that_fails_when_it_is_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     arguments = ["photo.jpg", "--style", "style.png", "-o", "out.png", "--weights", "weights"]
     refused(arguments, ["out.png", "No space left", "choose another place"], folder, capsys)
 

@@ -19,6 +19,7 @@ from agnlib import _cli_stylize, cli
 from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
+from agnlib.training.run import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,8 @@ def test_weights_that_make_no_sense(weight: str) -> None:
 
 # Mistakes: one line, exit code 2, nothing written
 
+NO_NET = ("--perceptual", "none")
+
 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
@@ -184,6 +187,28 @@ def test_weights_that_make_no_sense(weight: str) -> None:
         (["train", "--content", ".", "--style", ".", "--out", "out", "--minutes", "0"], ["--minutes", "'0'"]),
         (["train", "--content", ".", "--style", ".", "--out", "out", "--workers", "-1"], ["--workers", "'-1'"]),
         (["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", "x"], ["vgg16", "'x'"]),
+        (
+            ["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", "vgg16+x"],
+            ["'x'", "joined by +"],
+        ),
+        (["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", "none+vgg16"], ["'none'"]),
+        (["train", "--content", "empty", "--style", "sub", "--out", "out", *NO_NET], ["empty", "no readable pictures"]),
+        (["train", "--content", "sub", "--style", "empty", "--out", "out", *NO_NET], ["empty", "no readable pictures"]),
+        (["train", "--content", "cut", "--style", "sub", "--out", "out", *NO_NET], ["cut", "can be decoded"]),
+        (["train", "--content", "sub", "--style", "cut", "--out", "out", *NO_NET], ["cut", "can be decoded"]),
+        (["train", "--content", "sub", "--style", "sub", "--out", "used"], ["--out used", "earlier run", "new folder"]),
+        (["train", "--content", "sub", "--style", "sub", "--out", "one.jpg"], ["--out one.jpg", "is a file"]),
+        (
+            ["train", "--content", "sub", "--style", "sub", "--out", "one.jpg/out"],
+            ["--out one.jpg/out", "another folder"],
+        ),
+        (["train", "--content", "sub", "--style", "sub", "--out", "out", "--init", "agn-tiny"], ["'agn-tiny'"]),
+        (["train", "--content", "sub", "--style", "sub", "--out", "out", "--init", "sub"], ["sub has no config.json"]),
+        (
+            ["train", "--content", "sub", "--style", "sub", "--out", "out", "--size", "7", *NO_NET],
+            ["--size 7", "8 pixels"],
+        ),
+        (["train", "--content", "sub", "--style", "sub", "--out", "out", "--device", "tpu"], ["tpu", "cuda:N"]),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(
@@ -191,6 +216,11 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "one.jpg").write_bytes((folder / "one.jpg").read_bytes())
+    (folder / "empty").mkdir()
+    (folder / "cut").mkdir()
+    (folder / "cut" / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes())
+    (folder / "used").mkdir()
+    (folder / "used" / "run.json").write_text("{}")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()
@@ -257,6 +287,15 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     assert full == expected
 
 
+@pytest.mark.parametrize("text", ["auto", "none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
+def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pytest.importorskip("agnlib.training.run")
+    seen: list[TrainOptions] = []
+    monkeypatch.setattr(run, "train", seen.append)
+    assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", text]) == 0
+    assert [options.perceptual for options in seen] == [text]
+
+
 def test_a_training_that_breaks_off_is_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pytest.importorskip("agnlib.training.run")
 
@@ -310,8 +349,14 @@ for arguments in (["--help"], ["--version"], ["stylize", "--help"], ["train", "-
     except SystemExit as stop:
         assert stop.code == 0
 assert main(["stylize", "missing.jpg", "--style", "missing.png", "-o", "out.png"]) == 2
+assert main(["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", "vgg16+x"]) == 2
+assert main(["train", "--content", "missing", "--style", ".", "--out", "out", "--perceptual", "vgg16+vgg16"]) == 2
 assert "torch" not in sys.modules
 """
     done = python("-c", program)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "agnlib: error: 'missing.jpg' does not exist; check the name and the folder\n"
+    lines = done.stderr.splitlines()
+    assert lines[0] == "agnlib: error: 'missing.jpg' does not exist; check the name and the folder"
+    assert "unknown 'x' in 'vgg16+x'" in lines[1]
+    assert "'missing' does not exist" in lines[2]
+    assert len(lines) == 3

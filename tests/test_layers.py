@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from agnlib.layers import Modulation, PatchScale, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
+from agnlib.layers import CanvasNoise, Modulation, PatchScale, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
 
 
 def test_modulation_sets_the_statistics_that_the_code_asks_for() -> None:
@@ -58,3 +58,22 @@ def test_patch_scale_condition_is_an_inner_product() -> None:
     features = scale.features(image)[-1]
     expected = scale(image) + torch.einsum("bchw,bc->bhw", features, condition) / 8**0.5
     torch.testing.assert_close(scale(image, condition), expected)
+
+
+def test_canvas_noise_is_fixed_when_painting_and_new_when_training() -> None:
+    layer, x = CanvasNoise(3, side=4), torch.zeros(2, 3, 6, 9)
+    painted = layer.eval()(x.clone())
+    torch.testing.assert_close(layer(x.clone()), painted)
+    torch.testing.assert_close(painted[:, :, :2, :5], painted[:, :, 4:6, 4:9])  # the canvas repeats after four cells
+    torch.testing.assert_close(painted[:1], painted[1:])
+    torch.testing.assert_close(painted[:, 0] / layer.gain[0], painted[:, 2] / layer.gain[2])
+    trained = layer.train()(x.clone())
+    assert not torch.allclose(layer(x.clone()), trained)
+    assert not torch.allclose(trained[0], trained[1])
+
+
+def test_canvas_noise_learns_how_much() -> None:
+    layer = CanvasNoise(3)
+    layer(torch.randn(2, 3, 8, 8)).square().sum().backward()
+    assert layer.gain.grad is not None
+    assert layer.gain.grad.abs().min() > 0

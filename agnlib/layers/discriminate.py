@@ -31,7 +31,8 @@ class PatchScale(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The rectified features after each convolution."""
-        found, x = [], image
+        found: list[Tensor] = []
+        x = image
         for conv in [*self.down, self.last]:
             x = F.leaky_relu(conv(x), 0.2)
             found.append(x)
@@ -39,7 +40,8 @@ class PatchScale(nn.Module):
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
         x = self.features(image)[-1]
-        logits = self.logit(x)[:, 0]
+        logits: Tensor = self.logit(x)[:, 0]
         if condition is None:
             return logits
-        return logits + (x * condition[:, :, None, None]).sum(1) / x.shape[1] ** 0.5
+        projection: Tensor = (x * condition[:, :, None, None]).sum(1) / x.shape[1] ** 0.5
+        return logits + projection

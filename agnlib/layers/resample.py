@@ -31,7 +31,8 @@ class SubPixelUpsample(nn.Module):
 
     The sub-pixels start equal (ICNR), and the filter has a zero at the grid's own frequency, so constant features
     give a constant picture whatever the weights become.
-    Papers: Shi et al., CVPR 2016 (sub-pixel convolution); Aitken et al., 2017 (ICNR); Sugawara et al., 2018 (the filter).
+    Papers: Shi et al., CVPR 2016 (sub-pixel convolution); Aitken et al., 2017 (ICNR); Sugawara et al., 2018 (the
+    filter).
 
     Shapes:
         `(B, channels, H, W)` -> `(B, out_channels, 2 H, 2 W)`.
@@ -43,8 +44,8 @@ class SubPixelUpsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, out_channels * 4, 3, padding=1)
         with torch.no_grad():
-            self.conv.weight.copy_(self.conv.weight[::4].repeat_interleave(4, dim=0))
-            self.conv.bias.copy_(self.conv.bias[::4].repeat_interleave(4, dim=0))  # type: ignore[union-attr]
+            for parameter in self.conv.parameters():
+                parameter.copy_(parameter[::4].repeat_interleave(4, dim=0))
         self.register_buffer("filter", fir_filter([1, 2, 1]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

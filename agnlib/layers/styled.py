@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib.ops import adain
@@ -45,7 +46,8 @@ class StyledBottleneck(nn.Module):
     """Expand, filter each channel by itself, modulate, project, add.
 
     The modulation stands between filtering and mixing, so the style weighs a palette of stroke-shaped filters:
-    the effective kernel from channel to channel is a mixture that the code chooses.
+    the effective kernel from channel to channel is a mixture that the code chooses. The border is repeated, not filled
+    with zeros: zeros would tell every place how far it is from the border, and colours would come to depend on it.
     Paper: the inverted bottleneck of Sandler et al., "MobileNetV2", CVPR 2018.
 
     Args:
@@ -61,14 +63,16 @@ class StyledBottleneck(nn.Module):
     def __init__(self, channels: int, style_dim: int, *, kernel: int = 5, expansion: int = 2) -> None:
         super().__init__()
         wide = channels * expansion
+        self.border = kernel // 2
         self.expand = nn.Conv2d(channels, wide, 1)
-        self.depthwise = nn.Conv2d(wide, wide, kernel, padding=kernel // 2, groups=wide, bias=False)
+        self.depthwise = nn.Conv2d(wide, wide, kernel, groups=wide, bias=False)
         self.modulation = Modulation(wide, style_dim, act="lrelu")
         self.project = nn.Conv2d(wide, channels, 1)
         nn.init.normal_(self.project.weight, std=0.3 / wide**0.5)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        y: Tensor = self.project(self.modulation(self.depthwise(self.expand(x)), style))
+        framed = F.pad(x, (self.border,) * 4, mode="replicate")
+        y: Tensor = self.project(self.modulation(self.depthwise(self.expand(framed)), style))
         return y.add_(x)
 
 

@@ -49,7 +49,7 @@ def r1_penalty(logits: Tensor, image: Tensor) -> Tensor:
     Example:
         >>> x = torch.zeros(2, 3, 4, 4, requires_grad=True)
         >>> r1_penalty((2 * x).sum((1, 2, 3)), x)
-        tensor(192., grad_fn=<MeanBackward0>)
+        tensor(192.)
     """
     (gradient,) = torch.autograd.grad(logits.sum(), image, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

@@ -12,7 +12,9 @@ __all__ = ["content_loss", "normalize_features"]
 
 
 def normalize_features(features: Tensor) -> Tensor:
-    """Features `(B, C, H, W)` with mean 0 and deviation 1 in every channel of every picture."""
+    """Features `(B, C, H, W)` with mean 0 and deviation 1 in every channel of every picture; 0 where H = W = 1."""
+    if features.shape[2] * features.shape[3] == 1:  # torch refuses to normalise a single value
+        return features.float() - features.float()
     return F.instance_norm(features.float(), eps=1e-5)
 
 

@@ -9,7 +9,9 @@ from torch import Tensor
 __all__ = ["patch_nce_loss"]
 
 
-def patch_nce_loss(features: Tensor, target: Tensor, *, patches: int = 64, temperature: float = 0.07, seed: int = 0) -> Tensor:
+def patch_nce_loss(
+    features: Tensor, target: Tensor, *, patches: int = 64, temperature: float = 0.07, seed: int = 0
+) -> Tensor:
     """Cross-entropy of finding, among the photo's patches, the one at the same place as the result's.
 
     Paper: Park et al., "Contrastive learning for unpaired image-to-image translation", ECCV 2020.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 __all__ = ["FeatureMoments", "covariance_style_loss", "feature_moments", "moment_style_loss"]
+
+_SMOOTH = 1e-6  # rounds off the root at zero, where its slope would be infinite
 
 
 class FeatureMoments(NamedTuple):
@@ -32,7 +35,7 @@ def feature_moments(features: Tensor) -> FeatureMoments:
 
 
 def covariance_style_loss(features: Mapping[str, Tensor], target: Mapping[str, FeatureMoments]) -> Tensor:
-    """Relative squared distance of means and of covariances, averaged over layers; 0 where all agree.
+    """Relative distance of means and of covariances, averaged over layers; 0 where all agree.
 
     Each layer is measured in units of its own target, so deep and shallow layers count alike.
     Paper: Gatys et al., "Image style transfer using convolutional neural networks", CVPR 2016; centred here, since
@@ -55,7 +58,7 @@ def covariance_style_loss(features: Mapping[str, Tensor], target: Mapping[str, F
 
 
 def moment_style_loss(features: Mapping[str, Tensor], target: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-    """Relative squared distance of channel means and deviations, averaged over layers.
+    """Relative distance of channel means and deviations, averaged over layers.
 
     Paper: Huang and Belongie, ICCV 2017.
 
@@ -77,5 +80,10 @@ def moment_style_loss(features: Mapping[str, Tensor], target: Mapping[str, tuple
 
 
 def _relative(found: Tensor, wanted: Tensor) -> Tensor:
+    """`|found - wanted| / |wanted|`, a mean over the batch.
+
+    Not squared, or the faintest references would rule the rest.
+    """
     error = (found - wanted).square().flatten(1).sum(1)
-    return (error / wanted.square().flatten(1).sum(1).clamp_min(1e-8)).mean()
+    relative = error / wanted.square().flatten(1).sum(1).clamp_min(1e-8)
+    return (relative + _SMOOTH).sqrt().mean() - math.sqrt(_SMOOTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,9 +62,9 @@ class Discriminator(PretrainedModel):
     config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
-    def __init__(self, num_classes: int | None = None, **options: object) -> None:
+    def __init__(self, num_classes: int | None = None, **options: Any) -> None:
         super().__init__()
-        self.config = config = DiscriminatorConfig(num_classes=num_classes, **options)  # type: ignore[arg-type]
+        self.config = config = DiscriminatorConfig(num_classes=num_classes, **options)
         width = config.channels[-1]
         self.scales = nn.ModuleList(PatchScale(3, config.channels) for _ in range(config.scales))
         self.style_projection = nn.ModuleList(nn.Linear(config.style_dim, width) for _ in range(config.scales))
@@ -89,8 +90,8 @@ class Discriminator(PretrainedModel):
     def features(self, image: Tensor) -> list[Tensor]:
         """Rectified features after every convolution of every scale, for feature matching."""
         self._check(image, None, None)
-        pairs = zip(self.scales, self._pyramid(image), strict=True)
-        return [f for scale, picture in pairs for f in scale.features(picture)]  # type: ignore[operator]
+        scales = cast("list[PatchScale]", list(self.scales))
+        return [f for scale, picture in zip(scales, self._pyramid(image), strict=True) for f in scale.features(picture)]
 
     def probability(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         """p(x | y) `(B,)`: that the picture is real art of that label and style."""
@@ -117,4 +118,6 @@ class Discriminator(PretrainedModel):
         if label.shape != (image.shape[0],):
             raise InputError(f"Discriminator: label has shape {tuple(label.shape)}; expected ({image.shape[0]},)")
         if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < self.config.num_classes:
-            raise InputError(f"label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}")
+            raise InputError(
+                f"Discriminator: label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}"
+            )

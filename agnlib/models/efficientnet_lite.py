@@ -44,10 +44,10 @@ def block_shapes(variant: int) -> list[tuple[int, int, int, int, int]]:
     shapes, previous = [], _STEM_CHANNELS
     for index, (kernel, stride, expansion, channels, repeats) in enumerate(_STAGES):
         outer = index in (0, len(_STAGES) - 1)
-        channels = _round_channels(channels * width)
+        scaled = _round_channels(channels * width)
         for block in range(repeats if outer else math.ceil(repeats * depth)):
-            shapes.append((kernel, stride if block == 0 else 1, expansion, previous, channels))
-            previous = channels
+            shapes.append((kernel, stride if block == 0 else 1, expansion, previous, scaled))
+            previous = scaled
     return shapes
 
 
@@ -82,8 +82,9 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.residual else y
+        y = F.relu6(self.depthwise(y))
+        projected: Tensor = self.project(y)
+        return x + projected if self.residual else projected
 
 
 class EfficientNetLiteTrunk(nn.Module):
@@ -113,7 +114,9 @@ class EfficientNetLiteTrunk(nn.Module):
         names = {f"block{i}": shape[4] for i, shape in enumerate(shapes)}
         unknown = [tap for tap in taps if tap not in names]
         if unknown or not taps:
-            raise InputError(f"EfficientNet-Lite{variant} has the taps block0 to block{len(shapes) - 1}; got {list(taps)}")
+            raise InputError(
+                f"EfficientNet-Lite{variant} has the taps block0 to block{len(shapes) - 1}; got {list(taps)}"
+            )
         self.taps = tuple(taps)
         self.channels = {tap: names[tap] for tap in taps}
         self.stem = _SameConv(3, _STEM_CHANNELS, 3, 2)
@@ -154,4 +157,5 @@ class EfficientNetLiteTrunk(nn.Module):
 
 def _fold(state: Mapping[str, Tensor], conv: str, norm: str) -> tuple[Tensor, Tensor]:
     scale = state[f"{norm}.weight"] * torch.rsqrt(state[f"{norm}.running_var"] + _BATCH_NORM_EPS)
-    return state[f"{conv}.weight"] * scale[:, None, None, None], state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    return state[f"{conv}.weight"] * scale[:, None, None, None], bias

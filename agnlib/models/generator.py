@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib.errors import InputError
-from agnlib.layers import Modulation, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
+from agnlib.layers import CanvasNoise, Modulation, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
 from agnlib.models.pretrained import PretrainedModel
 
 __all__ = ["Generator", "GeneratorConfig"]
@@ -84,9 +85,9 @@ class Generator(PretrainedModel):
     config: GeneratorConfig
     config_class = GeneratorConfig
 
-    def __init__(self, latent_dim: int = 100, style_dim: int = 128, **options: object) -> None:
+    def __init__(self, latent_dim: int = 100, style_dim: int = 128, **options: Any) -> None:
         super().__init__()
-        self.config = config = GeneratorConfig(latent_dim=latent_dim, style_dim=style_dim, **options)  # type: ignore[arg-type]
+        self.config = config = GeneratorConfig(latent_dim=latent_dim, style_dim=style_dim, **options)
         half, quarter, eighth = config.channels
         at_half, at_quarter, at_eighth = config.blocks
         self.enter = nn.Conv2d(12, half, 3, padding=1)
@@ -97,9 +98,11 @@ class Generator(PretrainedModel):
         self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1))
         self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1))
         self.style_eighth = Modulation(eighth, style_dim)
+        self.noise_eighth = CanvasNoise(eighth, seed=1)
         self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
         self.up_quarter = Upsample(eighth, quarter)
         self.skip_quarter = Modulation(quarter, style_dim)
+        self.noise_quarter = CanvasNoise(quarter, seed=2)
         self.body_quarter = nn.ModuleList(StyledConv(quarter, quarter, style_dim) for _ in range(at_quarter))
         self.up_half = Upsample(quarter, half)
         self.skip_half = Modulation(half, style_dim)
@@ -143,22 +146,21 @@ class Generator(PretrainedModel):
             z `(B, latent_dim)`, label int64 `(B,)` in 0..num_classes - 1 or None -> `(B, style_dim)`.
 
         Raises:
-            InputError: a label outside the range, or a z of the wrong width.
+            InputError: a label that is outside the range or of another shape, or a z of the wrong width.
         """
         self._check(z, None, None)
-        if label is None:
-            index = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)
-        else:
-            if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < self.config.num_classes:
-                raise InputError(f"label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}")
-            index = label + 1
+        if label is not None:
+            self._check_label(label, z.shape[0])
+        index = torch.zeros(z.shape[0], dtype=torch.long, device=z.device) if label is None else label + 1
         maps = self.mapping(index).unflatten(1, (self.config.style_dim, self.config.latent_dim + 1))
         code: Tensor = torch.baddbmm(maps[:, :, -1:], maps[:, :, :-1], z[:, :, None])[:, :, 0]
         return code
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
-        """The encoder's features of pictures `(B, 3, H, W)`, H and W multiples of 8: "half", "quarter" and "eighth"."""
-        return dict(zip(("half", "quarter", "eighth"), self._skips_from_photo(image, None), strict=True))
+        """The encoder's "half", "quarter" and "eighth" of pictures `(B, 3, H, W)`, padded to multiples of 8."""
+        height, width = image.shape[2:]
+        whole = _extend(image, (0, -width % _STRIDE, 0, -height % _STRIDE))
+        return dict(zip(("half", "quarter", "eighth"), self._skips_from_photo(whole, None), strict=True))
 
     @property
     def _seed_side(self) -> int:
@@ -180,7 +182,7 @@ class Generator(PretrainedModel):
     def _skips_from_photo(self, content: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         half = self.enter(F.pixel_unshuffle(content, 2))
         quarter = self.down_quarter(F.leaky_relu(half, 0.2))
-        eighth = self.down_eighth(F.leaky_relu(quarter, 0.2))
+        eighth = _renew_border(self.down_eighth(F.leaky_relu(quarter, 0.2)))
         if z is not None:
             eighth = eighth + self._seed_features(z, (eighth.shape[2], eighth.shape[3]))
         return half, quarter, eighth
@@ -196,10 +198,10 @@ class Generator(PretrainedModel):
         )
 
     def _decode(self, half: Tensor, quarter: Tensor, eighth: Tensor, style: Tensor) -> Tensor:
-        x = self.style_eighth(eighth, style)
+        x = self.noise_eighth(self.style_eighth(eighth, style))
         for block in self.body:
             x = block(x, style)
-        x = self.up_quarter(x).add_(self.skip_quarter(quarter, style))
+        x = self.noise_quarter(self.up_quarter(x).add_(self.skip_quarter(quarter, style)))
         for block in self.body_quarter:
             x = block(x, style)
         x = self.up_half(x).add_(self.skip_half(half, style))
@@ -210,6 +212,15 @@ class Generator(PretrainedModel):
 
     def _zeros(self, batch: int) -> Tensor:
         return self.seed_gain.new_zeros(batch, self.config.latent_dim)
+
+    def _check_label(self, label: Tensor, batch: int) -> None:
+        classes = self.config.num_classes
+        if classes == 0:
+            raise InputError("Generator: got a label, but was made without num_classes; give num_classes=K")
+        if label.shape != (batch,):
+            raise InputError(f"Generator: label has shape {tuple(label.shape)}; expected ({batch},)")
+        if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < classes:
+            raise InputError(f"Generator: label has values outside 0..{classes - 1}: {label.tolist()}")
 
     def _check(self, z: Tensor | None, style: Tensor | None, content: Tensor | None) -> int:
         if z is None and content is None:
@@ -240,3 +251,13 @@ def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     image = F.pad(image, inner, mode="reflect")
     outer = (left - inner[0], right - inner[1], top - inner[2], bottom - inner[3])
     return F.pad(image, outer, mode="replicate") if any(outer) else image
+
+
+def _renew_border(x: Tensor) -> Tensor:
+    """Features whose outermost cells, which have seen the convolutions' zeros, are replaced by their neighbours.
+
+    They lie in the margin, but the deep blocks would carry what they tell about the border across the whole picture.
+    """
+    if min(x.shape[2:]) < 3:
+        return x
+    return F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")

@@ -201,7 +201,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
         blob = (folder / _TENSORS).read_bytes()
     except OSError as error:
-        raise WeightsError(f"cannot read {error.filename}: {error.strerror}; expected {_CONFIG} and {_TENSORS}") from error
+        raise WeightsError(
+            f"cannot read {error.filename}: {error.strerror}; expected {_CONFIG} and {_TENSORS}"
+        ) from error
     except ValueError as error:
         raise WeightsError(f"{folder / _CONFIG} is not JSON ({error}); get the weights again") from error
     if not isinstance(config, dict) or not isinstance(config.get("models"), dict):
@@ -232,7 +234,9 @@ def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: M
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{folder / _TENSORS}: {role}.{key} is not finite; get the weights again")
     try:
-        model.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+        model.load_state_dict(
+            {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+        )
     except RuntimeError as error:
         detail = " ".join(str(error).split())
         raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {detail}") from error

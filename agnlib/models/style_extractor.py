@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ __all__ = ["StyleExtractor", "StyleExtractorConfig"]
 
 _QUANTILES = (0.02, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.98)
 _MAX_PIXELS = 65_536  # colour statistics of larger pictures are taken from a regular sample of this many pixels
+_MAX_DEVIATIONS = 5.0  # a picture unlike all that were trained on is taken as the most extreme of those
 # luminance and two opponent axes, which spread the colours of pictures better than red, green and blue
 _AXES = ((0.333, 0.333, 0.333), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 _COLOR_STATISTICS = 3 + 6 + len(_AXES) * len(_QUANTILES)
@@ -67,15 +69,18 @@ class StyleExtractor(PretrainedModel):
     config: StyleExtractorConfig
     config_class = StyleExtractorConfig
     axes: Tensor
+    shift: Tensor
+    scale: Tensor
     quantiles: Tensor
 
-    def __init__(self, style_dim: int = 128, variational: bool = False, **options: object) -> None:
+    def __init__(self, style_dim: int = 128, variational: bool = False, **options: Any) -> None:
         super().__init__()
-        self.config = config = StyleExtractorConfig(style_dim=style_dim, variational=variational, **options)  # type: ignore[arg-type]
+        self.config = config = StyleExtractorConfig(style_dim=style_dim, variational=variational, **options)
         self.trunk = EfficientNetLiteTrunk(config.variant, config.taps)
         self.trunk.requires_grad_(not config.frozen_trunk)
         texture = 2 * sum(self.trunk.channels.values())
-        self.norm = nn.LayerNorm(texture)
+        self.register_buffer("shift", torch.zeros(texture + _COLOR_STATISTICS))
+        self.register_buffer("scale", torch.ones(texture + _COLOR_STATISTICS))
         self.head = nn.Sequential(
             nn.Linear(texture + _COLOR_STATISTICS, config.hidden),
             nn.LeakyReLU(0.2),
@@ -83,6 +88,9 @@ class StyleExtractor(PretrainedModel):
             nn.LeakyReLU(0.2),
             nn.Linear(config.hidden, style_dim * (2 if variational else 1)),
         )
+        for layer in self.head:
+            if isinstance(layer, nn.Linear):  # so that codes start with a deviation near 1, as latents have
+                nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
         self.register_buffer("axes", torch.tensor(_AXES), persistent=False)
         self.register_buffer("quantiles", torch.tensor(_QUANTILES), persistent=False)
 
@@ -113,13 +121,27 @@ class StyleExtractor(PretrainedModel):
             InputError: the extractor was not made with `variational=True`.
         """
         if not self.config.variational:
-            raise InputError("StyleExtractor.distribution: this extractor has no variance; make it with variational=True")
+            raise InputError(
+                "StyleExtractor.distribution: this extractor has no variance; make it with variational=True"
+            )
         mean, log_variance = self._head(self.statistics(image)).chunk(2, dim=1)
         return Normal(mean, torch.exp(log_variance.clamp(-20, 10) / 2))
 
+    @torch.no_grad()
+    def calibrate(self, statistics: Tensor) -> None:
+        """Measure each statistic in deviations from its mean over these `(N, n)`, so that none drowns the others.
+
+        Raises:
+            InputError: fewer than two rows, which have no deviation.
+        """
+        if len(statistics) < 2:
+            raise InputError(f"StyleExtractor.calibrate: got statistics of {len(statistics)} pictures; give at least 2")
+        self.shift.copy_(statistics.mean(0))
+        self.scale.copy_(statistics.std(0).clamp_min(1e-3))
+
     def _head(self, statistics: Tensor) -> Tensor:
-        texture, color = statistics.split([statistics.shape[1] - _COLOR_STATISTICS, _COLOR_STATISTICS], dim=1)
-        codes: Tensor = self.head(torch.cat([self.norm(texture), 2 * color], dim=1))
+        standard = ((statistics - self.shift) / self.scale).clamp(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+        codes: Tensor = self.head(standard)
         return codes
 
     def _color_statistics(self, image: Tensor) -> Tensor:

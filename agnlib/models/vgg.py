@@ -65,7 +65,7 @@ class VGG16Trunk(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        dtype = self.features["0"].weight.dtype
+        dtype = next(self.features.parameters()).dtype
         x = (((image + 1) / 2 - self.mean) / self.std).to(dtype)
         if x.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)

@@ -69,7 +69,8 @@ def upfirdn2d(
     left, right, top, bottom = (padding,) * 4 if isinstance(padding, int) else padding
     if x.ndim != 4 or filter.ndim not in (1, 2):
         raise InputError(
-            f"upfirdn2d: x is {tuple(x.shape)} and filter {tuple(filter.shape)}; expected (B, C, H, W) and (n,) or (n, m)"
+            f"upfirdn2d: x is {tuple(x.shape)} and filter {tuple(filter.shape)};"
+            " expected (B, C, H, W) and (n,) or (n, m)"
         )
     if up < 1 or down < 1:
         raise InputError(f"upfirdn2d: up is {up} and down is {down}; expected both to be at least 1")

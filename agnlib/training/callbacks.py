@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from agnlib import image as images
-from agnlib.errors import InputError
+from agnlib.errors import ImageError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from agnlib.training.data import Batch
@@ -29,7 +32,9 @@ def check_hooks(callbacks: Iterable[object]) -> None:
     for callback in callbacks:
         unknown = [name for name in dir(callback) if name.startswith("on_") and name not in HOOKS]
         if unknown:
-            raise InputError(f"{type(callback).__name__} has unknown hooks {', '.join(unknown)}; expected {', '.join(HOOKS)}")
+            raise InputError(
+                f"{type(callback).__name__} has unknown hooks {', '.join(unknown)}; expected {', '.join(HOOKS)}"
+            )
 
 
 def call_hooks(callbacks: Iterable[object], hook: str, *arguments: object) -> None:
@@ -40,8 +45,17 @@ def call_hooks(callbacks: Iterable[object], hook: str, *arguments: object) -> No
             method(*arguments)
 
 
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Turn a file that cannot be written into a warning: a full disk must not end a training of hours."""
+    try:
+        yield
+    except (ImageError, WeightsError, OSError) as error:
+        warnings.warn(f"{error}; training goes on", RuntimeWarning, stacklevel=4)
+
+
 class LogScalars:
-    """One JSON line every `every` steps: step, seconds, pictures per second, mean of every named number since the last."""
+    """A JSON line every `every` steps: step, seconds, pictures per second, and each named number's mean since then."""
 
     def __init__(self, path: Path, *, every: int = 50, batch: int = 1) -> None:
         self.path, self.every, self.batch = path, every, batch
@@ -60,9 +74,9 @@ class LogScalars:
         line: dict[str, Any] = {"step": trainer.step, "seconds": round(now - self._started, 1)}
         line["pictures_per_second"] = round(self.every * self.batch / max(now - self._last, 1e-9), 3)
         line |= {name: round(sum(values) / len(values), 5) for name, values in sorted(self._sums.items())}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
         self._sums, self._last = {}, now
+        with _going_on(), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 class ProgressBar:
@@ -99,13 +113,14 @@ class SaveCheckpoints:
             self._save(trainer)
 
     def _save(self, trainer: AdversarialTrainer) -> None:
-        trainer.save_checkpoint(self.folder / f"step-{trainer.step:08d}.safetensors")
-        for old in sorted(self.folder.glob("step-*.safetensors"))[: -self.keep]:
-            old.unlink()
+        with _going_on():
+            trainer.save_checkpoint(self.folder / f"step-{trainer.step:08d}.safetensors")
+            for old in sorted(self.folder.glob("step-*.safetensors"))[: -self.keep]:
+                old.unlink()
 
 
 class SaveSamples:
-    """Every `every` steps a PNG: photos down the left, references along the top, the averaged generator's pictures between.
+    """Every `every` steps a PNG: photos down the left, references along the top, the averaged generator's between.
 
     Args:
         folder: where the PNGs go.
@@ -118,7 +133,8 @@ class SaveSamples:
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         if trainer.step % self.every == 0:
-            images.save(_to_pil(self._grid(trainer)), self.folder / f"step-{trainer.step:08d}.png")
+            with _going_on():
+                images.save(_to_pil(self._grid(trainer)), self.folder / f"step-{trainer.step:08d}.png")
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -144,10 +160,6 @@ def _latents(trainer: AdversarialTrainer, count: int) -> Tensor:
     return torch.randn(count, trainer.generator.config.latent_dim, generator=generator).to(trainer.device)
 
 
-def _to_pil(image: Tensor) -> Any:
-    from PIL import Image
-
+def _to_pil(image: Tensor) -> Image.Image:
     pixels = (image.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(pixels)
-
-

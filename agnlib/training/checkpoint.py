@@ -34,7 +34,7 @@ def save_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta
         write_bytes(path, save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, header))
     except OSError as error:
         raise WeightsError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}; make room or another --out, training goes on"
+            f"cannot write the checkpoint {path}: {error.strerror or error}; make room there or choose another place"
         ) from error
 
 
@@ -59,7 +59,9 @@ def flatten_optimizer(name: str, optimizer: torch.optim.Optimizer) -> dict[str, 
     """The optimizer's tensors as `{"<name>.<parameter>.<key>": tensor}`."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{name}.{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()
+        f"{name}.{index}.{key}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,27 +14,26 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from agnlib import image as images
 from agnlib.errors import ImageError, InputError
 
-__all__ = ["Batch", "PairData", "PictureFolder"]
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+__all__ = ["Batch", "PairData", "PictureFolder", "loader"]
 
 
 @dataclass
 class Batch:
     """What one training step sees; pictures `(B, 3, H, W)` in [-1, 1], labels int64 `(B,)`.
 
-    The keys name the crops, so that what is computed from them once can be found again. `code` is the style code
-    `(B, style_dim)` that the trainer fills in; `identity` marks a step whose reference is the photo itself.
+    Without classes there is no label. The keys name the crops, so that what is computed from them once can be found
+    again. `code` is the style code `(B, style_dim)` that the trainer fills in; `identity` marks a step whose reference
+    is the photo itself.
     """
 
     content: Tensor
     style: Tensor
-    label: Tensor
+    label: Tensor | None = None
     content_keys: tuple[str, ...] = ()
     style_keys: tuple[str, ...] = ()
     step: int = 0
@@ -47,18 +47,18 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, pictures in channels_last."""
-        layout = {"memory_format": torch.channels_last, "non_blocking": True}
         return replace(
             self,
-            content=self.content.to(device, **layout),  # type: ignore[call-overload]
-            style=self.style.to(device, **layout),  # type: ignore[call-overload]
-            label=self.label.to(device, non_blocking=True),
+            content=self.content.to(device, non_blocking=True, memory_format=torch.channels_last),
+            style=self.style.to(device, non_blocking=True, memory_format=torch.channels_last),
+            label=None if self.label is None else self.label.to(device, non_blocking=True),
         )
 
 
 class PictureFolder:
     """The readable pictures below a folder, each with the class that its first subfolder names.
 
+    Without subfolders there are no classes, and `class_names` is empty.
     A picture has one or more *variants*: fixed random crops, more of them the more of the picture one crop leaves out,
     so that large pictures are seen more often. Variant 0 is the largest square.
 
@@ -72,25 +72,28 @@ class PictureFolder:
         InputError: not a folder, or no readable picture in it, or a class folder without any.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], size: int, *, variants: tuple[int, int] = (2, 8), seed: int = 0) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], size: int, *, variants: tuple[int, int] = (2, 8), seed: int = 0
+    ) -> None:
         self.folder, self.size, self.seed = Path(folder), size, seed
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
         self.paths: list[Path] = []
         self.unreadable: list[Path] = []
         self.enlarged = 0
         counts = []
         for path in files:
-            shape = _size_of(path)
-            if shape is None:
+            try:
+                width, height = images.probe(path)
+            except ImageError:
                 self.unreadable.append(path)
                 continue
             self.paths.append(path)
-            self.enlarged += min(shape) < size
-            counts.append(min(variants[1], max(variants[0], round(shape[0] * shape[1] / size**2))))
+            self.enlarged += min(width, height) < size
+            counts.append(min(variants[1], max(variants[0], round(width * height / size**2))))
         if not self.paths:
-            kinds = ", ".join(sorted(_SUFFIXES))
+            kinds = ", ".join(images.SUFFIXES)
             found = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
             raise InputError(f"{self.folder} has no readable pictures ({found}); expected files of the kinds {kinds}")
         self.class_names, self.labels = self._classes()
@@ -106,7 +109,7 @@ class PictureFolder:
             ImageError: the file cannot be decoded.
         """
         index, variant = self.entries[entry]
-        picture = images.load(self.paths[index]).convert("RGB")
+        picture = _opaque(self.paths[index])
         dice = random.Random(f"{self.seed}/{self.paths[index].name}/{variant}")
         short = min(picture.size)
         side = short if variant == 0 else round(dice.uniform(max(0.65 * min(short, 1.5 * self.size), 1), short))
@@ -117,22 +120,26 @@ class PictureFolder:
         return np.ascontiguousarray(pixels[:, ::-1]) if dice.random() < 0.5 else pixels
 
     def key(self, entry: int) -> str:
-        """A name for an entry's crop, the same in every run on the same files."""
+        """A name for an entry's crop that no other crop has, of whatever folder."""
         index, variant = self.entries[entry]
-        return f"{self.folder.name}/{index}/{variant}/{self.size}"
+        return f"{self.paths[index]}/{variant}/{self.size}/{self.seed}"
 
     def label(self, entry: int) -> int:
-        """The index into `class_names` of an entry's picture."""
+        """The index into `class_names` of an entry's picture; 0 where there are no classes."""
         return self.labels[self.entries[entry][0]]
 
     def _classes(self) -> tuple[tuple[str, ...], list[int]]:
         parts = [path.relative_to(self.folder).parts for path in self.paths]
         names = [part[0] if len(part) > 1 else "" for part in parts]
         classes = sorted(set(names))
-        folders = {p.name for p in self.folder.iterdir() if p.is_dir()}
+        if classes == [""]:
+            return (), [0] * len(names)
+        folders = {p.name for p in self.folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
         empty = sorted(folders - set(classes)) if len(classes) > 1 else []
         if empty:
-            raise InputError(f"{self.folder}: the class folders {', '.join(empty)} have no readable picture; fill or remove them")
+            raise InputError(
+                f"{self.folder}: the class folders {', '.join(empty)} have no readable picture; fill or remove them"
+            )
         return tuple(classes), [classes.index(name) for name in names]
 
 
@@ -167,7 +174,8 @@ class PairData(Dataset[Batch]):
         style_entries = self._entries(self.style, step, salt=2)
         content, content_keys, _ = self._pictures(self.content, content_entries)
         style, style_keys, labels = self._pictures(self.style, style_entries)
-        return Batch(content, style, torch.tensor(labels), content_keys, style_keys, step)
+        label = torch.tensor(labels) if self.style.class_names else None
+        return Batch(content, style, label, content_keys, style_keys, step)
 
     def _entries(self, folder: PictureFolder, step: int, *, salt: int) -> list[int]:
         positions = range(step * self.batch, (step + 1) * self.batch)
@@ -214,9 +222,26 @@ class PairData(Dataset[Batch]):
         return crop
 
 
-def _size_of(path: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except Exception:  # Pillow's decoders raise whatever the file provokes
-        return None
+def loader(data: PairData, *, start: int = 0, workers: int = 0) -> Iterable[Batch]:
+    """Batches of `data` from step `start` on, without end, read by `workers` processes."""
+    return DataLoader(data, batch_size=None, sampler=_Count(start), num_workers=workers, persistent_workers=workers > 0)
+
+
+class _Count:
+    """Whole numbers from `start` up; a sampler."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
+
+
+def _opaque(path: Path) -> Image.Image:
+    """The picture as RGB; colours hidden under full transparency give way to those around them."""
+    picture = images.load(path)
+    if picture.mode == "RGB":  # nearly always, and the door's way through floats costs time
+        return picture
+    taken = images.Picture.take(picture)
+    opaque: Image.Image = taken.restore(taken.pixels).convert("RGB")
+    return opaque

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -12,7 +13,10 @@ from agnlib.errors import InputError
 __all__ = ["ExponentialMovingAverage"]
 
 
-class ExponentialMovingAverage:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class ExponentialMovingAverage(Generic[Network]):
     """A copy of a module that follows it slowly: `average = decay * average + (1 - decay) * weights`.
 
     Paper: Karras et al., "Progressive growing of GANs", ICLR 2018.
@@ -25,14 +29,14 @@ class ExponentialMovingAverage:
         InputError: a decay outside the range.
     """
 
-    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, module: Network, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
             raise InputError(f"EMA decay is {decay}; expected a number in [0, 1)")
         self.decay, self.updates = decay, 0
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.module: Network = copy.deepcopy(module).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self, module: Network) -> None:
         """Take one step towards `module`."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 import agnlib
 from agnlib._atomic import write_bytes
-from agnlib.errors import InputError
-from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
+from agnlib.errors import ImageError, InputError
+from agnlib.models import (
+    Discriminator,
+    EfficientNetLiteFeatures,
+    Generator,
+    PerceptualEncoder,
+    StyleExtractor,
+    pretrained,
+)
+from agnlib.stylizer import resolve_device
 from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints, SaveSamples
-from agnlib.training.data import Batch, PairData, PictureFolder
+from agnlib.training.card import facts_of, model_card
+from agnlib.training.data import Batch, PairData, PictureFolder, loader
 from agnlib.training.mapping import fit_mapping
 from agnlib.training.recipe import build_terms, choose_encoders
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 
 __all__ = ["TrainOptions", "loader", "train"]
 
-_DEFAULT_STEPS = 10_000
+_DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 192, 4
+_LEAST_SIZE = 8  # of a crop; a smaller one has no texture to learn from
 _SAMPLE_STEP = 1 << 30  # a step that no run reaches: its crops make the sample grid
 
 
@@ -49,113 +58,106 @@ class TrainOptions:
     workers: int = 0
 
 
+class _Networks(NamedTuple):
+    generator: Generator
+    discriminator: Discriminator
+    extractor: StyleExtractor
+
+
 def train(options: TrainOptions) -> Path:
     """Train and leave weights that `Stylizer.from_pretrained` takes in `options.out`, which is returned.
+
+    Everything that can be checked is checked before anything is written.
 
     Raises:
         InputError: folders without pictures, an output folder in use, options that do not fit each other.
         WeightsError: `init` cannot be loaded.
         TrainingDivergedError: the losses stopped being finite.
     """
+    _check_place(options.out)
+    if options.init:
+        pretrained.find(options.init)
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    out, device = _fresh_folder(options.out), _device(options.device)
-    size, batch = options.size or 192, options.batch or 4
+    device, size = resolve_device(options.device), options.size or _DEFAULT_SIZE
+    encoders = choose_encoders(options.perceptual, device)
+    _check_size(size, encoders)
     content = PictureFolder(options.content, size, seed=options.seed)
     style = PictureFolder(options.style, size, seed=options.seed)
+    data = PairData(content, style, batch=options.batch or _DEFAULT_BATCH, seed=options.seed)
+    sample = data[_SAMPLE_STEP]  # now, so that a folder without one whole picture is noticed before the long part
     _report(content, style)
-    networks = _networks(options, style)
-    encoders = choose_encoders(options.perceptual, device)
-    terms = build_terms(encoders, networks["generator"], warmup=0 if options.init else TrainerConfig.warmup)
+    torch.manual_seed(options.seed)
+    networks = _networks(options.init, style)
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
-    data = PairData(content, style, batch=batch, seed=options.seed)
+    _make_folder(options.out)
+    _write_options(options, data)
     steps = options.steps if options.steps or options.minutes else _DEFAULT_STEPS
+    warmup = 0 if options.init else TrainerConfig.warmup
     trainer = AdversarialTrainer(
-        networks["generator"],
-        networks["discriminator"],
-        networks["extractor"],
-        terms=terms,
-        config=TrainerConfig(seed=options.seed, warmup=0 if options.init else TrainerConfig.warmup),
+        *networks,
+        terms=build_terms(encoders, networks.generator, warmup=warmup),
+        config=TrainerConfig(seed=options.seed, warmup=warmup),
         device=device,
-        callbacks=(
-            LogScalars(out / "log.jsonl", batch=batch),
-            SaveSamples(out / "samples", data[_SAMPLE_STEP]),
-            SaveCheckpoints(out / "checkpoints"),
-            ProgressBar(steps=steps, batch=batch),
-        ),
+        callbacks=_callbacks(options.out, sample, steps),
     )
-    _write_json(out / "run.json", {**_plain(asdict(options)), "size": size, "batch": batch, "agnlib": agnlib.__version__})
     started = time.monotonic()
     trainer.fit(loader(data, workers=options.workers), steps=steps, minutes=options.minutes)
     minutes = (time.monotonic() - started) / 60
-    _finish(trainer, data, out, facts=_facts(options, trainer, encoders, minutes, size, batch))
-    return out
+    _save(trainer, data, options.out, facts_of(trainer, data, init=options.init, encoders=encoders, minutes=minutes))
+    return options.out
 
 
-def loader(data: PairData, *, start: int = 0, workers: int = 0) -> Iterable[Batch]:
-    """Batches of `data` from step `start` on, without end, read by `workers` processes."""
-    return DataLoader(data, batch_size=None, sampler=_Count(start), num_workers=workers, persistent_workers=workers > 0)
-
-
-class _Count:
-    """Whole numbers from `start` up; a sampler."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        step = self.start
-        while True:
-            yield step
-            step += 1
-
-
-def _fresh_folder(folder: Path) -> Path:
+def _check_place(folder: Path) -> None:
+    """Say beforehand what would keep a run from being written there."""
     if (folder / "config.json").exists() or (folder / "run.json").exists():
         raise InputError(f"--out {folder} holds an earlier run; give a new folder, or remove it if it is not needed")
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"--out {folder} cannot be made, {there} is a file; give another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder} cannot be written, {there} is read-only; give another folder")
+
+
+def _check_size(size: int, encoders: Mapping[str, PerceptualEncoder]) -> None:
+    least = max([_LEAST_SIZE, *(encoder.min_size for encoder in encoders.values())])
+    if size < least:
+        raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / ".writable", b"")
         (folder / ".writable").unlink()
     except OSError as error:
-        raise InputError(f"--out {folder} cannot be written ({error.strerror or error}); give another folder") from error
-    return folder
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name!r} is unknown; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
-    return device
+        raise InputError(
+            f"--out {folder} cannot be written ({error.strerror or error}); give another folder"
+        ) from error
 
 
 def _report(*folders: PictureFolder) -> None:
     for folder in folders:
-        print(f"{folder.folder}: {len(folder.paths)} pictures, {len(folder)} crops, classes: {len(folder.class_names)}")
+        classes = f", {len(folder.class_names)} classes" if folder.class_names else ""
+        print(f"{folder.folder}: {len(folder.paths)} pictures, {len(folder)} crops{classes}")
         if folder.unreadable:
             print(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
         if folder.enlarged:
             print(f"  {folder.enlarged} smaller than the crop of {folder.size} px, enlarged")
 
 
-def _networks(options: TrainOptions, style: PictureFolder) -> dict[str, Any]:
-    classes = len(style.class_names)
-    if options.init:
-        bundle = pretrained.load(options.init)
-        generator, extractor, discriminator = bundle.generator, bundle.extractor, bundle.discriminator
-        if discriminator is None or discriminator.config.num_classes != classes:
-            discriminator = Discriminator(classes, style_dim=generator.config.style_dim)
-        if generator.config.num_classes != classes:
-            generator = _with_classes(generator, classes)
-    else:
-        generator, discriminator, extractor = Generator(num_classes=classes), Discriminator(classes), _new_extractor()
-    return {"generator": generator, "discriminator": discriminator, "extractor": extractor}
+def _networks(init: str | None, style: PictureFolder) -> _Networks:
+    """New networks, or those of `init` with as many classes as there are here."""
+    classes, wanted = len(style.class_names), len(style.class_names) or None
+    if init is None:
+        return _Networks(Generator(num_classes=classes), Discriminator(wanted), _new_extractor(style))
+    bundle = pretrained.load(init)
+    generator, discriminator = bundle.generator, bundle.discriminator
+    if discriminator is None or discriminator.config.num_classes != wanted:
+        discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
+    if generator.config.num_classes != classes:
+        generator = _with_classes(generator, classes)
+    return _Networks(generator, discriminator, bundle.extractor)
 
 
 def _with_classes(generator: Generator, classes: int) -> Generator:
@@ -166,66 +168,68 @@ def _with_classes(generator: Generator, classes: int) -> Generator:
     return other
 
 
-def _new_extractor() -> StyleExtractor:
-    """A new extractor on a trunk that has seen pictures: the published one, or that of the shipped weights."""
+def _new_extractor(style: PictureFolder) -> StyleExtractor:
+    """A new extractor, calibrated on the styles, on a trunk that has seen pictures: published, or shipped with us."""
     extractor = StyleExtractor()
     try:
         trunk = EfficientNetLiteFeatures.pretrained(0, extractor.config.taps).state_dict()
     except ImportError:
         trunk = pretrained.load("agn-small").extractor.trunk.state_dict()
     extractor.trunk.load_state_dict(trunk)
+    with torch.no_grad():
+        statistics = torch.cat([extractor.statistics(picture) for picture, _ in _whole_pictures(style)])
+    if len(statistics) > 1:
+        extractor.calibrate(statistics)
     return extractor
 
 
-@torch.no_grad()
-def _finish(trainer: AdversarialTrainer, data: PairData, out: Path, *, facts: Mapping[str, Any]) -> None:
+def _whole_pictures(style: PictureFolder) -> Iterator[tuple[Tensor, int]]:
+    """Every picture's largest square, `(1, 3, size, size)` in [-1, 1], and its label; damaged files are left out."""
+    for entry, (_, variant) in enumerate(style.entries):
+        if variant != 0:
+            continue
+        try:
+            pixels = torch.from_numpy(style.crop(entry).copy())
+        except ImageError:
+            continue
+        yield pixels.permute(2, 0, 1)[None].float() / 127.5 - 1, style.label(entry)
+
+
+def _callbacks(out: Path, sample: Batch, steps: int | None) -> tuple[object, ...]:
+    batch = len(sample.content)
+    return (
+        LogScalars(out / "log.jsonl", batch=batch),
+        SaveSamples(out / "samples", sample),
+        SaveCheckpoints(out / "checkpoints"),
+        ProgressBar(steps=steps, batch=batch),
+    )
+
+
+def _write_options(options: TrainOptions, data: PairData) -> None:
+    values = {k: os.fspath(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    values |= {"size": data.style.size, "batch": data.batch, "agnlib": agnlib.__version__}
+    write_bytes(options.out / "run.json", (json.dumps(values, indent=2) + "\n").encode())
+
+
+def _save(trainer: AdversarialTrainer, data: PairData, out: Path, facts: Mapping[str, Any]) -> None:
+    """The averaged networks, with a mapping that knows the styles seen, and their card."""
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
-    style, codes = data.style, []
-    whole = [entry for entry, (_, variant) in enumerate(style.entries) if variant == 0]
-    for entry in whole:
-        picture = torch.from_numpy(style.crop(entry).copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        codes.append(extractor(picture.to(trainer.device)))
-    labels = torch.tensor([style.label(entry) for entry in whole])
-    fit_mapping(generator, torch.cat(codes).cpu().to(generator.mapping.weight), labels)
+    codes, labels = _codes_of(extractor, data.style, trainer.device)
+    fit_mapping(generator, codes.to(generator.mapping.weight), labels)
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
-    info = {"class_names": list(style.class_names), "license": "yours", "training": facts}
-    pretrained.save(out, models, name=out.resolve().name, info=info, dtype=torch.float16)
-    write_bytes(out / "README.md", _model_card(out, facts).encode())
+    name = out.resolve().name
+    info = {"class_names": list(data.style.class_names), "license": "yours", "training": facts}
+    pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
+    write_bytes(out / "README.md", model_card(name, facts).encode())
     print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
 
 
-def _facts(
-    options: TrainOptions, trainer: AdversarialTrainer, encoders: Iterable[str], minutes: float, size: int, batch: int
-) -> dict[str, Any]:
-    return {
-        "content": options.content.name,
-        "style": options.style.name,
-        "init": options.init,
-        "steps": trainer.step,
-        "minutes": round(minutes, 1),
-        "crop": size,
-        "batch": batch,
-        "seed": options.seed,
-        "perceptual": list(encoders),
-        "terms": {name: term.weight for name, term in trainer.terms.items()},
-        "trainer": asdict(trainer.config),
-        "skipped_steps": trainer.skipped_steps,
-        "machine": f"{trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-        "torch": str(torch.__version__),
-    }
-
-
-def _model_card(out: Path, facts: Mapping[str, Any]) -> str:
-    lines = [f"# {out.resolve().name}", "", "Weights made by `agnlib train`.", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in facts.items() if not isinstance(value, dict)]
-    lines += [f"| weight of {name} | {value} |" for name, value in facts["terms"].items()]
-    return "\n".join([*lines, "", "Licences of the pictures it was trained on: not recorded; add them here.", ""])
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: os.fspath(v) if isinstance(v, Path) else v for k, v in values.items()}
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+@torch.no_grad()
+def _codes_of(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Style codes `(N, style_dim)` and labels `(N,)` of a folder's pictures."""
+    codes, labels = [], []
+    for picture, label in _whole_pictures(style):
+        codes.append(extractor(picture.to(device)))
+        labels.append(label)
+    return torch.cat(codes), torch.tensor(labels)

@@ -51,7 +51,9 @@ class Weighted:
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.start < 0 or self.ramp < 0:
-            raise InputError(f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected none below 0")
+            raise InputError(
+                f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected none below 0"
+            )
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""
@@ -96,7 +98,7 @@ class TargetCache:
         self._bytes = 0
 
     def get(self, keys: Sequence[str], compute: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
-        """Tensors `(B, ...)` for the keys of a batch; `compute()` gives them where a key is new or there are no keys."""
+        """Tensors `(B, ...)` for the keys of a batch; `compute()` gives them for a new key, and without keys always."""
         if keys and all(key in self._kept for key in keys):
             return [torch.stack(column) for column in zip(*(self._kept[key] for key in keys), strict=True)]
         with torch.no_grad():

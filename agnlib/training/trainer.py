@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TypeVar, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,21 @@ from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.checkpoint import flatten_optimizer, load_state, restore_optimizer, save_state
 from agnlib.training.data import Batch
+from agnlib.training.dice import LayerDice
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.terms import SharedEncoder, TargetCache, Weighted
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
     """Options of `AdversarialTrainer`; learning rates fall along half a cosine to `final_lr` of their start.
 
-    `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays so.
-    The penalty is taken every `penalty_every` steps with its weight multiplied by as much.
+    `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays
+    so. The penalty is taken every `penalty_every` steps with its weight multiplied by as much.
     """
 
     lr_generator: float = 1e-3
@@ -64,8 +67,8 @@ class AdversarialTrainer:
     """Trains generator and extractor against a discriminator.
 
     Override `configure_optimizers`, `generate`, `discriminator_loss`, `discriminator_penalty`, `generator_loss`,
-    `training_step`, or the hooks `on_fit_start`, `on_step_end(logs)`, `on_checkpoint(path)`, `on_fit_end`. A loss method
-    gives a dict of named, weighted scalars and never calls backward.
+    `training_step`, or the hooks `on_fit_start`, `on_step_end(logs)`, `on_checkpoint(path)`, `on_fit_end`. A loss
+    method gives a dict of named, weighted scalars, empty where there is nothing to learn, and never calls backward.
     Papers: Goodfellow et al., 2014 (the game); Lim and Ye, 2017 (hinge); Mescheder et al., 2018 (the penalty).
 
     Args:
@@ -113,8 +116,10 @@ class AdversarialTrainer:
         self.callbacks = tuple(callbacks)
         check_hooks(self.callbacks)
         self.step, self.progress, self.skipped_steps = 0, 0.0, 0
-        self._failures = 0
+        self._failures = {"generator": 0, "discriminator": 0}  # in a row
+        self._judged: Tensor | None = None  # the last mean logits of real and of generated pictures
         self._dice = torch.Generator().manual_seed(self.config.seed)
+        self._layer_dice = LayerDice(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
         self.generator_optimizer, self.discriminator_optimizer = self.configure_optimizers()
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
@@ -134,7 +139,8 @@ class AdversarialTrainer:
         """The generator's picture for a batch, `(B, 3, H, W)`; may fill in `batch.code`."""
         latent = None
         if self.extractor is None or torch.rand((), generator=self._dice) < self.config.latent_probability:
-            latent = torch.randn(len(batch.content), self.generator.config.latent_dim, generator=self._dice).to(self.device)
+            shape = len(batch.content), self.generator.config.latent_dim
+            latent = torch.randn(shape, generator=self._dice).to(self.device)
         batch.code = self._codes(batch, latent)
         fake: Tensor = self.generator(latent, batch.code, content=batch.content)
         return fake
@@ -146,9 +152,11 @@ class AdversarialTrainer:
         real_logits = self.discriminator.patch_logits(batch.style, label, code)
         fake_logits = self.discriminator.patch_logits(fake, label, code)
         losses = {"adversarial": hinge_discriminator_loss(real_logits, fake_logits)}
-        self._judged = torch.stack([sum(m.mean() for m in maps) / len(maps) for maps in (real_logits, fake_logits)]).detach()
+        means = [torch.stack([m.mean() for m in maps]).mean() for maps in (real_logits, fake_logits)]
+        self._judged = torch.stack(means).detach()
         if code is not None and len(code) > 1 and self.config.wrong_code > 0:
-            wrong = self.discriminator.patch_logits(batch.style, None if label is None else label.roll(1), code.roll(1, 0))
+            other = None if label is None else label.roll(1)
+            wrong = self.discriminator.patch_logits(batch.style, other, code.roll(1, 0))
             losses["wrong_code"] = self.config.wrong_code * torch.stack([F.relu(1 + w).mean() for w in wrong]).mean()
         return losses
 
@@ -199,11 +207,16 @@ class AdversarialTrainer:
     # -- final ----------------------------------------------------------------------------------------------------
 
     @final
-    def fit(self, batches: Iterable[Batch], *, steps: int | None = None, minutes: float | None = None) -> dict[str, float]:
-        """Train until `steps` steps in all are done, or `minutes` have passed, whichever comes first.
+    def fit(
+        self, batches: Iterable[Batch], *, steps: int | None = None, minutes: float | None = None
+    ) -> dict[str, float]:
+        """Train until `steps` steps in all are done, `minutes` have passed or the batches end, whichever comes first.
+
+        Learning rates follow `progress`, the larger of two shares: of `steps` that are done, and of the time. The
+        time's goes to 1 in the `minutes` of this call, from where the last fit or the loaded checkpoint had come to.
 
         Args:
-            batches: what to train on; `agnlib.training.loader` makes one from folders. It may end early.
+            batches: what to train on; `agnlib.training.loader` makes one from folders.
             steps: total of the whole run, those before a resume counted in.
             minutes: of this call.
 
@@ -212,16 +225,20 @@ class AdversarialTrainer:
 
         Raises:
             InputError: neither limit is given.
-            TrainingDivergedError: five steps in a row gave no finite loss or gradient.
+            TrainingDivergedError: a network had no finite loss or gradient five times in a row.
         """
         if steps is None and minutes is None:
             raise InputError("fit: got neither steps nor minutes; give at least one of them")
         self._call("on_fit_start")
         started, before, logs = time.monotonic(), self.progress, {}
+        coming = iter(batches)
         try:
-            for batch in batches:
+            while True:
                 spent = (time.monotonic() - started) / 60
                 if (steps is not None and self.step >= steps) or (minutes is not None and spent >= minutes):
+                    break
+                batch = next(coming, None)  # not before the check: what is taken is trained on
+                if batch is None:
                     break
                 by_time = before + (1 - before) * spent / minutes if minutes else 0.0
                 self.progress = min(1.0, max(self.step / steps if steps else 0.0, by_time))
@@ -244,6 +261,7 @@ class AdversarialTrainer:
         tensors |= flatten_optimizer("generator_optimizer", self.generator_optimizer)
         tensors |= flatten_optimizer("discriminator_optimizer", self.discriminator_optimizer)
         tensors["dice"] = self._dice.get_state()
+        tensors |= {f"layer_dice.{name}": state for name, state in self._layer_dice.states.items()}
         meta = {
             "step": self.step,
             "progress": self.progress,
@@ -268,29 +286,34 @@ class AdversarialTrainer:
             found = {k: v.shape for k, v in tensors.items() if k.startswith(f"{name}.")}
             if expected != found:
                 wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-                raise WeightsError(f"{path} belongs to other networks: {wrong} does not fit; give the options of that run")
+                raise WeightsError(
+                    f"{path} belongs to other networks: {wrong} does not fit; give the options of that run"
+                )
         for name, module in targets.items():
             module.load_state_dict({k: tensors[f"{name}.{k}"] for k in module.state_dict()})
         restore_optimizer("generator_optimizer", self.generator_optimizer, tensors)
         restore_optimizer("discriminator_optimizer", self.discriminator_optimizer, tensors)
         self._dice.set_state(tensors["dice"])
+        states = {k: v for k, v in tensors.items() if k.startswith("layer_dice.")}
+        self._layer_dice.restore({k.removeprefix("layer_dice."): v for k, v in states.items()})
         self.step, self.progress = int(meta["step"]), float(meta["progress"])
         self.ema.updates, self.skipped_steps = int(meta["ema_updates"]), int(meta["skipped_steps"])
+        self._failures = dict.fromkeys(self._failures, 0)
 
     @property
     def averaged_generator(self) -> Generator:
         """The generator with averaged weights, in eval mode: the one to use and to ship."""
-        return self.ema.module["generator"]  # type: ignore[index,no-any-return]
+        return cast("Generator", self.ema.module["generator"])
 
     @property
     def averaged_extractor(self) -> StyleExtractor | None:
         """The extractor with averaged weights, in eval mode."""
-        return self.ema.module["extractor"] if "extractor" in self.ema.module else None  # type: ignore[index,operator,no-any-return]
+        return cast("StyleExtractor | None", dict(self.ema.module.items()).get("extractor"))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _place(self, module: Any) -> Any:
-        return module.to(self.device, memory_format=torch.channels_last).train()
+    def _place(self, module: Network) -> Network:
+        return module.to(self.device).to(memory_format=torch.channels_last).train()
 
     def _trained(self) -> nn.ModuleDict:
         modules: dict[str, nn.Module] = {"generator": self.generator}
@@ -308,7 +331,8 @@ class AdversarialTrainer:
         if self.extractor.config.variational:
             return self.extractor.distribution(batch.style).rsample()
         if not self.extractor.config.frozen_trunk:
-            return self.extractor(batch.style)  # type: ignore[no-any-return]
+            code: Tensor = self.extractor(batch.style)
+            return code
         extractor = self.extractor
         (statistics,) = self._statistics.get(batch.style_keys, lambda: [extractor.statistics(batch.style)])
         return extractor.encode(statistics)
@@ -324,7 +348,8 @@ class AdversarialTrainer:
         ):
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
-        logs = self.training_step(batch.to(self.device))
+        with self._layer_dice.in_use():
+            logs = self.training_step(batch.to(self.device))
         for term in self.terms.values():
             encoder = getattr(term.term, "encoder", None)
             if isinstance(encoder, SharedEncoder):
@@ -337,7 +362,7 @@ class AdversarialTrainer:
         if self.step % self.config.penalty_every == 0:
             losses |= self.discriminator_penalty(batch)
         logs = self._update("discriminator", losses, self.discriminator_optimizer, self.discriminator)
-        if hasattr(self, "_judged"):
+        if self._judged is not None:
             logs |= {"discriminator/real": float(self._judged[0]), "discriminator/fake": float(self._judged[1])}
         return logs
 
@@ -349,24 +374,26 @@ class AdversarialTrainer:
             logs = self._update("generator", losses, self.generator_optimizer, trained)
         finally:
             self.discriminator.requires_grad_(True)
-        if self._failures == 0:
+        if self._failures["generator"] == 0:
             self.ema.update(trained)
         return logs
 
     def _update(
         self, phase: str, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, module: nn.Module
     ) -> dict[str, float]:
+        if not losses:  # before the adversary fades in, a generator without terms has nothing to learn
+            return {}
         optimizer.zero_grad(set_to_none=True)
         total = torch.stack(list(losses.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(total)
         norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_gradient)
         if torch.isfinite(total) and torch.isfinite(norm):
             optimizer.step()
-            self._failures = 0
+            self._failures[phase] = 0
         else:
-            self._failures += 1
+            self._failures[phase] += 1
             self.skipped_steps += 1
-            if self._failures >= 5:
+            if self._failures[phase] >= 5:
                 values = {name: float(value.detach()) for name, value in losses.items()}
                 raise TrainingDivergedError(
                     f"the {phase}'s loss or gradient was not finite five times in a row, last at step {self.step}:"

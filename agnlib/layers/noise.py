@@ -1,0 +1,48 @@
+"""Noise for the brush to work with: flat parts of a photo give it nothing to make strokes of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CanvasNoise"]
+
+
+class CanvasNoise(nn.Module):
+    """Adds noise, the same for all channels and weighed for each; what becomes of it is the next blocks' work.
+
+    While training the noise is drawn anew from torch's global generator; in eval mode it is a fixed canvas, repeated to
+    any size, so that the same photo in the same style is always the same picture.
+    Paper: Karras et al., "A style-based generator architecture for generative adversarial networks", CVPR 2019.
+
+    Args:
+        channels: of the features.
+        side: of the canvas, in cells.
+        seed: of the canvas.
+
+    Shapes:
+        `(B, channels, H, W)` -> the same, changed in place.
+
+    Example:
+        >>> layer = CanvasNoise(4).eval()
+        >>> torch.equal(layer(torch.zeros(1, 4, 8, 8)), layer(torch.zeros(1, 4, 8, 8)))
+        True
+    """
+
+    canvas: Tensor
+
+    def __init__(self, channels: int, *, side: int = 128, seed: int = 0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.1))
+        canvas = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("canvas", canvas, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if self.training:
+            noise = torch.randn(x.shape[0], 1, height, width, device=x.device, dtype=x.dtype)
+        else:
+            rows = torch.arange(height, device=x.device) % self.canvas.shape[0]
+            columns = torch.arange(width, device=x.device) % self.canvas.shape[1]
+            noise = self.canvas[rows][:, columns].to(x.dtype)
+        return x.addcmul_(noise, self.gain.to(x.dtype))
