@@ -19,6 +19,7 @@ from agnlib.losses import (
     content_loss,
     covariance_style_loss,
     feature_moments,
+    guided_smoothness,
     hinge_discriminator_loss,
     hinge_generator_loss,
     moment_style_loss,
@@ -156,3 +157,20 @@ def test_patch_nce_prefers_the_same_place() -> None:
     assert patch_nce_loss(f, f) < 0.1 < patch_nce_loss(f, torch.randn_like(f))
     uniform = patch_nce_loss(torch.ones(1, 4, 4, 4), torch.ones(1, 4, 4, 4))
     assert uniform.item() == pytest.approx(math.log(16))
+
+
+def test_guided_smoothness_lets_contrast_palette_and_strokes_go() -> None:
+    photo = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8), (128, 128)) * 2 - 1
+    swapped = 0.3 * photo.flip(1) + 0.2
+    strokes = 0.2 * torch.tensor([1.0, -1.0]).repeat(64)
+    assert guided_smoothness(swapped, photo).item() < 0.02
+    assert guided_smoothness(swapped + strokes, photo).item() < 0.02
+
+
+def test_guided_smoothness_sees_a_patch_where_the_photo_is_flat() -> None:
+    photo = torch.zeros(1, 3, 128, 128)
+    photo[..., 96:, :] = 1
+    patched = photo.clone()
+    patched[..., 16:64, 32:80] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    assert guided_smoothness(patched, photo) > 0.1 > guided_smoothness(photo, photo)
+    assert guided_smoothness(patched[..., :20, :20], photo[..., :20, :20]) == 0  # smaller than two regions

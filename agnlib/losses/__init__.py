@@ -4,7 +4,7 @@ from agnlib.losses.adversarial import hinge_discriminator_loss, hinge_generator_
 from agnlib.losses.color import palette_loss, rgb_to_lab
 from agnlib.losses.content import content_loss, normalize_features
 from agnlib.losses.patch_nce import patch_nce_loss
-from agnlib.losses.smoothness import total_variation
+from agnlib.losses.smoothness import guided_smoothness, total_variation
 from agnlib.losses.style import FeatureMoments, covariance_style_loss, feature_moments, moment_style_loss
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "content_loss",
     "covariance_style_loss",
     "feature_moments",
+    "guided_smoothness",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "moment_style_loss",

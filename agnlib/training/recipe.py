@@ -20,6 +20,7 @@ from agnlib.training.terms import (
     SharedEncoder,
     TargetCache,
     Weighted,
+    guided_smoothness_term,
     smoothness_term,
 )
 
@@ -66,21 +67,22 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def build_terms(encoders: Mapping[str, PerceptualEncoder], generator: Generator, *, warmup: int) -> dict[str, Weighted]:
-    """The generator's terms beside the adversarial one and identity, as the shipped weights were trained."""
+    """The generator's terms beside the adversarial one and identity, as in the last stage of agn-small's training."""
     terms = {
-        "palette": Weighted(PaletteTerm(), 1.5, warmup),
+        "palette": Weighted(PaletteTerm(), 3.0, warmup),
+        "guided_smoothness": Weighted(guided_smoothness_term, 2.0, warmup),
         "smoothness": Weighted(smoothness_term, 0.05, warmup),
     }
     shared = {name: SharedEncoder(encoder) for name, encoder in encoders.items()}
     if "vgg16" in shared:
         vgg = shared["vgg16"]
-        terms["style_vgg16"] = Weighted(CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache()), 4.0, warmup, _RAMP)
-        terms["content_vgg16"] = Weighted(ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.0, warmup)
+        terms["style_vgg16"] = Weighted(CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache()), 5.0, warmup, _RAMP)
+        terms["content_vgg16"] = Weighted(ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.2, warmup)
     if "efficientnet-lite0" in shared:
         lite = shared["efficientnet-lite0"]
-        terms["style_lite0"] = Weighted(MomentStyleTerm(lite, _LITE_TAPS, TargetCache()), 4.0, warmup, _RAMP)
+        terms["style_lite0"] = Weighted(MomentStyleTerm(lite, _LITE_TAPS, TargetCache()), 5.0, warmup, _RAMP)
         if "vgg16" not in shared:
-            terms["content_lite0"] = Weighted(ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.0, warmup)
+            terms["content_lite0"] = Weighted(ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.2, warmup)
     if not shared:
         content = SharedEncoder(generator.content_features)
         terms["patch_nce"] = Weighted(PatchNCETerm(content, "quarter"), 0.5, warmup)

@@ -15,6 +15,7 @@ from agnlib.losses import (
     content_loss,
     covariance_style_loss,
     feature_moments,
+    guided_smoothness,
     moment_style_loss,
     normalize_features,
     palette_loss,
@@ -33,6 +34,7 @@ __all__ = [
     "TargetCache",
     "Term",
     "Weighted",
+    "guided_smoothness_term",
     "smoothness_term",
 ]
 
@@ -184,6 +186,11 @@ class PaletteTerm:
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
         return palette_loss(fake, batch.style, pool=self.pool, seed=batch.step)
+
+
+def guided_smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`guided_smoothness` of the result, with the photo as guide."""
+    return guided_smoothness(fake, batch.content)
 
 
 def smoothness_term(batch: Batch, fake: Tensor) -> Tensor:

@@ -36,12 +36,12 @@ class TrainerConfig:
     so. The penalty is taken every `penalty_every` steps with its weight multiplied by as much.
     """
 
-    lr_generator: float = 1.5e-3
+    lr_generator: float = 1.2e-3
     lr_discriminator: float = 6e-4
     betas: tuple[float, float] = (0.5, 0.99)
     final_lr: float = 0.03
     ema_decay: float = 0.999
-    adversarial: float = 0.3
+    adversarial: float = 0.5
     wrong_code: float = 0.5
     penalty: float = 0.1
     penalty_every: int = 16
