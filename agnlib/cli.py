@@ -87,7 +87,12 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--strength", type=_strength, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
     )
     command.add_argument("--size", type=_count, metavar="PX", help="reduce the longer side to so many pixels first")
-    command.add_argument("--seed", type=_seed, metavar="N", help="draw a latent, which varies the painting a little; without it the result is fixed")
+    command.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="N",
+        help="draw a latent, which varies the painting a little; without it the result is fixed",
+    )
     command.add_argument(
         "--weights", default="agn-small", metavar="NAME|FOLDER", help="shipped weights, or a folder from agnlib train"
     )

@@ -1,6 +1,6 @@
 """How large the shipped weights are: parameters of each network, bytes on disk.
 
-    python benchmarks/size.py | tee benchmarks/results/size.md
+python benchmarks/size.py | tee benchmarks/results/size.md
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def main() -> None:
     columns = ["crop", "targets", "pictures/s", "s/step", "generate", "discriminator", "generator's losses", "rest"]
     print(markdown_table(columns, rows, text=2))
     print()
-    print(reports[f"{options.sizes[-1]} px, cached"]["profile"])
+    print(f"```text\n{reports[f'{options.sizes[-1]} px, cached']['profile'].strip()}\n```")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
