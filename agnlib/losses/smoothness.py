@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,7 +51,8 @@ def guided_smoothness(image: Tensor, content: Tensor, *, pool: int = 16) -> Tens
     if min(image.shape[2:]) < 2 * pool:
         return image.sum() * 0
     steps = [_region_steps(picture, pool) for picture in (image, content)]
-    return sum(F.relu(found - allowed - _TOLERANCE).mean() for found, allowed in zip(*steps, strict=True)) / 2
+    excess = [F.relu(found - allowed - _TOLERANCE).mean() for found, allowed in zip(*steps, strict=True)]
+    return torch.stack(excess).mean()
 
 
 def _region_steps(image: Tensor, pool: int) -> tuple[Tensor, Tensor]:
