@@ -45,7 +45,7 @@ def main() -> None:
     print(f"```text\n{reports[f'{options.sizes[-1]} px, cached']['profile'].strip()}\n```")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+        settings = {k: v.name if isinstance(v, Path) else v for k, v in vars(options).items()}
         options.out.write_text(json.dumps({**header(**settings), "results": reports}, indent=2) + "\n")
 
 
