@@ -538,7 +538,8 @@ def test_perceptual_choices() -> None:
     both = choose_encoders("vgg16+efficientnet-lite0", device)
     assert list(both) == ["vgg16", "efficientnet-lite0"]
     terms = set(build_terms(both, generator, warmup=0))
-    assert terms == {"palette", "smoothness", "style_vgg16", "content_vgg16", "style_lite0"}
+    always = {"palette", "smoothness", "guided_smoothness"}
+    assert terms == always | {"style_vgg16", "content_vgg16", "style_lite0"}
 
 
 @pytest.fixture
