@@ -86,7 +86,7 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument(
         "--strength", type=_strength, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
     )
-    command.add_argument("--size", type=_count, metavar="PX", help="reduce the longer side to so many pixels first")
+    command.add_argument("--size", type=_count, metavar="PX", help="reduce a longer side above it first")
     command.add_argument(
         "--seed",
         type=_seed,
@@ -94,7 +94,10 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="draw a latent, which varies the painting a little; without it the result is fixed",
     )
     command.add_argument(
-        "--weights", default="agn-small", metavar="NAME|FOLDER", help="shipped weights, or a folder from agnlib train"
+        "--weights",
+        default="agn-small",
+        metavar="NAME|FOLDER",
+        help="shipped weights (default agn-small), or a folder from agnlib train",
     )
     _add_device(command)
     command.set_defaults(run=_stylize)
@@ -109,10 +112,10 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples, checkpoints")
     command.add_argument("--init", metavar="NAME|FOLDER", help="weights to start from; from nothing without it")
     length = command.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=_count, metavar="TOTAL", help="train for so many steps")
+    length.add_argument("--steps", type=_count, metavar="TOTAL", help="train for so many steps (default 10,000)")
     length.add_argument("--minutes", type=_minutes, metavar="M", help="train for so long")
-    command.add_argument("--size", type=_count, metavar="PX", help="side of the crops")
-    command.add_argument("--batch", type=_count, metavar="N", help="pictures in a step")
+    command.add_argument("--size", type=_count, metavar="PX", help="side of the crops (default 192)")
+    command.add_argument("--batch", type=_count, metavar="N", help="pairs in a step (default 4)")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
         "--perceptual",
