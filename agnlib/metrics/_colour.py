@@ -7,16 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from agnlib import losses
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image, check_pair
-
-# sRGB primaries to CIE XYZ under D65 (IEC 61966-2-1), rows X, Y, Z; each row is divided by its sum, the white point.
-_XYZ_FROM_RGB = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_D65 = (0.95047, 1.0, 1.08883)
 
 
 def rgb_to_lab(image: Tensor) -> Tensor:
@@ -37,13 +30,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
         [100.0, 0.0, 0.0]
     """
     check_image("image", image)
-    rgb = (image + 1) / 2
-    linear = torch.where(rgb > 0.04045, ((rgb.clamp_min(0) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    matrix = torch.tensor(_XYZ_FROM_RGB, dtype=image.dtype, device=image.device)
-    white = torch.tensor(_D65, dtype=image.dtype, device=image.device).view(3, 1, 1)
-    xyz = torch.einsum("ij,bjhw->bihw", matrix, linear) / white
-    x, y, z = torch.where(xyz > 0.008856, xyz.clamp_min(1e-12) ** (1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+    return losses.rgb_to_lab(image)
 
 
 def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) -> Tensor:
