@@ -15,7 +15,7 @@ import agnlib
 
 ROOT = Path(agnlib.__file__).parent
 FLOORS = (
-    {"errors", "_optional", "_atomic", "_perceptual", "image", "style", "tiling", "ops", "losses"},
+    {"errors", "_optional", "_atomic", "_deprecation", "_perceptual", "image", "style", "tiling", "ops", "losses"},
     {"layers"},
     {"models"},
     {"stylizer", "training", "metrics"},
