@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["write_bytes"]
+__all__ = ["remove_leftovers", "replacing", "write_bytes"]
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file through a sibling temporary, so that a crash leaves the old one or the new one, never a torn one."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write and seek in, which becomes `path` when the block ends well, and is gone when it does not."""
     # a name of its own length: the target's may be as long as the file system allows
     temporary = path.with_name(f".agnlib-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -23,6 +33,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporaries in a folder that processes left which were killed while they wrote."""
+    for temporary in folder.glob(".agnlib-*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

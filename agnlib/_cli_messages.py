@@ -7,4 +7,9 @@ import sys
 
 def say(message: str) -> None:
     """One line on stderr, whatever characters the message has."""
-    print(f"agnlib: {' '.join(message.split())}", file=sys.stderr)
+    print(line(message), file=sys.stderr)
+
+
+def line(message: str) -> str:
+    """A message as `say` prints it."""
+    return f"agnlib: {' '.join(message.split())}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,6 @@ from agnlib._cli_messages import say
 from agnlib.errors import AgnError, ImageError, InputError
 
 if TYPE_CHECKING:
-    from agnlib.style import StyleCode
     from agnlib.stylizer import Stylizer
 
 
@@ -26,32 +27,104 @@ class Job:
     target: Path
 
 
+@dataclass(frozen=True)
+class Region:
+    """Pictures and weights of one style, and the mask that says where it goes."""
+
+    styles: list[tuple[str, float]]
+    mask: str | None = None
+
+
 def run(
     photos: Sequence[str],
-    styles: Sequence[str],
+    styles: Sequence[tuple[str, str]],
     output: str,
     *,
     weights: str,
     device: str,
     threads: int | None,
+    save_style: str | None,
+    quiet: bool,
     options: Mapping[str, Any],
 ) -> int:
-    """Stylise the photos and return the exit code; `options` are those of `Stylizer.__call__`.
+    """Stylise the photos and return the exit code; `options` are those of `Stylizer.stylize_file`.
+
+    Args:
+        styles: what was given for "--style" and "--mask", in order.
 
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    weighted = [parse_style(text) for text in styles]
-    for path in (*photos, *(picture for picture, _ in weighted)):
+    regions = parse_regions(styles)
+    masks = [region.mask for region in regions if region.mask is not None]
+    pictures = [picture for region in regions for picture, _ in region.styles]
+    failures = _unreadable(photos)
+    for path in (*(picture for picture in pictures if not _is_code(picture)), *masks):
         image.probe(path)
+    if save_style is not None:
+        _check_save_style(save_style, regions)
     jobs = plan(photos, output)
-    _refuse_to_overwrite_inputs(jobs, [*photos, *(picture for picture, _ in weighted)])
+    _refuse_to_overwrite_inputs(jobs, [*photos, *pictures, *masks])
     stylizer = _stylizer(weights, device, threads)
-    code = stylizer.encode_style(weighted)
+    codes = [stylizer.encode_style(region.styles) for region in regions]
+    style = {"style": codes if masks else codes[0], "mask": masks or None}
+    if save_style is not None:
+        codes[0].save(save_style)
     if len(jobs) == 1:
-        paint(stylizer, jobs[0], code, options)
+        started = time.perf_counter()
+        height, width = paint(stylizer, jobs[0], style | dict(options))
+        if not quiet:
+            say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
         return 0
-    return _paint_all(stylizer, jobs, code, options)
+    return _paint_all(stylizer, jobs, style | dict(options), failures, quiet=quiet)
+
+
+def parse_regions(given: Sequence[tuple[str, str]]) -> list[Region]:
+    """Styles and masks in the order given, as regions: a mask is for the styles between it and the mask before.
+
+    Raises:
+        InputError: a mask without a style, or a weight that is not above 0.
+    """
+    regions: list[Region] = []
+    for option, text in given:
+        if option == "--style":
+            style = parse_style(text)
+            if not regions or regions[-1].mask is not None:
+                regions.append(Region([]))
+            regions[-1].styles.append(style)
+        elif not regions or regions[-1].mask is not None:
+            raise InputError(
+                f"argument --mask: {text!r} follows no --style; give a mask after the style that it is for"
+            )
+        else:
+            regions[-1] = Region(regions[-1].styles, text)
+    return regions
+
+
+def _is_code(path: str) -> bool:
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def _check_save_style(path: str, regions: Sequence[Region]) -> None:
+    if len(regions) > 1:
+        raise InputError("argument --save-style: there are several styles, one for each region; save them one by one")
+    if not _is_code(path):
+        raise InputError(f"argument --save-style: expected a name that ends in .safetensors, got {path!r}")
+    if not Path(path).parent.is_dir():
+        raise InputError(f"argument --save-style: the folder of {path!r} does not exist; create it first")
+
+
+def _unreadable(photos: Sequence[str]) -> dict[Path, AgnError]:
+    """Photos that their headers show to be none; one that is missing, or the only one, is a mistake at once."""
+    failures: dict[Path, AgnError] = {}
+    for photo in photos:
+        try:
+            image.probe(photo)
+        except ImageError as error:
+            if len(photos) == 1 or not Path(photo).is_file():
+                raise
+            failures[Path(photo)] = error
+    return failures
 
 
 def parse_style(text: str) -> tuple[str, float]:
@@ -155,12 +228,19 @@ def _stylizer(weights: str, device: str, threads: int | None) -> Stylizer:
     return Stylizer.from_pretrained(weights, device=device)
 
 
-def paint(stylizer: Stylizer, job: Job, code: StyleCode, options: Mapping[str, Any]) -> None:
-    """Paint one photo and write it, whole or not at all."""
-    painted = stylizer(job.photo, code, **options)
-    if not job.target.parent.exists():
-        _make(job.target.parent)
-    image.save(painted, job.target)
+def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Paint one photo and write it, whole or not at all; height and width of the painting."""
+    folder = job.target.parent
+    made = not folder.exists()
+    if made:
+        _make(folder)
+    try:
+        return stylizer.stylize_file(job.photo, job.target, **options)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _make(folder: Path) -> None:
@@ -170,15 +250,24 @@ def _make(folder: Path) -> None:
         raise ImageError(f"argument -o: {str(folder)!r} cannot be made ({error.strerror}); choose another") from error
 
 
-def _paint_all(stylizer: Stylizer, jobs: Sequence[Job], code: StyleCode, options: Mapping[str, Any]) -> int:
+def _paint_all(
+    stylizer: Stylizer,
+    jobs: Sequence[Job],
+    options: Mapping[str, Any],
+    failures: Mapping[Path, AgnError],
+    *,
+    quiet: bool,
+) -> int:
     """Paint every photo; one that fails is named and does not stop the rest."""
     from tqdm import tqdm
 
     failed = []
-    with tqdm(jobs, unit="photo") as progress:
+    with tqdm(jobs, unit="photo", disable=quiet) as progress:
         for job in progress:
             try:
-                paint(stylizer, job, code, options)
+                if job.photo in failures:
+                    raise failures[job.photo]
+                paint(stylizer, job, options)
             except AgnError as error:
                 failed.append(job)
                 with tqdm.external_write_mode():
@@ -186,4 +275,6 @@ def _paint_all(stylizer: Stylizer, jobs: Sequence[Job], code: StyleCode, options
     if failed:
         names = ", ".join(repr(str(job.photo)) for job in failed)
         say(f"error: {len(failed)} of {len(jobs)} photos failed: {names}")
+    if len(failed) == len(jobs):
+        return 2
     return 1 if failed else 0

@@ -1,22 +1,24 @@
 """The program `agnlib`: parses the command line and turns errors into one line and an exit code.
 
-Exit codes: 0 done; 1 some of several files failed, or work that had begun broke off; 2 a mistake in what was asked for,
-nothing was written; 130 interrupted.
+Exit codes: 0 done; 1 some of several files failed, or work that had begun broke off; 2 a mistake in what was asked for
+or in the only file, nothing was written; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from agnlib import __version__
-from agnlib._cli_messages import say
+from agnlib._cli_messages import line, say
 from agnlib._perceptual import PERCEPTUAL, parse_perceptual
-from agnlib.errors import AgnError, InputError, TrainingDivergedError
+from agnlib.errors import AgnError, InputError, TrainingError
 
 __all__ = ["main"]
 
@@ -33,11 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     warnings.filterwarnings("ignore", module="PIL")  # what Pillow grumbles about is either an error of ours or harmless
     try:
-        arguments = _parser().parse_args(argv)
+        given = list(sys.argv[1:] if argv is None else argv)
+        parser, commands = _parser()
+        _refuse_unknown_options(given, commands)
+        arguments = parser.parse_args(given or ["--help"])
         return int(arguments.run(arguments))
     except AgnError as error:
         say(f"error: {error}")
-        return 1 if isinstance(error, TrainingDivergedError) else 2
+        return 1 if isinstance(error, TrainingError) else 2
     except KeyboardInterrupt:
         say("interrupted")
         return 130
@@ -50,7 +55,37 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+class _InOrder(argparse.Action):
+    """Notes options of several names in one list, since it matters which follows which."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), (self.option_strings[0], values)])
+
+
+def _refuse_unknown_options(given: Sequence[str], commands: Mapping[str, argparse.ArgumentParser]) -> None:
+    """Say it before argparse does, which would speak of what else is missing, or of the program's help."""
+    command = next((text for text in given if not text.startswith("-")), "")
+    if command not in commands:
+        return
+    known = commands[command]._option_string_actions
+    for text in given[given.index(command) :]:
+        option = text.split("=")[0]
+        if text == "--":
+            return
+        if option.startswith("--") and option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.7)
+            hint = f"; did you mean {near[0]}?" if near else ";"
+            raise InputError(f"unknown option {option!r}{hint} see agnlib {command} --help")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser, and those of the commands."""
     parser = _Parser(prog="agnlib", description="Repaint photographs in the style of a picture.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"agnlib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -58,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
-    return parser
+    return parser, commands.choices
 
 
 def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -66,16 +101,10 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         "stylize",
         help="repaint photographs in the style of a picture",
         allow_abbrev=False,
-        epilog="Exit code: 0 done; 1 some of several photographs failed; 2 a mistake, nothing was written.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_STYLIZE_NOTES,
     )
     command.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP")
-    command.add_argument(
-        "--style",
-        action="append",
-        required=True,
-        metavar="PICTURE[:WEIGHT]",
-        help="a picture with the style; give several to mix them, with weights relative to their sum",
-    )
     command.add_argument(
         "-o",
         "--output",
@@ -83,39 +112,114 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="FILE|DIR",
         help="a file for one photograph, or a folder (made if need be), where each keeps its name",
     )
-    command.add_argument(
-        "--strength", type=_strength, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
+    style = command.add_argument_group("styles")
+    style.add_argument(
+        "--style",
+        dest="styles",
+        action=_InOrder,
+        required=True,
+        metavar="PICTURE[:WEIGHT]",
+        help="a picture with the style, or a file from --save-style; give several to mix them, with weights relative"
+        " to their sum",
     )
-    command.add_argument("--size", type=_count, metavar="PX", help="reduce a longer side above it first")
-    command.add_argument(
+    style.add_argument(
+        "--mask",
+        dest="styles",
+        action=_InOrder,
+        metavar="PICTURE",
+        help="where the styles before it go: white there, black elsewhere, grey between; see below",
+    )
+    style.add_argument("--save-style", metavar="FILE.safetensors", help="write the style code, for --style later")
+    effect = command.add_argument_group("effect")
+    effect.add_argument("--strength", type=_share, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)")
+    effect.add_argument(
+        "--texture", type=_share, default=1.0, metavar="S", help="of lightness, where brushwork is: 0 to 1 (default)"
+    )
+    effect.add_argument("--color", type=_share, default=1.0, metavar="S", help="of the colours: 0 to 1 (default)")
+    only = effect.add_mutually_exclusive_group()
+    only.add_argument("--preserve-color", action="store_true", help="keep the photo's colours, as --color 0")
+    only.add_argument("--color-only", action="store_true", help="keep the photo's lightness, as --texture 0")
+    effect.add_argument(
+        "--scale", type=_scale, default=1.0, metavar="X", help="how broad the strokes are, 0.1 to 10 (default 1)"
+    )
+    effect.add_argument(
         "--seed",
         type=_seed,
         metavar="N",
         help="draw a latent, which varies the painting a little; without it the result is fixed",
     )
-    command.add_argument(
+    files = command.add_argument_group("files and machine")
+    files.add_argument("--size", type=_count, metavar="PX", help="reduce a longer side above it first")
+    files.add_argument(
+        "--metadata",
+        choices=("none", "no-gps", "all"),
+        default="none",
+        help="of the photo's EXIF, what is written along (default none)",
+    )
+    files.add_argument(
+        "--tile",
+        type=_tile,
+        default="auto",
+        metavar="auto|whole|PX",
+        help="side of the tiles in which large pictures are painted (default auto); the result is the same",
+    )
+    files.add_argument(
         "--weights",
         default="agn-small",
         metavar="NAME|FOLDER",
         help="shipped weights (default agn-small), or a folder from agnlib train",
     )
-    _add_device(command)
+    _add_device(files)
+    files.add_argument("--quiet", action="store_true", help="say nothing but errors")
     command.set_defaults(run=_stylize)
+
+
+_STYLIZE_NOTES = """\
+regions:
+  --style A --mask m.png                          A where m is white, the photo elsewhere
+  --style A --mask m.png --style B                A where m is white, B elsewhere
+  --style A --mask m.png --style B --mask n.png   each where its mask is white
+  --style A --style B --mask m.png                A and B mixed, where m is white
+
+exit status:
+  0    done
+  1    some of several photographs could not be painted; the others were
+  2    a mistake in what was asked for, or no photograph could be painted: nothing was written
+  130  interrupted
+"""
 
 
 def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser(
-        "train", help="train weights on your own photographs and pictures", allow_abbrev=False
+        "train",
+        help="train weights on your own photographs and pictures",
+        allow_abbrev=False,
+        epilog="Ctrl-C or SIGTERM ends it after the step with a checkpoint, to go on later; a second one at once. "
+        "Exit code: 0 done or stopped so; 1 what had begun broke off; 2 a mistake, nothing was written.",
     )
     command.add_argument("--content", type=Path, required=True, metavar="DIR", help="a folder of photographs")
     command.add_argument("--style", type=Path, required=True, metavar="DIR", help="a folder of pictures with the style")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples, checkpoints")
     command.add_argument("--init", metavar="NAME|FOLDER", help="weights to start from; from nothing without it")
+    command.add_argument(
+        "--resume",
+        metavar="auto|PATH",
+        help="go on with an interrupted run, by the same command: auto takes the newest whole checkpoint in --out "
+        "(and begins where there is none yet), or name a checkpoint",
+    )
+    command.add_argument("--dry-run", action="store_true", help="only say what it would take: time, memory, disk")
     length = command.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=_count, metavar="TOTAL", help="train for so many steps (default 10,000)")
-    length.add_argument("--minutes", type=_minutes, metavar="M", help="train for so long")
+    length.add_argument("--steps", type=_count, metavar="TOTAL", help="train for so many steps in all (default 10,000)")
+    length.add_argument("--minutes", type=_minutes, metavar="M", help="train for so long in all")
     command.add_argument("--size", type=_count, metavar="PX", help="side of the crops (default 192)")
-    command.add_argument("--batch", type=_count, metavar="N", help="pairs in a step (default 4)")
+    command.add_argument("--batch", type=_count, metavar="N", help="pairs worked on at a time (default 4)")
+    command.add_argument(
+        "--accumulate",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="batches in a step (default 1): more pairs, no more memory",
+    )
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
         "--perceptual",
@@ -125,12 +229,36 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         help=f"what the losses look through: auto (default: what is installed), none, {', '.join(PERCEPTUAL)}, "
         "or several networks joined by +",
     )
+    command.add_argument(
+        "--augment",
+        metavar="OP[+OP]",
+        help="for little data, what is done to the pictures before the discriminator judges them: "
+        "translation+cutout+flip is usual, color leaks into the results (default nothing)",
+    )
+    command.add_argument(
+        "--ada",
+        type=_number,
+        metavar="SIGN",
+        help="augment only as often as keeps the mean sign of what it says of real pictures at this, 0.6 is usual",
+    )
+    command.add_argument(
+        "--checkpoint-every", type=_count, default=500, metavar="N", help="steps between checkpoints (default 500)"
+    )
+    command.add_argument("--keep", type=_count, default=2, metavar="N", help="checkpoints that are kept (default 2)")
+    command.add_argument(
+        "--keep-best",
+        metavar="NAME",
+        help="keep that with the least NAME, a number of log.jsonl, as best.safetensors too",
+    )
+    command.add_argument(
+        "--sample-every", type=_count, default=500, metavar="N", help="steps between sample pictures (default 500)"
+    )
     _add_device(command)
     command.add_argument("--workers", type=_workers, default=0, metavar="N", help="processes that read pictures")
     command.set_defaults(run=_train)
 
 
-def _add_device(command: argparse.ArgumentParser) -> None:
+def _add_device(command: argparse._ActionsContainer) -> None:
     command.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:N or mps")
     command.add_argument("--threads", type=_count, metavar="N", help="CPU threads")
 
@@ -141,15 +269,32 @@ def _add_device(command: argparse.ArgumentParser) -> None:
 def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib import _cli_stylize
 
-    return _cli_stylize.run(
-        arguments.photos,
-        arguments.style,
-        arguments.output,
-        weights=arguments.weights,
-        device=arguments.device,
-        threads=arguments.threads,
-        options={"strength": arguments.strength, "size": arguments.size, "seed": arguments.seed},
+    names = (
+        "strength",
+        "texture",
+        "color",
+        "preserve_color",
+        "color_only",
+        "scale",
+        "seed",
+        "size",
+        "metadata",
+        "tile",
     )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", module="agnlib")
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+        return _cli_stylize.run(
+            arguments.photos,
+            arguments.styles,
+            arguments.output,
+            weights=arguments.weights,
+            device=arguments.device,
+            threads=arguments.threads,
+            save_style=arguments.save_style,
+            quiet=arguments.quiet,
+            options={name: getattr(arguments, name) for name in names},
+        )
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -157,10 +302,16 @@ def _train(arguments: argparse.Namespace) -> int:
         if not folder.is_dir():
             state = "is not a folder" if folder.exists() else "does not exist"
             raise InputError(f"argument {name}: {str(folder)!r} {state}; give a folder of pictures")
+    from tqdm import tqdm
+
     from agnlib.training.run import TrainOptions, train
 
     values = {name: value for name, value in vars(arguments).items() if name != "run"}
-    train(TrainOptions(**values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RuntimeWarning)
+        # above the progress bar
+        warnings.showwarning = lambda message, *_: tqdm.write(line(f"warning: {message}"), file=sys.stderr)
+        train(TrainOptions(**values))
     return 0
 
 
@@ -194,7 +345,22 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
 
 
-def _strength(text: str) -> float:
+def _scale(text: str) -> float:
+    if not 0.1 <= _number(text) <= 10:
+        raise argparse.ArgumentTypeError(f"expected a number from 0.1 (fine strokes) to 10 (broad ones), got {text!r}")
+    return _number(text)
+
+
+def _tile(text: str) -> int | str | None:
+    if text in ("auto", "whole"):
+        return "auto" if text == "auto" else None
+    try:
+        return _count(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected auto, whole or a number of pixels, got {text!r}") from None
+
+
+def _share(text: str) -> float:
     if not 0 <= _number(text) <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return _number(text)

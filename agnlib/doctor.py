@@ -24,6 +24,8 @@ _OPTIONAL = {
         'the perceptual network efficientnet-lite0, for training: pip install "agnlib[perceptual]"',
     ),
 }
+# How `backend_report` calls what runs.
+_RUNS = {"torch": "PyTorch's operators", "reference": "the references", "triton": "Triton kernels", "error": "an error"}
 # What a package built for another torch, a broken library or damaged weights raise.
 _FAILURES = (AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -104,7 +106,17 @@ def _threads() -> str:
 
 
 def _kernels() -> str:
-    return "none in this version; PyTorch's own operators are used"
+    """One line for `backend_report`, which says it for each dtype; float32 stands for them."""
+    from agnlib.ops import backend_report
+
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for line in backend_report().splitlines()[1:]:
+        op, device, dtype, runs, why = line.split(maxsplit=4)
+        if dtype == "float32":
+            found.setdefault((device, runs, why), []).append(op)
+    return "; ".join(
+        f"{', '.join(ops)} on {device}: {_RUNS.get(runs, runs)} ({why})" for (device, runs, why), ops in found.items()
+    )
 
 
 def _weights() -> list[Finding]:

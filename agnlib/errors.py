@@ -4,16 +4,22 @@ from __future__ import annotations
 
 __all__ = [
     "AgnError",
+    "BackendError",
     "ImageError",
     "InputError",
     "MissingDependencyError",
     "TrainingDivergedError",
+    "TrainingError",
     "WeightsError",
 ]
 
 
 class AgnError(Exception):
     """Base of every error that agnlib raises on purpose."""
+
+
+class BackendError(AgnError, RuntimeError):
+    """A backend was asked for by name and cannot run; the message has the reasons."""
 
 
 class InputError(AgnError, ValueError):
@@ -32,5 +38,9 @@ class MissingDependencyError(AgnError, ImportError):
     """An optional package is not installed; the message has the pip command."""
 
 
-class TrainingDivergedError(AgnError, RuntimeError):
+class TrainingError(AgnError, RuntimeError):
+    """A training that had begun could not go on, or its result could not be written; what was saved before is whole."""
+
+
+class TrainingDivergedError(TrainingError):
     """A loss or a gradient stopped being finite and training could not go on."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.image import write_file
 
-__all__ = ["StyleCode"]
+__all__ = ["CODE_SUFFIX", "StyleCode"]
+
+CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style code, not for a picture
 
 _FORMAT = "agnlib.style.1"
 _REMEDY = "give a file that StyleCode.save wrote"

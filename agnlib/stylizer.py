@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, TypeGuard, TypeVar
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
+from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
+from agnlib._regions import paired
 from agnlib.errors import InputError
-from agnlib.image import Picture, PictureLike, shrink
+from agnlib.image import (
+    DEFAULT_LIMITS,
+    Limits,
+    Picture,
+    PictureLike,
+    check_output,
+    holds_16_bits,
+    kept_exif,
+    read,
+    reduced_size,
+    writing,
+)
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import StyleCode
+from agnlib.style import CODE_SUFFIX, StyleCode
+from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
 
 __all__ = ["Stylizer", "resolve_device"]
 
 Network = TypeVar("Network", bound=nn.Module)
+Style: TypeAlias = "PictureLike | StyleCode | Sequence[tuple[PictureLike, float]]"
 
-# Style pictures are read with their shorter side reduced to so many pixels, about the size of a training crop.
-STYLE_SIDE = 256
-# Below this strength the photo is blended in, so that the result goes to it exactly as strength goes to 0.
-BLEND_BELOW = 0.25
+
+class _Options(TypedDict, total=False):
+    strength: float
+    texture: float
+    color: float
+    preserve_color: bool
+    color_only: bool
+    scale: float
+    mask: PictureLike | Sequence[PictureLike] | None
+    seed: int | None
+    size: int | None
+    tile: int | Literal["auto"] | None
 
 
 class Stylizer:
@@ -50,6 +75,7 @@ class Stylizer:
         wanted, given = generator.config.style_dim, extractor.config.style_dim
         if wanted != given:
             raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
+        self.name: str | None = None
         self.device = resolve_device(device)
         self.generator = _ready(generator, self.device)
         self.extractor = _ready(extractor, self.device)
@@ -73,16 +99,29 @@ class Stylizer:
 
         resolved = resolve_device(device)
         bundle = pretrained.load(name_or_path)
-        return cls(bundle.generator, bundle.extractor, device=resolved)
+        stylizer = cls(bundle.generator, bundle.extractor, device=resolved)
+        stylizer.name = bundle.name
+        return stylizer
+
+    def __repr__(self) -> str:
+        dim = self.generator.config.style_dim
+        return f"Stylizer({self.name or 'weights given'!r}, style_dim={dim}, device={str(self.device)!r})"
 
     def __call__(
         self,
         content: PictureLike,
-        style: PictureLike | StyleCode | Sequence[tuple[PictureLike, float]],
+        style: Style | Sequence[Style],
         *,
         strength: float = 1.0,
+        texture: float = 1.0,
+        color: float = 1.0,
+        preserve_color: bool = False,
+        color_only: bool = False,
+        scale: float = 1.0,
+        mask: PictureLike | Sequence[PictureLike] | None = None,
         seed: int | None = None,
         size: int | None = None,
+        tile: int | Literal["auto"] | None = "auto",
     ) -> Any:
         """Repaint `content` in `style`.
 
@@ -90,19 +129,38 @@ class Stylizer:
         the style's, so brushwork and palette fade together without double contours; below 0.25 the photo itself is
         blended in as well, so that the result goes to the photo exactly as strength goes to 0.
 
+        A picture too large to be painted at once is painted in tiles. A tile sees as much around it as the network's
+        receptive field, and all are normalised by the same statistics, which a picture of more than 2**20 pixels takes
+        from itself reduced to so many, tiled or not: the result is the same, without seams.
+
         Args:
             content: a path, PIL image, array `(H, W)` or `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`;
                 floats in [0, 1]. See `agnlib.image.Picture`.
-            style: one picture, a list of (picture, weight), or a `StyleCode`.
+            style: one picture, a list of (picture, weight), a `StyleCode`, or the path of a file that
+                `StyleCode.save` wrote (.safetensors). With `mask`, see there.
             strength: from 0 (the input, bit for bit) to 1.
+            texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
+            color: from 0 to 1, times `strength`: of the colours.
+            preserve_color: keep the photo's colours; as `color=0`.
+            color_only: keep the photo's lightness; as `texture=0`.
+            scale: how broad the strokes are, from 0.1 to 10: at 2 the picture is painted at half its size and
+                enlarged. It costs sharpness above 1 and time below.
+            mask: where the style goes: white there, black where the photo stays, grey between; any kind of picture,
+                or an array or tensor of booleans. A list of masks stands for regions, with a list of as many styles,
+                one for each; with one style more than masks, the last takes what the masks leave. The network paints
+                all regions in one go. A mask of another size is resized, with a warning.
             seed: draws a latent that varies the painting; every picture of a batch gets the same one. None paints the
                 deterministic middle.
             size: scale the content down first until its longer side has at most so many pixels. The result has that
                 size too.
+            tile: "auto" paints in tiles what is large for the device's memory, and in smaller ones if memory runs out
+                all the same; a number of pixels is the tiles' side, without what they see around them; None paints the
+                picture at once.
 
         Returns:
-            The same kind as `content`: a path comes back as a PIL image; an array or tensor with the same dtype,
-            height, width and alpha. Grey input comes back in colour, except at strength 0.
+            The same kind as `content`: a path comes back as a PIL image (of 8 bits; `stylize_file` keeps 16); an array
+            or tensor with the same dtype, height, width and alpha. Grey input comes back in colour, except at
+            strength 0.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -115,23 +173,118 @@ class Stylizer:
             >>> photo, painting = Image.new("RGB", (40, 30), "navy"), Image.new("RGB", (20, 20), "gold")
             >>> stylizer(photo, [(painting, 2.0), (photo, 1.0)], strength=0.5, size=20).size
             (20, 15)
+            >>> left = np.arange(40) < 20
+            >>> stylizer(photo, [painting, photo], mask=np.tile(left, (30, 1))).size
+            (40, 30)
         """
-        strength = _checked_strength(strength)
+        effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
         latent = self._latent(seed)
         picture = Picture.take(content, "content")
+        painting = self._painting(picture, style, effect, mask=mask, latent=latent, size=size)
+        if effect.texture_amount == effect.color_amount == 0:
+            return painting.picture.unchanged()
+        result = painting.picture.blank()
+        for box, pixels in self._tiles(painting):
+            result[box.slices] = painting.picture.encoded(pixels, box)
+        return painting.picture.finished(result)
+
+    def stylize_file(
+        self,
+        content: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        style: Style | Sequence[Style],
+        *,
+        metadata: Literal["none", "no-gps", "all"] = "none",
+        quality: int = 95,
+        limits: Limits = DEFAULT_LIMITS,
+        **options: Unpack[_Options],
+    ) -> tuple[int, int]:
+        """Repaint a picture file into another: written whole or not at all, in the format of the target's suffix.
+
+        Where the format holds 16 bits a channel (PNG, TIFF) and the content has them, they are kept. PNG and TIFF are
+        written strip by strip while the picture is being painted.
+
+        Args:
+            content: a JPEG, PNG, WebP, TIFF or BMP file.
+            target: see `agnlib.image.save`; an existing file is replaced.
+            style: see `__call__`, as the options.
+            metadata: of the content's EXIF, what is written along: "none", "no-gps" (camera, date, author, but not the
+                place) or "all". Orientation is applied to the pixels, and a thumbnail of the photo is never kept.
+            quality: of JPEG and WebP, 1 to 100.
+            limits: checked before the content is decoded.
+            options: as in `__call__`.
+
+        Returns:
+            Height and width of what was written.
+
+        Raises:
+            ImageError: the content cannot be read or the target not be written.
+            InputError: as `__call__`.
+
+        Example:
+            >>> import tempfile
+            >>> from PIL import Image
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     Image.new("RGB", (40, 30), "navy").save(f"{folder}/photo.jpg")
+            ...     code = stylizer.encode_style(f"{folder}/photo.jpg")
+            ...     stylizer.stylize_file(f"{folder}/photo.jpg", f"{folder}/painted.png", code)
+            (30, 40)
+        """
+        check_output(target)
+        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
+        mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
+        effect = Effect(**given)
+        exif = kept_exif(content, metadata, limits=limits)
+        picture = Picture.owning(read(content, deep=holds_16_bits(target), limits=limits), "content")
+        painting = self._painting(picture, style, effect, mask=mask, latent=self._latent(seed), size=size)
+        picture = painting.picture
+        if effect.texture_amount == effect.color_amount == 0:
+            same = picture.unchanged()
+            with writing(target, same.shape, same.dtype, quality=quality, exif=exif) as write:
+                write(same)
+            return picture.size
+        tiles = ((box, picture.encoded(pixels, box)) for box, pixels in self._tiles(painting))
+        with writing(target, picture.shape, picture.kind, quality=quality, exif=exif) as write:
+            for band in bands(tiles, picture.size[1]):
+                write(band[0].permute(1, 2, 0).numpy())
+        return picture.size
+
+    def _painting(
+        self,
+        picture: Picture,
+        style: Any,
+        effect: Effect,
+        *,
+        mask: Any,
+        latent: Tensor | None,
+        size: int | None,
+    ) -> Painting:
+        styles, masks = paired(style, mask, picture.size)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
-        code = self._style_vector(style)
-        if strength == 0:
-            return picture.unchanged()
+        codes = torch.cat([self._style_vector(each) for each in styles])
+        return Painting(self.generator, self.extractor, picture, codes, masks, latent, effect)
+
+    def _tiles(self, painting: Painting) -> Iterator[tuple[Box, Tensor]]:
+        tile, (height, width) = painting.effect.tile, painting.size
+        boxes = painting.boxes(tile)
+        align = self.generator.stride
         try:
-            painted = self._paint(picture.pixels, code, latent, strength)
-        except RuntimeError as error:
-            too_large = _memory_error(error, picture.pixels, self.device)
-            if too_large is None:
+            yield from paint_tiles(painting.window, boxes, align=align, divide=tile is not None)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
-            raise too_large from error
-        return picture.restore(painted)
+            many = (
+                f"a batch of {len(painting.picture.values)} pictures"
+                if len(painting.picture.values) > 1
+                else "a picture"
+            )
+            raise InputError(
+                f'{many} of {width} x {height} pixels does not fit into the memory of {self.device}; use tile="auto",'
+                " or give a smaller size"
+            ) from error
 
     def encode_style(
         self, pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]]
@@ -165,12 +318,17 @@ class Stylizer:
             raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
         return self._encode(picture), float(weight)
 
-    def _encode(self, picture: PictureLike) -> StyleCode:
-        taken = Picture.take(picture, "style").reduced(shorter=STYLE_SIDE)
-        if len(taken.pixels) != 1:
-            raise InputError(f"style: expected one picture, got a batch of {len(taken.pixels)}; list them with weights")
+    def _encode(self, picture: PictureLike | StyleCode) -> StyleCode:
+        if isinstance(picture, StyleCode):
+            return picture
+        if isinstance(picture, (str, os.PathLike)) and Path(picture).suffix.lower() == CODE_SUFFIX:
+            return StyleCode.load(picture)
+        taken = Picture.take(picture, "style")
+        if len(taken.values) != 1:
+            raise InputError(f"style: expected one picture, got a batch of {len(taken.values)}; list them with weights")
         with torch.inference_mode():
-            vector = self.extractor(_placed(taken.pixels, self.device))[0]
+            pixels = taken.shrunk(reduced_size(taken.size, shorter=STYLE_SIDE))
+            vector = self.extractor(placed(pixels, self.device))[0]
         return StyleCode(vector, os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else _kind(picture))
 
     def _style_vector(self, style: Any) -> Tensor:
@@ -192,19 +350,6 @@ class Stylizer:
             raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
         source = torch.Generator().manual_seed(int(seed))
         return torch.randn(1, self.generator.config.latent_dim, generator=source).to(self.device)
-
-    @torch.inference_mode()
-    def _paint(self, pixels: Tensor, code: Tensor, latent: Tensor | None, strength: float) -> Tensor:
-        photo = _placed(pixels, self.device)
-        batch = photo.shape[0]
-        if strength < 1:
-            own = self.extractor(_placed(shrink(pixels, shorter=STYLE_SIDE), self.device))
-            code = torch.lerp(own, code.expand(batch, -1), strength)
-        z = None if latent is None else latent.expand(batch, -1)
-        painted: Tensor = self.generator(z, code.expand(batch, -1), content=photo)
-        if strength < BLEND_BELOW:
-            painted = torch.lerp(photo, painted, strength / BLEND_BELOW)
-        return painted
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -242,10 +387,6 @@ def _ready(model: Network, device: torch.device) -> Network:
     return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def _placed(pixels: Tensor, device: torch.device) -> Tensor:
-    return pixels.to(device).contiguous(memory_format=torch.channels_last)
-
-
 def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
@@ -254,26 +395,7 @@ def _kind(picture: object) -> str:
     return type(picture).__name__
 
 
-def _checked_strength(strength: float) -> float:
-    if isinstance(strength, bool) or not isinstance(strength, (int, float, np.integer, np.floating)):
-        raise InputError(f"strength must be a number from 0 to 1, got {strength!r}")
-    if not 0 <= strength <= 1:  # false for NaN too
-        raise InputError(f"strength must be from 0 (the photo) to 1 (the style in full), got {strength}")
-    return float(strength)
-
-
 def _checked_size(size: int) -> int:
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
     return int(size)
-
-
-def _memory_error(error: RuntimeError, pixels: Tensor, device: torch.device) -> InputError | None:
-    """The error to show when memory ran out; None for any other failure."""
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-        return None
-    batch, _, height, width = pixels.shape
-    many = f"a batch of {batch} pictures" if batch > 1 else "a picture"
-    return InputError(
-        f"{many} of {width} x {height} pixels does not fit into the memory of {device}; give a smaller size"
-    )

@@ -1,80 +1,103 @@
-"""Training throughput: pictures per second, seconds of each phase, and the operators where the time goes.
+"""Training throughput: pictures per second against a plain loop, seconds of each phase, the loader, two processes.
 
     python benchmarks/training.py --threads 2 --out benchmarks/results/training.json
 
-Trains the default networks from the shipped weights' shapes on pictures from ../shared/data/train (or --content and
---style), a few steps to warm up, then `--steps` timed ones at each crop size. Targets are cached during the warm-up as
-they are in a long run, and computed anew in the row "targets not cached".
+Trains the default networks on pictures from ../shared/data/train (or --content and --style). The trainer and a plain
+eager loop of the same networks and losses (benchmarks/_plain_loop.py says what it does) take turns, step by step, in
+one process; seconds are medians of `--steps` full steps, and R1, taken every 16th step, is counted with a 16th of
+what it adds. "first epoch" computes the targets of every picture, "later epochs" has them from the first.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import statistics
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from _common import SHARED, fail, header, markdown_table
+from _plain_loop import PlainLoop
 
 from agnlib.models import Discriminator, Generator, StyleExtractor
-from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig
+from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, Weighted, loader
 from agnlib.training.recipe import build_terms, choose_encoders
 
-_PHASES = ("generate", "_discriminator_turn", "_generator_turn")
+_PHASES = ("_paint", "_discriminator_turn", "_generator_turn")
+_FULL, _PENALTY = 1001, 1008  # steps past every ramp: neither is a step of plain reconstruction, one has the penalty
+_WARM_UP = 2
 
 
 def main() -> None:
     """Measure, print, write."""
     options = _options()
     torch.set_num_threads(options.threads)
-    rows, reports = [], {}
-    for size in options.sizes:
-        for cached in (True, False):
-            report = measure(options, size, cached=cached)
-            reports[f"{size} px, {'cached' if cached else 'not cached'}"] = report
-            rows.append(_row(size, cached, report))
-    columns = ["crop", "targets", "pictures/s", "s/step", "generate", "discriminator", "generator's losses", "rest"]
-    print(markdown_table(columns, rows, text=2))
-    print()
-    print(f"```text\n{reports[f'{options.sizes[-1]} px, cached']['profile'].strip()}\n```")
+    speed = {f"{size} px": measure(options, size) for size in options.sizes}
+    size = options.sizes[-1]
+    waits = {f"{workers} workers": waiting(options, size, workers) for workers in (0, 1)}
+    scaling = {name: processes(options, size, *counts) for name, counts in _SPLITS.items()}
+    _print(options, speed, waits, scaling)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         settings = {k: v.name if isinstance(v, Path) else v for k, v in vars(options).items()}
-        options.out.write_text(json.dumps({**header(**settings), "results": reports}, indent=2) + "\n")
+        results = {"speed": speed, "loader": waits, "scaling": scaling}
+        options.out.write_text(json.dumps({**header(**settings), "results": results}, indent=2) + "\n")
 
 
-def measure(options: argparse.Namespace, size: int, *, cached: bool) -> dict[str, Any]:
-    """Seconds per step and per phase (medians) at one crop size, and a profile of three steps."""
-    trainer, batches = _trainer(options, size), _batches(options, size)
-    batches = batches[:2] if cached else batches
+# -- against the plain loop -------------------------------------------------------------------------------------------
+
+
+def measure(options: argparse.Namespace, size: int) -> dict[str, Any]:
+    """Seconds a step of the trainer, in the first and in later epochs, and of the plain loop; and of the phases."""
+    trainer, data = _trainer(options), _data(options, size)
+    batches = [data[step] for step in range(2)]
+    new = [replace(b, content_keys=(), style_keys=()) for b in batches]  # without keys nothing is remembered
+    plain = PlainLoop(
+        trainer.generator, trainer.discriminator, trainer.extractor, _plain_terms(options, trainer), trainer.config
+    )
+    kinds: dict[str, Callable[[int, bool], None]] = {
+        "later epochs": lambda turn, penalty: _step(trainer, batches[turn % 2], penalty=penalty),
+        "first epoch": lambda turn, penalty: _step(trainer, new[turn % 2], penalty=penalty),
+        "plain loop": lambda turn, penalty: plain.step(new[turn % 2], penalty=penalty),
+    }
+    seconds: dict[str, dict[bool, list[float]]] = {kind: {False: [], True: []} for kind in kinds}
     phases: dict[str, list[float]] = {name: [] for name in _PHASES}
-    with _timed(trainer, phases):
-        for step in range(len(batches)):
-            _step(trainer, batches[step])  # warms up, and fills the caches with the first two batches
-        if not cached:
-            batches = [Batch(b.content, b.style, b.label) for b in batches]  # without keys nothing is remembered
-        for times in phases.values():
-            times.clear()
-        seconds = [_step(trainer, batches[i % len(batches)]) for i in range(options.steps)]
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        for batch in batches[:2]:
-            _step(trainer, batch)
-    whole = statistics.median(seconds)
+    for turn in range(-_WARM_UP, options.steps):
+        for kind, step in kinds.items():
+            noted = phases if kind == "later epochs" and turn >= 0 else {}
+            for penalty in (False, True) if turn % 3 == 0 or turn < 0 else (False,):
+                with _timed(trainer, {} if penalty else noted):
+                    took = _seconds(step, turn, penalty)
+                if turn >= 0:
+                    seconds[kind][penalty].append(took)
+    report = {kind: _rate(options, times) for kind, times in seconds.items()}
     parts = {name.strip("_"): statistics.median(times) for name, times in phases.items()}
-    table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40)
-    return {"seconds": whole, "pictures_per_second": options.batch / whole, "phases": parts, "profile": table}
+    return {**report, "phases": parts, "profile": _profile(trainer, batches)}
 
 
-def _step(trainer: AdversarialTrainer, batch: Batch) -> float:
-    started = time.perf_counter()
-    trainer.step = 1001  # past the warm-up, neither an identity step nor one with a penalty
+def _rate(options: argparse.Namespace, times: Mapping[bool, list[float]]) -> dict[str, float]:
+    full, with_penalty = statistics.median(times[False]), statistics.median(times[True])
+    mean = full + (with_penalty - full) / 16
+    return {"step": full, "step with R1": with_penalty, "pictures_per_second": options.batch / mean}
+
+
+def _step(trainer: AdversarialTrainer, batch: Batch, *, penalty: bool) -> None:
+    trainer.step = _PENALTY if penalty else _FULL
     trainer.fit([batch], steps=10**9)
+
+
+def _seconds(call: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    call(*arguments)
     return time.perf_counter() - started
 
 
@@ -82,25 +105,93 @@ def _step(trainer: AdversarialTrainer, batch: Batch) -> float:
 def _timed(trainer: AdversarialTrainer, phases: dict[str, list[float]]) -> Iterator[None]:
     """Note the seconds of each phase while inside."""
 
-    def wrap(name: str) -> None:
-        inner = getattr(trainer, name)
-
-        def timed(*arguments: Any) -> Any:
+    def timed(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
             started = time.perf_counter()
             result = inner(*arguments)
             phases[name].append(time.perf_counter() - started)
             return result
 
-        setattr(trainer, name, timed)
+        return call
 
     for name in phases:
-        wrap(name)
-    yield
-    for name in phases:
-        delattr(trainer, name)
+        setattr(trainer, name, timed(name, getattr(trainer, name)))
+    try:
+        yield
+    finally:
+        for name in phases:
+            delattr(trainer, name)
 
 
-def _trainer(options: argparse.Namespace, size: int) -> AdversarialTrainer:
+def _profile(trainer: AdversarialTrainer, batches: list[Batch]) -> str:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for batch in batches:
+            _step(trainer, batch, penalty=False)
+    table: str = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40)
+    return "\n".join(line.rstrip() for line in table.strip().splitlines())
+
+
+# -- the loader -------------------------------------------------------------------------------------------------------
+
+
+def waiting(options: argparse.Namespace, size: int, workers: int) -> dict[str, float]:
+    """How long training waits for batches: seconds a step and share of a step, while every crop is still decoded."""
+    trainer, waits = _trainer(options), []
+
+    def waited() -> Iterator[Batch]:
+        coming = iter(loader(_data(options, size), workers=workers))
+        while True:
+            started = time.perf_counter()
+            batch = next(coming)
+            waits.append(time.perf_counter() - started)
+            trainer.step = _FULL
+            yield batch
+
+    steps, source = max(4, options.steps), waited()
+    trainer.fit([next(source)], steps=10**9)  # the first batch comes with the workers' start
+    waits.clear()
+    started = time.perf_counter()
+    trainer.fit((next(source) for _ in range(steps)), steps=10**9)
+    whole = time.perf_counter() - started
+    return {"wait": sum(waits) / steps, "share": sum(waits) / whole}
+
+
+# -- several processes ------------------------------------------------------------------------------------------------
+
+_SPLITS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
+
+
+def processes(options: argparse.Namespace, size: int, count: int, threads: int) -> dict[str, float]:
+    """Pictures per second of so many processes that share each batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (count, threads, folder, (options, size))
+        torch.multiprocessing.start_processes(_one_of_several, arguments, nprocs=count, start_method="spawn")
+        seconds = json.loads(Path(folder, "seconds.json").read_text())
+    return {"step": seconds, "pictures_per_second": options.batch / seconds}
+
+
+def _one_of_several(rank: int, count: int, threads: int, folder: str, job: tuple[argparse.Namespace, int]) -> None:
+    options, size = job
+    torch.set_num_threads(threads)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
+    trainer, data = _trainer(options), _data(options, size)
+    batches = [data[step] for step in range(2)]
+    for turn in range(_WARM_UP):
+        _step(trainer, batches[turn % 2], penalty=False)
+    times = [_seconds(_single, trainer, batches[turn % 2]) for turn in range(max(4, options.steps))]
+    if rank == 0:
+        Path(folder, "seconds.json").write_text(json.dumps(statistics.median(times)))
+    dist.destroy_process_group()
+
+
+def _single(trainer: AdversarialTrainer, batch: Batch) -> None:
+    _step(trainer, batch, penalty=False)
+
+
+# -- what is trained --------------------------------------------------------------------------------------------------
+
+
+def _trainer(options: argparse.Namespace) -> AdversarialTrainer:
     torch.manual_seed(0)
     generator = Generator(num_classes=8)
     terms = build_terms(choose_encoders(options.perceptual, torch.device("cpu")), generator, warmup=0)
@@ -108,15 +199,51 @@ def _trainer(options: argparse.Namespace, size: int) -> AdversarialTrainer:
     return AdversarialTrainer(generator, Discriminator(8), StyleExtractor(), terms=terms, config=config)
 
 
-def _batches(options: argparse.Namespace, size: int) -> list[Batch]:
-    data = PairData(PictureFolder(options.content, size), PictureFolder(options.style, size), batch=options.batch)
-    return [data[step] for step in range(4)]
+def _plain_terms(options: argparse.Namespace, trainer: AdversarialTrainer) -> dict[str, Weighted]:
+    """The same terms through encoders of their own, in float32 and the default memory format."""
+    encoders = choose_encoders(options.perceptual, torch.device("cpu"))
+    plain = {
+        name: copy.deepcopy(encoder).float().to(memory_format=torch.contiguous_format)  # type: ignore[attr-defined]
+        for name, encoder in encoders.items()
+    }
+    return build_terms(plain, trainer.generator, warmup=0)
 
 
-def _row(size: int, cached: bool, report: dict[str, Any]) -> list[str]:
-    phases = report["phases"].values()
-    numbers = [report["pictures_per_second"], report["seconds"], *phases, report["seconds"] - sum(phases)]
-    return [f"{size} px", "cached" if cached else "not cached", *(f"{n:.3f}" for n in numbers)]
+def _data(options: argparse.Namespace, size: int) -> PairData:
+    return PairData(PictureFolder(options.content, size), PictureFolder(options.style, size), batch=options.batch)
+
+
+# -- the tables -------------------------------------------------------------------------------------------------------
+
+
+def _print(
+    options: argparse.Namespace, speed: Mapping[str, Any], waits: Mapping[str, Any], scaling: Mapping[str, Any]
+) -> None:
+    rows = []
+    for size, report in speed.items():
+        base = report["plain loop"]["pictures_per_second"]
+        for kind in ("later epochs", "first epoch", "plain loop"):
+            rate = report[kind]["pictures_per_second"]
+            name = kind if kind == "plain loop" else f"trainer, {kind}"
+            numbers = [report[kind]["step"], report[kind]["step with R1"], rate, rate / base]
+            rows.append([size, name, *(f"{number:.3f}" for number in numbers)])
+    print(f"Batch {options.batch}, {options.threads} threads, {options.perceptual}.\n")
+    print(markdown_table(["crop", "", "s/step", "with R1", "pictures/s", "/ plain loop"], rows, text=2))
+    rows = [
+        [size, *(f"{seconds:.3f}" for seconds in (*report["phases"].values(), report["later epochs"]["step"]))]
+        for size, report in speed.items()
+    ]
+    print(f"\n{markdown_table(['crop', 'generate', 'discriminator', 'generator', 'step'], rows)}")
+    rows = [[name, f"{wait['wait'] * 1000:.1f}", f"{wait['share']:.1%}"] for name, wait in waits.items()]
+    print(f"\n{markdown_table(['loader, first epoch', 'wait, ms/step', 'of a step'], rows)}")
+    base = next(iter(scaling.values()))["pictures_per_second"]
+    rows = [
+        [name, f"{found['pictures_per_second']:.3f}", f"{found['pictures_per_second'] / base:.2f}"]
+        for name, found in scaling.items()
+    ]
+    print(f"\n{markdown_table(['', 'pictures/s', 'ratio'], rows)}")
+    last = list(speed.values())[-1]
+    print(f"\n```text\n{last['profile']}\n```")
 
 
 def _options() -> argparse.Namespace:

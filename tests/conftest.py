@@ -13,10 +13,40 @@ settings.load_profile("agnlib")
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what takes minutes, unless it is asked for by `--run-slow` or by a `-m` that names it."""
+    if config.getoption("--run-slow") or "slow" in config.getoption("-m"):
+        return
+    skip = pytest.mark.skip(reason="slow: takes minutes; run it with --run-slow, or -m slow for the slow ones alone")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
 @pytest.fixture(autouse=True)
 def same_dice() -> None:
     """Every test throws the same dice, in whatever order and company it runs."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of small photos and of pictures of two classes."""
+    from toy import make_folders
+
+    return make_folders(tmp_path)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """Small untrained weights."""
+    from toy import make_start
+
+    return make_start(tmp_path / "start")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,15 @@ def test_one_photo_to_a_file(folder: Path, weights: Path, capsys: pytest.Capture
     assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 0
     expected = Stylizer.from_pretrained(weights, device="cpu")("one.jpg", "style.png")
     np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
-    assert capsys.readouterr() == ("", "")  # no progress bar for one
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"agnlib: out\.png: 30 x 20 pixels, \d+\.\d s\n", err)  # no progress bar for one
+
+
+def test_quiet_says_nothing(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", "--quiet", weights=weights) == 0
+    assert stylize("one.jpg", "two.png", "--style", "style.png", "-o", "out/", "--quiet", weights=weights) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_every_option_arrives(folder: Path, weights: Path) -> None:
@@ -156,13 +165,20 @@ NO_NET = ("--perceptual", "none")
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ([], ["COMMAND", "--help"]),
         (["paint"], ["paint", "stylize", "train", "doctor"]),
         (["stylize"], ["PHOTO", "--style", "agnlib stylize --help"]),
         (["stylize", "one.jpg", "-o", "out.png"], ["--style"]),
         (["stylize", "one.jpg", "--style", "style.png"], ["-o"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--strength", "2"], ["--strength", "'2'"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--strength", "x"], ["--strength", "'x'"]),
+        (["stylize", "one.jpg", "--stlye", "style.png", "-o", "out.png"], ["--stlye", "--style", "stylize --help"]),
+        (
+            ["stylize", "one.jpg", "--mask", "two.png", "--style", "style.png", "-o", "out.png"],
+            ["--mask", "no --style"],
+        ),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--tile", "0"], ["--tile", "whole", "'0'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--scale", "11"], ["--scale", "'11'"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--color", "2"], ["--color", "'2'"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--size", "0"], ["--size", "'0'"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--size", "big"], ["--size", "'big'"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--seed", "-1"], ["--seed", "'-1'"]),
@@ -246,7 +262,7 @@ def test_an_interruption_is_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Stylizer, "__call__", interrupt)
+    monkeypatch.setattr(Stylizer, "stylize_file", interrupt)
     assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 130
     assert capsys.readouterr().err == "agnlib: interrupted\n"
 
@@ -274,7 +290,9 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
         "--device",
         "cpu",
     ]
-    more = ["--perceptual", "none", "--threads", "2", "--workers", "1"]
+    more = ["--perceptual", "none", "--threads", "2", "--workers", "1", "--resume", "auto", "--dry-run"]
+    more += ["--accumulate", "3", "--checkpoint-every", "5", "--sample-every", "6", "--keep", "4"]
+    more += ["--keep-best", "generator/palette"]
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
@@ -282,7 +300,8 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     expected = {
         **{"content": Path("sub"), "style": Path("sub"), "out": Path("out"), "init": "agn-small", "steps": None},
         **{"minutes": 1.5, "size": 96, "batch": 2, "seed": 7, "perceptual": "none", "device": "cpu"},
-        **{"threads": 2, "workers": 1},
+        **{"threads": 2, "workers": 1, "resume": "auto", "dry_run": True, "accumulate": 3, "checkpoint_every": 5},
+        **{"sample_every": 6, "keep": 4, "keep_best": "generator/palette", "augment": None, "ada": None},
     }
     assert full == expected
 
@@ -322,6 +341,60 @@ def test_doctor_is_content_with_good_weights(
     monkeypatch.setattr(pretrained, "available", lambda: [str(weights)])
     assert cli.main(["doctor"]) == 0
     assert "licence unknown" in capsys.readouterr().out
+
+
+# Regions, control, and what the program says
+
+
+def test_regions_by_masks_in_order(folder: Path, weights: Path) -> None:
+    mask = np.tile(np.arange(30) < 15, (21, 1))
+    Image.fromarray(mask).save(folder / "mask.png")
+    given_ = ("--style", "style.png", "--mask", "mask.png", "--style", "warm.png:2", "--style", "one.jpg:1")
+    assert stylize("two.png", *given_, "--tile", 16, "-o", "out.png", weights=weights) == 0
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    mixed = stylizer.encode_style([("warm.png", 2), ("one.jpg", 1)])
+    expected = stylizer("two.png", [stylizer.encode_style("style.png"), mixed], mask=[mask], tile=16)
+    np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
+
+
+def test_control_arrives(folder: Path, weights: Path) -> None:
+    given_ = ("--texture", 0.5, "--color-only", "--scale", 2, "--tile", "whole", "--metadata", "all")
+    assert stylize("two.png", "--style", "style.png", *given_, "-o", "out.png", weights=weights) == 0
+    expected = Stylizer.from_pretrained(weights, device="cpu")(
+        "two.png", "style.png", texture=0.5, color_only=True, scale=2, tile=None
+    )
+    np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
+
+
+def test_a_saved_style_is_used_again(folder: Path, weights: Path) -> None:
+    first = ("--style", "style.png", "--style", "warm.png:3", "--save-style", "mix.safetensors")
+    assert stylize("two.png", *first, "-o", "a.png", weights=weights) == 0
+    assert stylize("two.png", "--style", "mix.safetensors", "-o", "b.png", weights=weights) == 0
+    np.testing.assert_array_equal(pixels(folder / "a.png"), pixels(folder / "b.png"))
+
+
+def test_a_mask_of_another_size_is_said_once(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (7, 5), 255).save(folder / "mask.png")
+    given_ = ("--style", "style.png", "--mask", "mask.png", "--quiet", "-o", "out.png")
+    assert stylize("two.png", *given_, weights=weights) == 0
+    assert capsys.readouterr().err == (
+        "agnlib: warning: mask 1 has 7 x 5 pixels, the picture 30 x 21; the mask is resized\n"
+    )
+
+
+def test_photos_that_all_fail_write_nothing(folder: Path, weights: Path) -> None:
+    (folder / "text.jpg").write_text("a letter")
+    assert stylize("cut.jpg", "text.jpg", "--style", "style.png", "-o", "out", weights=weights) == 2
+    assert not (folder / "out").exists()
+    assert stylize("text.jpg", "one.jpg", "--style", "style.png", "-o", "out", weights=weights) == 1
+    assert names(folder / "out") == ["one.jpg"]
+
+
+def test_the_program_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([])
+    assert stopped.value.code == 0
+    assert "stylize" in capsys.readouterr().out
 
 
 # The program as a process

@@ -20,8 +20,9 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from agnlib import image
 from agnlib.errors import ImageError, InputError
-from agnlib.image import Limits, Picture
+from agnlib.image import Limits, Picture, _profile
 
+SRGB = _profile.srgb_profile()
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=40, deadline=None)
@@ -238,6 +239,15 @@ def test_reduced_is_pillows_bicubic() -> None:
     reduced = Picture.take(original).reduced(longer=40)
     result = np.asarray(reduced.unchanged()).astype(int)
     expected = np.asarray(original.resize((40, 30), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(result - expected).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(90, 1), (1, 90), (3, 200)])
+def test_narrow_pictures_are_reduced_as_well(size: tuple[int, int]) -> None:
+    pixels = noise(0, *size, 3).astype(np.uint8)
+    result = Picture.take(pixels).reduced(longer=30).unchanged()
+    wanted = (max(1, round(size[1] * 30 / max(size))), max(1, round(size[0] * 30 / max(size))))
+    expected = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(result - expected).max() <= 2
 
 
@@ -478,14 +488,14 @@ def test_alpha_is_kept_or_laid_on_white(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_no_metadata_is_written(tmp_path: Path, suffix: str) -> None:
+def test_the_srgb_profile_and_nothing_else_is_written(tmp_path: Path, suffix: str) -> None:
     original = smooth()
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
     original.info.update(icc_profile=swapped_profile(), exif=exif.tobytes())
     image.save(original, tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as written:
-        assert "icc_profile" not in written.info
+        assert written.info.get("icc_profile") == SRGB
         assert ExifTags.Base.Artist not in written.getexif()
 
 

@@ -6,7 +6,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from agnlib.layers import CanvasNoise, Modulation, PatchScale, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
+from agnlib.errors import InputError
+from agnlib.layers import (
+    BlurDownsample,
+    BlurUpsample,
+    CanvasNoise,
+    Conv2d,
+    EqualizedConv2d,
+    EqualizedLinear,
+    MinibatchStdDev,
+    ModulatedConv2d,
+    Modulation,
+    PatchScale,
+    StyledBottleneck,
+    StyledConv,
+    SubPixelUpsample,
+    ToRGB,
+    Upsample,
+)
+from agnlib.models import Discriminator, Generator
 
 
 def test_modulation_sets_the_statistics_that_the_code_asks_for() -> None:
@@ -77,3 +95,88 @@ def test_canvas_noise_learns_how_much() -> None:
     layer(torch.randn(2, 3, 8, 8)).square().sum().backward()
     assert layer.gain.grad is not None
     assert layer.gain.grad.abs().min() > 0
+
+
+def test_conv2d_is_torchs_layer_with_an_activation() -> None:
+    ours, theirs = Conv2d(4, 6, 3, stride=2, padding=1, groups=2, act="lrelu"), torch.nn.Conv2d(4, 6, 3, 2, 1, groups=2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 4, 7, 6)
+    torch.testing.assert_close(ours(x), F.leaky_relu(theirs(x), 0.2))
+
+
+@pytest.mark.parametrize("network", [Generator(style_dim=4), Discriminator()])
+def test_the_networks_convolve_by_our_op(network: torch.nn.Module) -> None:
+    plain = [
+        name for name, m in network.named_modules() if isinstance(m, torch.nn.Conv2d) and not isinstance(m, Conv2d)
+    ]
+    assert plain == []
+
+
+def test_equalised_layers_are_torchs_with_scaled_weights() -> None:
+    conv, x = EqualizedConv2d(4, 6, 3, stride=2, padding=1, act="lrelu", gain=1.5), torch.randn(2, 4, 7, 6)
+    expected = 1.5 * F.leaky_relu(F.conv2d(x, conv.weight / 6, conv.bias, stride=2, padding=1), 0.2)
+    torch.testing.assert_close(conv(x), expected)
+    linear, v = EqualizedLinear(9, 5, bias=0.7, speed=0.01), torch.randn(3, 9)
+    torch.testing.assert_close(linear(v), F.linear(v, linear.weight * 0.01 / 3, torch.full((5,), 0.7)))
+    assert EqualizedLinear(3, 2, bias=None).bias is None
+    with pytest.raises(InputError, match="speed is 0"):
+        EqualizedLinear(3, 2, speed=0)
+
+
+def test_equalised_layers_start_with_unit_deviation() -> None:
+    y = EqualizedConv2d(32, 64, 3)(torch.randn(4, 32, 16, 16))
+    assert abs(float(y.std()) - 1) < 0.1
+    assert abs(float(EqualizedLinear(512, 256, speed=0.01)(torch.randn(64, 512)).std()) - 1) < 0.1
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 2)])
+def test_blurred_resampling_keeps_constants_and_sizes(size: tuple[int, int]) -> None:
+    x = torch.full((2, 3, *size), 1.7)
+    up, down = BlurUpsample()(x), BlurDownsample()(x)
+    torch.testing.assert_close(up, torch.full((2, 3, 2 * size[0], 2 * size[1]), 1.7))
+    torch.testing.assert_close(down, torch.full((2, 3, -(-size[0] // 2), -(-size[1] // 2)), 1.7))
+
+
+def test_blurred_resampling_is_bilinear_and_the_mean() -> None:
+    x = torch.randn(2, 3, 6, 8)
+    torch.testing.assert_close(BlurUpsample()(x), F.interpolate(x, scale_factor=2, mode="bilinear"))
+    torch.testing.assert_close(BlurUpsample([1, 1])(x), F.interpolate(x, scale_factor=2, mode="nearest"))
+    torch.testing.assert_close(BlurDownsample([1, 1])(x), F.avg_pool2d(x, 2))
+    longer = BlurUpsample([1, 2, 3, 3, 2, 1])(x)
+    assert longer.shape == (2, 3, 12, 16)
+    with pytest.raises(InputError, match="got 3 taps"):
+        BlurUpsample([1, 2, 1])
+
+
+def test_downsampling_removes_what_the_coarse_grid_cannot_hold() -> None:
+    stripes = torch.tensor([1.0, -1.0]).repeat(8).expand(1, 1, 16, 16)
+    inner = BlurDownsample()(stripes)[:, :, :, 1:-1]
+    assert inner.abs().max() < 1e-6
+
+
+def test_modulated_convolution_follows_the_style() -> None:
+    layer, x, style = ModulatedConv2d(4, 6, 3, style_dim=8, act=None), torch.randn(2, 4, 7, 5), torch.randn(2, 8)
+    for i in range(2):
+        own = layer.weight * layer.scale * layer.affine(style)[i][None, :, None, None]
+        own = own / (own.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        expected = F.conv2d(x[i : i + 1], own, padding=1)
+        torch.testing.assert_close(layer(x, style)[i : i + 1], expected, atol=1e-5, rtol=1e-4)
+    assert ModulatedConv2d(4, 6, 3, style_dim=8, up=2)(x, style).shape == (2, 6, 14, 10)
+
+
+def test_to_rgb_adds_to_the_picture_below() -> None:
+    layer, x, style, below = ToRGB(4, style_dim=8), torch.randn(2, 4, 3, 5), torch.randn(2, 8), torch.randn(2, 3, 3, 5)
+    expected = torch.einsum("oi,bi,bihw->bohw", layer.weight[:, :, 0, 0] * layer.scale, layer.affine(style), x)
+    torch.testing.assert_close(layer(x, style), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(layer(x, style, below), layer(x, style) + below)
+
+
+@pytest.mark.parametrize(("batch", "group", "used"), [(8, 4, 4), (6, 4, 3), (1, 4, 1), (2, 4, 2)])
+def test_minibatch_deviation_is_the_mean_of_numpys(batch: int, group: int, used: int) -> None:
+    x = torch.randn(batch, 3, 4, 5)
+    y = MinibatchStdDev(group=group)(x)
+    torch.testing.assert_close(y[:, :3], x)
+    apart = batch // used
+    for i in range(batch):
+        deviation = x[i % apart :: apart].numpy().std(axis=0).mean()
+        torch.testing.assert_close(y[i, 3], torch.full((4, 5), float(deviation)), atol=2e-4, rtol=1e-3)

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import agnlib
+from agnlib._painting import BLEND_BELOW, STYLE_SIDE
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.style import StyleCode
-from agnlib.stylizer import BLEND_BELOW, STYLE_SIDE, Stylizer, resolve_device
+from agnlib.stylizer import Stylizer, resolve_device
 
 FEW = settings(max_examples=15, deadline=None)
 
@@ -288,7 +289,7 @@ def test_it_works_where_torchvision_cannot_be_imported(tmp_path: Path) -> None:
     generator, extractor = tiny_models()
     pretrained.save(tmp_path / "weights", {"generator": generator, "extractor": extractor})
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    command = ["stylize", "photo.png", "--style", "photo.png", "--weights", "weights", "-o", "out.png"]
+    command = ["stylize", "photo.png", "--style", "photo.png", "--weights", "weights", "--quiet", "-o", "out.png"]
     program = f"import sys; from agnlib.cli import main; sys.exit(main({command!r}))"
     packages = os.pathsep.join([str(tmp_path), str(Path(agnlib.__file__).parents[1])])
     done = subprocess.run(

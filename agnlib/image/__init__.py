@@ -1,21 +1,28 @@
 """Picture files, PIL images and arrays to tensors and back: the only room that knows image formats.
 
-`load` and `save` deal with files and need no torch. `Picture` is the door between whatever a user holds and the float
-`(B, 3, H, W)` tensors in [-1, 1] that the models speak.
+`load`, `read` and `save` deal with files and need no torch. `Picture` is the door between whatever a user holds and the
+float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
-from agnlib.image.door import Picture, PictureLike, shrink
-from agnlib.image.files import SUFFIXES, Limits, check_output, load, probe, save, write_file
+from agnlib.image._metadata import kept_exif
+from agnlib.image._writing import SUFFIXES, check_output, holds_16_bits, save, write_file, writing
+from agnlib.image.door import Picture, PictureLike, reduced_size
+from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "SUFFIXES",
     "Limits",
     "Picture",
     "PictureLike",
     "check_output",
+    "holds_16_bits",
+    "kept_exif",
     "load",
     "probe",
+    "read",
+    "reduced_size",
     "save",
-    "shrink",
     "write_file",
+    "writing",
 ]

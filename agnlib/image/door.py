@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from PIL import Image
 
 from agnlib.errors import InputError
+from agnlib.image._deep import array_of
+from agnlib.image._hidden import CELL, averaged, continued, filled
 from agnlib.image._srgb import upright, upright_srgb
 from agnlib.image._words import quoted
-from agnlib.image.files import load
+from agnlib.image.files import read
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["Picture", "PictureLike", "shrink"]
+    from agnlib.tiling import Box
+
+__all__ = ["Picture", "PictureLike", "reduced_size"]
+
+_LARGE_PIXELS = 2**22  # a picture is brought down to between 1 and 4 times so many before it is resampled
+_STRIP_PIXELS = 2**20  # turned into floats at a time
 
 PictureLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor"
 
@@ -33,6 +40,16 @@ class _Container:
     tensor_dtype: dtype | None = None
     device: device | None = None
     batched: bool = False
+
+    def dtype(self) -> dtype:
+        """Of the result, as torch calls it."""
+        import torch
+
+        if self.tensor_dtype is not None:
+            return self.tensor_dtype
+        kinds = {("u", 2): torch.uint16, ("f", 2): torch.float16, ("f", 4): torch.float32, ("f", 8): torch.float64}
+        own = self.array_dtype or np.dtype(np.uint8)
+        return kinds.get((own.kind, own.itemsize), torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +68,12 @@ class Picture:
     the colour hidden under fully transparent pixels is replaced by a smooth continuation of the visible colour, so that
     it can neither leak into its surroundings nor come back.
 
+    The pixels stay what they were, 8 or 16 bits or floats; only `window`s of them are turned into floats. So a picture
+    of any size needs little besides itself.
+
     Attributes:
-        pixels: float32 `(B, 3, H, W)` in [-1, 1].
+        values: `(B, C, H, W)`, of the dtype and on the device that the picture came in.
+        pixels: the whole picture as `window` gives it.
         alpha: float `(B, 1, H, W)` in [0, 1], or None.
 
     Example:
@@ -63,10 +84,10 @@ class Picture:
         array([0, 0, 0], dtype=uint8)
     """
 
-    pixels: Tensor
-    alpha: Tensor | None
+    values: Tensor
     _container: _Container
     _original: Any
+    _continuation: Tensor | None = None  # of the visible colour, at 1/8; None where nothing is hidden
 
     @classmethod
     def take(cls, value: PictureLike, name: str = "picture") -> Picture:
@@ -90,9 +111,9 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
         import torch
 
         if isinstance(value, (str, os.PathLike)):
-            return _from_pil(load(value), quoted(value))
+            return _picture(_planes(read(value, deep=False)), quoted(value), _Container("pil"), None)
         if isinstance(value, Image.Image):
-            return _from_pil(value, name)
+            return _picture(_planes(array_of(upright_srgb(value, name))), name, _Container("pil"), value)
         if isinstance(value, np.ndarray):
             return _from_array(value, name)
         if isinstance(value, torch.Tensor):
@@ -100,6 +121,45 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
         raise InputError(
             f"{name}: expected a path, a PIL image, a numpy array or a torch tensor, got {type(value).__name__}"
         )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.values.shape[2], self.values.shape[3]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the result."""
+        return (*self.size, 4 if self._has_alpha() else 3)
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """Of the result, as numpy calls it."""
+        return self._container.array_dtype or np.dtype(np.uint8)
+
+    @property
+    def pixels(self) -> Tensor:
+        return self.window(self._whole())
+
+    @property
+    def alpha(self) -> Tensor | None:
+        return self.alpha_of(self._whole())
+
+    def window(self, box: Box) -> Tensor:
+        """A part of the picture, float32 `(B, 3, h, w)` in [-1, 1], the same as that part of the whole."""
+        if self._continuation is None:
+            return self._color(box)
+        outer = box.grown(CELL, self.size, align=CELL)
+        cells = self._continuation[
+            ..., outer.top // CELL : -(-outer.bottom // CELL), outer.left // CELL : -(-outer.right // CELL)
+        ]
+        window = filled(self._color(outer), self._visible(outer), cells)
+        return window[box.within(outer).slices]
+
+    @classmethod
+    def owning(cls, array: np.ndarray[Any, np.dtype[Any]], name: str = "picture") -> Picture:
+        """As `take`, of an array `(H, W, C)` that nobody else will change: it is not copied."""
+        return _picture(_planes(array), name, _Container("array", array_dtype=array.dtype), None)
 
     def reduced(self, *, longer: int | None = None, shorter: int | None = None) -> Picture:
         """The picture scaled down until its longer or shorter side has at most so many pixels; never scaled up.
@@ -111,11 +171,22 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
             >>> Picture.take(np.zeros((30, 60, 3), dtype=np.uint8)).reduced(longer=20).pixels.shape
             torch.Size([1, 3, 10, 20])
         """
-        pixels = shrink(self.pixels, longer=longer, shorter=shorter)
-        if pixels is self.pixels:
+        import torch
+
+        size = reduced_size(self.size, longer=longer, shorter=shorter)
+        if size == self.size:
             return self
-        alpha = None if self.alpha is None else _resized(self.alpha, pixels.shape[-2:]).clamp_(0, 1)
-        return Picture(pixels, alpha, self._container, None)
+        color = self.shrunk(size).add(1).mul_(0.5)
+        if self._has_alpha():
+            alpha = _resized(self._coarser(self._some_alpha), size).clamp_(0, 1)
+            color = torch.cat([color.to(alpha.dtype), alpha], dim=1)
+        return _picture(color, "picture", self._container, None)
+
+    def shrunk(self, size: tuple[int, int]) -> Tensor:
+        """The whole picture at a smaller size, float32 `(B, 3, *size)` in [-1, 1], antialiased."""
+        if size == self.size:
+            return self.pixels
+        return _resized(self._coarser(self.window), size).clamp_(-1, 1)
 
     def unchanged(self) -> Any:
         """A copy of the input, bit for bit; only an EXIF orientation is applied. After `reduced`, the reduced picture.
@@ -128,7 +199,7 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
 
         original = self._original
         if original is None:
-            return self.restore(self.pixels)
+            return self.finished(_quantised(self.values, self._container.dtype()))
         if isinstance(original, Image.Image):
             return upright(original)
         return original.detach().clone() if isinstance(original, torch.Tensor) else original.copy()
@@ -147,45 +218,130 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
             >>> picture.restore(picture.pixels).getpixel((0, 0))
             (255, 0, 0)
         """
+        wanted = (len(self.values), 3, *self.size)
+        if pixels.shape != wanted:
+            raise InputError(f"restore needs pixels of shape {wanted}, got {_dims(pixels)}")
+        return self.finished(self.encoded(pixels, self._whole()))
+
+    def encoded(self, pixels: Tensor, box: Box) -> Tensor:
+        """Painted pixels of a part, with its alpha, as the result has them: `(B, 3 or 4, h, w)` of its dtype."""
         import torch
 
-        if pixels.shape != self.pixels.shape:
-            raise InputError(f"restore needs pixels of shape {_dims(self.pixels)}, got {_dims(pixels)}")
-        values = pixels.detach().to(self.pixels.device, torch.float32).add(1).mul_(0.5).clamp_(0, 1)
-        if self.alpha is not None:
-            values = torch.cat([values.to(self.alpha.dtype), self.alpha], dim=1)
+        values = pixels.detach().to(self.values.device, torch.float32).add(1).mul_(0.5).clamp_(0, 1)
+        alpha = self.alpha_of(box)
+        if alpha is not None:
+            values = torch.cat([values.to(alpha.dtype), alpha], dim=1)
+        return _quantised(values, self._container.dtype())
+
+    def blank(self) -> Tensor:
+        """Room for the result, to be filled with what `encoded` gives, in the order in which `finished` needs it."""
+        import torch
+
+        batch, (height, width) = len(self.values), self.size
+        channels, kind, device = self.shape[2], self._container.dtype(), self.values.device
+        if self._container.kind == "tensor":
+            return torch.empty(batch, channels, height, width, dtype=kind, device=device)
+        return torch.empty(batch, height, width, channels, dtype=kind).permute(0, 3, 1, 2)
+
+    def finished(self, values: Tensor) -> Any:
+        """The result `(B, C, H, W)` in what this picture came in."""
         container = self._container
         if container.kind == "tensor":
-            assert container.tensor_dtype is not None  # narrowed for the type checker
-            values = _quantised(values, container.tensor_dtype).contiguous()
+            values = values.contiguous()
             return values if container.batched else values[0]
-        return _array_or_image(values[0], container)
+        array = cast("np.ndarray[Any, Any]", values[0].permute(1, 2, 0).contiguous().numpy())
+        if container.kind == "pil":
+            return Image.fromarray(array)
+        return array.astype(container.array_dtype, copy=False)
+
+    def _whole(self) -> Box:
+        from agnlib.tiling import Box
+
+        return Box(0, 0, *self.size)
+
+    def _has_alpha(self) -> bool:
+        return self.values.shape[1] in (2, 4)
+
+    def _color(self, box: Box) -> Tensor:
+        import torch
+
+        channels = 3 if self.values.shape[1] >= 3 else 1
+        part = self.values[:, :channels][box.slices]
+        color = part.to(torch.float32, copy=True).mul_(2 / _peak(part.dtype)).sub_(1)
+        return color if channels == 3 else color.repeat(1, 3, 1, 1)
+
+    def alpha_of(self, box: Box) -> Tensor | None:
+        """A part of `alpha`."""
+        return self._some_alpha(box) if self._has_alpha() else None
+
+    def _some_alpha(self, box: Box) -> Tensor:
+        import torch
+
+        part = self.values[:, -1:][box.slices]
+        wide = torch.float64 if part.dtype == torch.float64 else torch.float32
+        return part.to(wide).div(_peak(part.dtype))
+
+    def _visible(self, box: Box) -> Tensor:
+        import torch
+
+        return (self._some_alpha(box) > 0).to(torch.float32)
+
+    def _strips(self, rows: int) -> Iterator[Box]:
+        from agnlib.tiling import Box
+
+        height, width = self.size
+        step = max(rows, _STRIP_PIXELS // width // rows * rows)
+        return (Box(top, 0, min(top + step, height), width) for top in range(0, height, step))
+
+    def _coarser(self, window: Callable[[Box], Tensor]) -> Tensor:
+        """What `window` gives for the whole picture, as means of squares where it would be large."""
+        from torch.nn import functional as F
+
+        height, width = self.size
+        side = math.isqrt(height * width // _LARGE_PIXELS)
+        if side < 2:
+            return window(self._whole())
+        means: Tensor | None = None
+        for strip in self._strips(side):
+            rows = F.avg_pool2d(window(strip), side, ceil_mode=True)
+            if means is None:
+                means = rows.new_empty(*rows.shape[:2], -(-height // side), rows.shape[3])
+            means[:, :, strip.top // side : -(-strip.bottom // side)] = rows
+        assert means is not None
+        return means
+
+    def _with_continuation(self) -> Picture:
+        """The picture, knowing what lies under its transparent pixels, if it has any."""
+        import torch
+
+        if not self._has_alpha() or all(bool(self._visible(strip).all()) for strip in self._strips(CELL)):
+            return self
+        means = [averaged(self._color(strip), self._visible(strip)) for strip in self._strips(CELL)]
+        color, visible = (torch.cat(each, dim=2) for each in zip(*means, strict=True))
+        whole = continued(torch.where(visible > 0, color, torch.zeros_like(color)), visible)
+        return replace(self, _continuation=whole)
 
 
 def _dims(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def _from_pil(image: Image.Image, name: str) -> Picture:
+def _planes(array: np.ndarray[Any, Any]) -> Tensor:
+    """`(H, W, C)` as `(1, C, H, W)`, sharing its memory."""
     import torch
 
-    rgb = upright_srgb(image, name)
-    values = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).unsqueeze(0)
-    return _picture(values, name, _Container("pil"), image)
+    return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0)
 
 
 def _from_array(array: np.ndarray[Any, Any], name: str) -> Picture:
-    import torch
-
     kind, size = array.dtype.kind, array.dtype.itemsize
     if (kind, size) not in (("u", 1), ("u", 2), ("f", 2), ("f", 4), ("f", 8)):
         raise InputError(f"{name}: expected an array of uint8, uint16 or float, got {array.dtype}")
     if array.ndim not in (2, 3):
         raise InputError(f"{name}: expected an array (H, W) or (H, W, C), got the shape {array.shape}")
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
-    values = torch.from_numpy(native if native.ndim == 3 else native[..., None])
-    values = values.permute(2, 0, 1).unsqueeze(0)
-    return _picture(values, name, _Container("array", array_dtype=array.dtype), array)
+    planes = _planes(native if native.ndim == 3 else native[..., None])
+    return _picture(planes, name, _Container("array", array_dtype=array.dtype), array)
 
 
 def _from_tensor(tensor: Tensor, name: str) -> Picture:
@@ -202,8 +358,6 @@ def _from_tensor(tensor: Tensor, name: str) -> Picture:
 
 def _picture(values: Tensor, name: str, container: _Container, original: Any) -> Picture:
     """Check `(B, C, H, W)` values of any accepted dtype and split them into colour and alpha."""
-    import torch
-
     channels = values.shape[1]
     if channels not in (1, 2, 3, 4):
         order = "(H, W, C)" if container.kind == "array" else "(C, H, W)"
@@ -212,17 +366,7 @@ def _picture(values: Tensor, name: str, container: _Container, original: Any) ->
         raise InputError(f"{name}: expected at least one pixel, got the shape {_dims(values)}")
     if values.is_floating_point():
         _check_range(values, name)
-    peak = _peak(values.dtype)
-    color_channels = 3 if channels >= 3 else 1
-    color = values[:, :color_channels].to(torch.float32).mul(2 / peak).sub_(1)
-    alpha = None
-    if channels in (2, 4):
-        wide = torch.float64 if values.dtype == torch.float64 else torch.float32
-        alpha = values[:, -1:].to(wide).div(peak)
-        color = _fill_hidden(color, (alpha > 0).to(color.dtype))
-    if color_channels == 1:
-        color = color.repeat(1, 3, 1, 1)
-    return Picture(color, alpha, container, original)
+    return Picture(values, container, original)._with_continuation()
 
 
 def _check_range(values: Tensor, name: str) -> None:
@@ -242,51 +386,34 @@ def _peak(kind: dtype) -> float:
     return {torch.uint8: 255.0, torch.uint16: 65535.0}.get(kind, 1.0)
 
 
-def _fill_hidden(color: Tensor, visible: Tensor) -> Tensor:
-    """Replace colour where `visible` is 0 by that of ever coarser averages of the visible surroundings."""
-    import torch
-    from torch.nn import functional as F
-
-    if bool((visible > 0).all()):
-        return color
-    known = torch.where(visible > 0, color, torch.zeros_like(color))
-    if max(color.shape[-2:]) == 1:
-        return known
-    weight = F.avg_pool2d(visible, 2, ceil_mode=True)
-    mean = F.avg_pool2d(known * visible, 2, ceil_mode=True) / weight.clamp(min=1e-12)
-    coarse = _fill_hidden(mean, weight)
-    around = F.interpolate(coarse, size=color.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.where(visible > 0, known, around)
-
-
-def shrink(pixels: Tensor, *, longer: int | None = None, shorter: int | None = None) -> Tensor:
-    """Scale `(B, C, H, W)` pixels in [-1, 1] down until the longer or shorter side is at most so long; never up.
-
-    Returns:
-        `(B, C, h, w)` in [-1, 1], antialiased bicubic; `pixels` itself where it is small enough.
+def reduced_size(size: tuple[int, int], *, longer: int | None = None, shorter: int | None = None) -> tuple[int, int]:
+    """Height and width, made smaller until the longer or shorter side is at most so long; never larger.
 
     Raises:
         InputError: not exactly one of `longer` and `shorter`, or one below 1.
 
     Example:
-        >>> import torch
-        >>> shrink(torch.zeros(1, 3, 30, 60), shorter=10).shape
-        torch.Size([1, 3, 10, 20])
+        >>> reduced_size((30, 60), shorter=10)
+        (10, 20)
     """
     limit = longer if longer is not None else shorter
     if limit is None or limit < 1 or (longer is not None and shorter is not None):
         raise InputError(f"give one of longer and shorter, at least 1; got longer={longer}, shorter={shorter}")
-    height, width = pixels.shape[-2:]
+    height, width = size
     side = max(height, width) if longer is not None else min(height, width)
     if side <= limit:
-        return pixels
-    size = (max(1, round(height * limit / side)), max(1, round(width * limit / side)))
-    return _resized(pixels, size).clamp_(-1, 1)
+        return height, width
+    return max(1, round(height * limit / side)), max(1, round(width * limit / side))
 
 
 def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
     from torch.nn import functional as F
 
+    from agnlib.tiling import Box, Computed, Resampled
+
+    if size[1] == 1:  # torch (seen in 2.15) takes a single column for channels-last and mixes up its rows
+        source = Computed((values.shape[2], values.shape[3]), lambda box: values[box.slices])
+        return Resampled(source, (size[0], 1)).window(Box(0, 0, size[0], 1))
     return F.interpolate(values, size=tuple(size), mode="bicubic", align_corners=False, antialias=True)
 
 
@@ -294,21 +421,7 @@ def _quantised(values: Tensor, kind: dtype) -> Tensor:
     """Values in [0, 1] as uint8, uint16 or float."""
     import torch
 
-    if kind.is_floating_point:
+    if kind.is_floating_point or values.dtype == kind:
         return values.to(kind)
     # by way of int32: not every device converts float to uint16 directly
     return values.mul(_peak(kind)).round().to(torch.int32).to(kind)
-
-
-def _array_or_image(values: Tensor, container: _Container) -> Any:
-    """`(C, H, W)` values in [0, 1] as an array `(H, W, C)` or a PIL image."""
-    import torch
-
-    kinds = {("u", 1): torch.uint8, ("u", 2): torch.uint16, ("f", 2): torch.float16, ("f", 8): torch.float64}
-    array_dtype = container.array_dtype or np.dtype(np.uint8)
-    kind = kinds.get((array_dtype.kind, array_dtype.itemsize), torch.float32)
-    channels_last = _quantised(values, kind).permute(1, 2, 0).contiguous().cpu()
-    array = cast("np.ndarray[Any, Any]", channels_last.numpy())
-    if container.kind == "pil":
-        return Image.fromarray(array)
-    return array.astype(array_dtype, copy=False)

@@ -1,43 +1,25 @@
-"""Picture files: read and written whole or not at all, within limits; needs no torch."""
+"""Picture files, read within limits; needs no torch."""
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from agnlib._atomic import write_bytes
-from agnlib.errors import ImageError, InputError
+from agnlib.errors import ImageError
+from agnlib.image._deep import array_of, deep_pixels, is_deep
 from agnlib.image._srgb import upright_srgb
 from agnlib.image._words import quoted, reason
 
-__all__ = ["SUFFIXES", "Limits", "check_output", "load", "probe", "save", "write_file"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "load", "open_file", "probe", "read"]
 
 _READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _READABLE_TEXT = "JPEG, PNG, WebP, TIFF or BMP"
-_FORMAT_OF = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-SUFFIXES = tuple(_FORMAT_OF)
-# Modes that a format stores as they are; every other mode is first turned into RGB or RGBA.
-_MODES_OF = {
-    "JPEG": ("L", "RGB"),
-    "PNG": ("L", "LA", "RGB", "RGBA", "I;16"),
-    "WEBP": ("RGB", "RGBA"),
-    "TIFF": ("L", "LA", "RGB", "RGBA", "I;16"),
-    "BMP": ("L", "RGB"),
-}
 
 
 @dataclass(frozen=True)
@@ -62,9 +44,6 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-# Reading
-
-
 def probe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """Width and height of a picture file as stored, from its header alone: nothing is decoded.
 
@@ -74,11 +53,11 @@ def probe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> t
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Image.new("RGB", (4, 3)), f"{folder}/a.png")
+        ...     Image.new("RGB", (4, 3)).save(f"{folder}/a.png")
         ...     probe(f"{folder}/a.png")
         (4, 3)
     """
-    with _open(path, limits) as image:
+    with open_file(path, limits) as image:
         width, height = image.size
     return width, height
 
@@ -100,12 +79,51 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Im
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Image.new("L", (4, 3), 128), f"{folder}/grey.png")
+        ...     Image.new("L", (4, 3), 128).save(f"{folder}/grey.png")
         ...     load(f"{folder}/grey.png").mode
         'RGB'
     """
-    with _open(path, limits) as image:
-        return upright_srgb(image, quoted(path))
+    with open_file(path, limits) as image:
+        converted = upright_srgb(image, quoted(path))
+        plain = converted.copy() if converted is image else converted
+    plain.info = {}
+    return plain
+
+
+def read(
+    path: str | os.PathLike[str], *, deep: bool = True, limits: Limits = DEFAULT_LIMITS
+) -> np.ndarray[Any, np.dtype[Any]]:
+    """Read a picture file as an array in sRGB: uint8, or uint16 where the file has more than 8 bits a channel.
+
+    Pillow cannot hold colour of 16 bits, so `load` reduces it; an array can. Otherwise as `load`.
+
+    Args:
+        path: a JPEG, PNG, WebP, TIFF or BMP file.
+        deep: False reduces to 8 bits.
+        limits: checked before decoding.
+
+    Returns:
+        `(H, W, 3)`, or `(H, W, 4)` where the file has transparency; grey of 16 bits `(H, W, 1)` or `(H, W, 2)`.
+
+    Raises:
+        ImageError: as `load`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.full((3, 4), 40_000, np.uint16)).save(f"{folder}/deep.png")
+        ...     read(f"{folder}/deep.png").max()
+        np.uint16(40000)
+    """
+    shown = quoted(path)
+    if deep:
+        with open_file(path, limits) as image:
+            if is_deep(image):
+                pixels = deep_pixels(image, lambda: open_file(path, limits), shown)
+                if pixels is not None:
+                    return pixels
+    with open_file(path, limits) as image:
+        return array_of(upright_srgb(image, shown))
 
 
 def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
@@ -129,7 +147,7 @@ def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
         )
 
 
-def _open(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
+def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
     """The file with its header read and checked, its pixels not yet decoded."""
     _check_file(path, limits)
     shown = quoted(path)
@@ -153,129 +171,3 @@ def _open(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
             f"{limits.side:,} a side; reduce the picture first"
         )
     return image
-
-
-# Writing
-
-
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Say beforehand what would keep `save` from writing to `path`.
-
-    Raises:
-        ImageError: unknown suffix, a folder of that name, or a parent folder that is missing, no folder or read-only.
-
-    Example:
-        >>> check_output("picture.gif")
-        Traceback (most recent call last):
-        ...
-        agnlib.errors.ImageError: 'picture.gif' has the suffix '.gif', which cannot be written; \
-use .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp
-    """
-    _format_of(Path(path))
-    _check_place(Path(path))
-
-
-def save(image: Image.Image, path: str | os.PathLike[str], *, quality: int = 95) -> None:
-    """Write an image in the format of the path's suffix, whole or not at all.
-
-    The pixels are written upright and in sRGB, without metadata. JPEG is written without chroma subsampling. JPEG and
-    BMP hold no transparency: there the picture is laid on white.
-
-    Args:
-        image: any mode; modes that the format cannot hold are converted to RGB or RGBA.
-        path: .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp; an existing file is replaced.
-        quality: of JPEG and WebP, 1 to 100.
-
-    Raises:
-        InputError: `quality` is outside 1 to 100.
-        ImageError: unknown suffix, or the file cannot be written there; nothing is left behind.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(Image.new("RGBA", (4, 3)), f"{folder}/a.webp")
-        ...     os.listdir(folder)
-        ['a.webp']
-    """
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality must be from 1 to 100, got {quality}")
-    target = Path(path)
-    format_name = _format_of(target)
-    prepared = _prepared(image, format_name, quoted(path))
-    per_format: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": quality, "subsampling": 0},
-        "WEBP": {"quality": quality},
-        "TIFF": {"compression": "tiff_lzw"},
-    }
-    encoded = io.BytesIO()
-    try:
-        prepared.save(encoded, format=format_name, **per_format.get(format_name, {}))
-    except Exception as error:  # encoders raise OSError, ValueError or struct.error
-        raise ImageError(
-            f"{quoted(path)} cannot be encoded as {format_name} ({reason(error)}); choose another format"
-        ) from error
-    write_file(target, encoded.getvalue())
-
-
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        ImageError: the folder is missing or cannot be written to; nothing is left behind.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_file(f"{folder}/note", b"whole")
-        ...     Path(folder, "note").read_bytes()
-        b'whole'
-    """
-    _check_place(Path(path))
-    try:
-        write_bytes(Path(path), data)
-    except OSError as error:
-        raise ImageError(
-            f"{quoted(path)} cannot be written ({reason(error)}); check space and permissions or choose another place"
-        ) from error
-
-
-def _format_of(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in _FORMAT_OF:
-        *most, last = _FORMAT_OF
-        got = f"the suffix {path.suffix!r}" if suffix else "no suffix"
-        note = ", which cannot be written" if suffix else ""
-        raise ImageError(f"{quoted(path)} has {got}{note}; use {', '.join(most)} or {last}")
-    return _FORMAT_OF[suffix]
-
-
-def _check_place(target: Path) -> None:
-    folder, shown = target.parent, quoted(target)
-    try:
-        if not folder.exists():
-            raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} does not exist; create it first")
-        if not folder.is_dir():
-            raise ImageError(f"{shown} cannot be written: {quoted(folder)} is not a folder; choose another place")
-        if target.is_dir():
-            raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ImageError(
-                f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place"
-            )
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{shown} cannot be written ({reason(error)}); choose another place") from error
-
-
-def _prepared(image: Image.Image, format_name: str, name: str) -> Image.Image:
-    """The image in a mode that the format holds, without metadata that would be written along."""
-    if image.mode in _MODES_OF[format_name] and not {"icc_profile", "transparency", "exif"} & image.info.keys():
-        prepared = image.copy()
-        prepared.info = {}
-    else:
-        prepared = upright_srgb(image, name)
-    if prepared.mode == "RGBA" and "RGBA" not in _MODES_OF[format_name]:
-        white = Image.new("RGBA", prepared.size, "white")
-        prepared = Image.alpha_composite(white, prepared).convert("RGB")
-    return prepared

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from agnlib.layers.conv import Conv2d
 
 __all__ = ["PatchScale"]
 
@@ -25,16 +26,16 @@ class PatchScale(nn.Module):
     def __init__(self, image_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         pairs = zip((image_channels, *widths), widths, strict=False)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
-        self.last = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.logit = nn.Conv2d(widths[-1], 1, 1)
+        self.down = nn.ModuleList(Conv2d(a, b, 4, stride=2, padding=1, act="lrelu") for a, b in pairs)
+        self.last = Conv2d(widths[-1], widths[-1], 3, padding=1, act="lrelu")
+        self.logit = Conv2d(widths[-1], 1, 1)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The rectified features after each convolution."""
         found: list[Tensor] = []
         x = image
         for conv in [*self.down, self.last]:
-            x = F.leaky_relu(conv(x), 0.2)
+            x = conv(x)
             found.append(x)
         return found
 

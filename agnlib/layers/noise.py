@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from agnlib.layers.window import current_window
+
 __all__ = ["CanvasNoise"]
 
 
@@ -21,7 +23,7 @@ class CanvasNoise(nn.Module):
         seed: of the canvas.
 
     Shapes:
-        `(B, channels, H, W)` -> the same, changed in place.
+        `(B, channels, H, W)` -> the same; without gradients it is changed in place.
 
     Example:
         >>> layer = CanvasNoise(4).eval()
@@ -42,7 +44,10 @@ class CanvasNoise(nn.Module):
         if self.training:
             noise = torch.randn(x.shape[0], 1, height, width, device=x.device, dtype=x.dtype)
         else:
-            rows = torch.arange(height, device=x.device) % self.canvas.shape[0]
-            columns = torch.arange(width, device=x.device) % self.canvas.shape[1]
+            window = current_window()
+            top, left = (0, 0) if window is None else window.cell(height)
+            rows = torch.arange(top, top + height, device=x.device) % self.canvas.shape[0]
+            columns = torch.arange(left, left + width, device=x.device) % self.canvas.shape[1]
             noise = self.canvas[rows][:, columns].to(x.dtype)
-        return x.addcmul_(noise, self.gain.to(x.dtype))
+        gain = self.gain.to(x.dtype)
+        return torch.addcmul(x, noise, gain) if torch.is_grad_enabled() else x.addcmul_(noise, gain)

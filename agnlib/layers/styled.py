@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib.layers.conv import Conv2d
+from agnlib.layers.window import current_window
 from agnlib.ops import adain
 
 __all__ = ["Modulation", "StyledBottleneck", "StyledConv"]
@@ -38,6 +40,9 @@ class Modulation(nn.Module):
             self.affine.bias.copy_(torch.cat([torch.zeros(channels), torch.ones(channels)]))
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        window = current_window()
+        if window is not None:
+            return window.modulate(self, self.affine, x, style, self.act)
         mean, std = self.affine(style).to(x.dtype).chunk(2, dim=1)
         return adain(x, mean, std, act=self.act)
 
@@ -64,10 +69,10 @@ class StyledBottleneck(nn.Module):
         super().__init__()
         wide = channels * expansion
         self.border = kernel // 2
-        self.expand = nn.Conv2d(channels, wide, 1)
-        self.depthwise = nn.Conv2d(wide, wide, kernel, groups=wide, bias=False)
+        self.expand = Conv2d(channels, wide, 1)
+        self.depthwise = Conv2d(wide, wide, kernel, groups=wide, bias=False)
         self.modulation = Modulation(wide, style_dim, act="lrelu")
-        self.project = nn.Conv2d(wide, channels, 1)
+        self.project = Conv2d(wide, channels, 1)
         nn.init.normal_(self.project.weight, std=0.3 / wide**0.5)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class StyledConv(nn.Module):
         super().__init__()
         self.residual = channels == out_channels
         self.modulation = Modulation(channels, style_dim, act="lrelu")
-        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.conv = Conv2d(channels, out_channels, 3, padding=1)
         if self.residual:
             nn.init.normal_(self.conv.weight, std=0.3 / (9 * channels) ** 0.5)
 

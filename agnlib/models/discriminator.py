@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from agnlib.errors import InputError
 from agnlib.layers import PatchScale
+from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
+
+if TYPE_CHECKING:
+    from agnlib.models.article import ArticleDiscriminator
 
 __all__ = ["Discriminator", "DiscriminatorConfig"]
 
@@ -70,6 +74,35 @@ class Discriminator(PretrainedModel):
         self.style_projection = nn.ModuleList(nn.Linear(config.style_dim, width) for _ in range(config.scales))
         self.label_projection = nn.ModuleList(nn.Embedding(num_classes or 1, width) for _ in range(config.scales))
 
+    @classmethod
+    def article(
+        cls,
+        image_size: int = 64,
+        channels: int = 3,
+        num_classes: int | None = None,
+        features: str = "flat",
+        **options: Any,
+    ) -> ArticleDiscriminator:
+        """The founding article's discriminator: fully connected layers, or a small CNN with two of them behind it.
+
+        Args:
+            image_size, channels: of the pictures, which are square.
+            num_classes: K for the K + 1 form, whose `probability` is `(B, K + 1)`.
+            features: "flat" (three fully connected layers) or "conv".
+            options: see `ArticleDiscriminatorConfig`.
+
+        Raises:
+            InputError: options that do not fit each other.
+
+        Example:
+            >>> Discriminator.article(image_size=28, channels=1)(torch.zeros(2, 1, 28, 28)).shape
+            torch.Size([2])
+        """
+        from agnlib.models.article import ArticleDiscriminator
+
+        chosen = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "features": features}
+        return ArticleDiscriminator(**chosen, **options)
+
     def forward(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         maps = self.patch_logits(image, label, style)
         return torch.stack([logits.mean((1, 2)) for logits in maps]).mean(0)
@@ -111,13 +144,5 @@ class Discriminator(PretrainedModel):
         if style is not None and style.shape != (image.shape[0], self.config.style_dim):
             expected = (image.shape[0], self.config.style_dim)
             raise InputError(f"Discriminator: style has shape {tuple(style.shape)}; expected {expected}")
-        if label is None:
-            return
-        if self.config.num_classes is None:
-            raise InputError("Discriminator: got a label, but was made without num_classes; give num_classes=K")
-        if label.shape != (image.shape[0],):
-            raise InputError(f"Discriminator: label has shape {tuple(label.shape)}; expected ({image.shape[0]},)")
-        if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < self.config.num_classes:
-            raise InputError(
-                f"Discriminator: label has values outside 0..{self.config.num_classes - 1}: {label.tolist()}"
-            )
+        if label is not None:
+            check_label("Discriminator", label, image.shape[0], self.config.num_classes)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib.errors import InputError
-from agnlib.layers import CanvasNoise, Modulation, StyledBottleneck, StyledConv, SubPixelUpsample, Upsample
+from agnlib.layers import (
+    CanvasNoise,
+    Conv2d,
+    Modulation,
+    StyledBottleneck,
+    StyledConv,
+    SubPixelUpsample,
+    Upsample,
+    current_window,
+)
+from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
+
+if TYPE_CHECKING:
+    from agnlib.models.article import ArticleGenerator
 
 __all__ = ["Generator", "GeneratorConfig"]
 
@@ -90,11 +103,11 @@ class Generator(PretrainedModel):
         self.config = config = GeneratorConfig(latent_dim=latent_dim, style_dim=style_dim, **options)
         half, quarter, eighth = config.channels
         at_half, at_quarter, at_eighth = config.blocks
-        self.enter = nn.Conv2d(12, half, 3, padding=1)
-        self.down_quarter = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
-        self.down_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
+        self.enter = Conv2d(12, half, 3, padding=1)
+        self.down_quarter = Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.down_eighth = Conv2d(quarter, eighth, 3, stride=2, padding=1)
         self.seed_map = nn.Linear(latent_dim, _SEED_CHANNELS * self._seed_side**2)
-        self.seed_conv = nn.Conv2d(_SEED_CHANNELS, eighth, 1)
+        self.seed_conv = Conv2d(_SEED_CHANNELS, eighth, 1)
         self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1))
         self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1))
         self.style_eighth = Modulation(eighth, style_dim)
@@ -110,6 +123,35 @@ class Generator(PretrainedModel):
         self.style_half = Modulation(half, style_dim, act="lrelu")
         self.to_rgb = SubPixelUpsample(half, 3)
         self._initialise_mapping()
+
+    @classmethod
+    def article(
+        cls,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 100,
+        num_classes: int | None = None,
+        **options: Any,
+    ) -> ArticleGenerator:
+        """The founding article's generator: a map from z, then a U-Net of convolutions, deconvolutions and upsampling.
+
+        Args:
+            image_size, channels: of the pictures, which are square.
+            latent_dim: width of z, which is drawn from N(0, I).
+            num_classes: K for a generator that is asked for a class: `generator(z, label)`.
+            options: see `ArticleGeneratorConfig`.
+
+        Raises:
+            InputError: options that do not fit each other.
+
+        Example:
+            >>> Generator.article(image_size=28, channels=1)(torch.randn(2, 100)).shape
+            torch.Size([2, 1, 28, 28])
+        """
+        from agnlib.models.article import ArticleGenerator
+
+        chosen = {"image_size": image_size, "channels": channels, "latent_dim": latent_dim, "num_classes": num_classes}
+        return ArticleGenerator(**chosen, **options)
 
     def make_block(self, channels: int) -> nn.Module:
         """A block of the deepest stage, `(features, style) -> features` of the same shape; override to replace it."""
@@ -129,8 +171,7 @@ class Generator(PretrainedModel):
         if style is None:
             style = self.sample_style(z) if z is not None else self.sample_style(self._zeros(batch))
         height, width = content.shape[2:] if content is not None else size or (self.config.image_size,) * 2
-        left, top = self.config.margin, self.config.margin
-        right, bottom = left + -(width + 2 * left) % _STRIDE, top + -(height + 2 * top) % _STRIDE
+        left, right, top, bottom = self.padding(height, width)
         if content is None:
             assert z is not None
             skips = self._skips_from_latent(z, (height + top + bottom, width + left + right))
@@ -150,11 +191,35 @@ class Generator(PretrainedModel):
         """
         self._check(z, None, None)
         if label is not None:
-            self._check_label(label, z.shape[0])
+            check_label("Generator", label, z.shape[0], self.config.num_classes)
         index = torch.zeros(z.shape[0], dtype=torch.long, device=z.device) if label is None else label + 1
         maps = self.mapping(index).unflatten(1, (self.config.style_dim, self.config.latent_dim + 1))
         code: Tensor = torch.baddbmm(maps[:, :, -1:], maps[:, :, :-1], z[:, :, None])[:, :, 0]
         return code
+
+    def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Left, right, top and bottom: what `forward` adds around a picture of this size and cuts off again."""
+        margin = self.config.margin
+        right, bottom = margin + -(width + 2 * margin) % _STRIDE, margin + -(height + 2 * margin) % _STRIDE
+        return margin, right, margin, bottom
+
+    @property
+    def stride(self) -> int:
+        """Pixels to a cell of the deepest features; a window of a picture begins at a multiple of it."""
+        return _STRIDE
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a pixel of the content can change a painted one, its statistics given.
+
+        That is the radius of the receptive field, rounded up to the stride. A subclass with other blocks of its own
+        says its own.
+        """
+        at_half, at_quarter, at_eighth = self.config.blocks
+        encoder = 1 + 2 * 1 + 2 * 1 + 4 * 1  # pixels of a cell, then three convolutions 3x3, at 1/2, 1/2 and 1/4
+        deep = 8 * (at_eighth * (self.config.kernel // 2) + 1)  # and the border's renewal
+        decoder = (8 + 4 * at_quarter) + (4 + 2 * at_half) + 2 * 1 + 1  # each upsampling reaches one cell further
+        return -(-(encoder + deep + decoder) // _STRIDE) * _STRIDE
 
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
         """The encoder's "half", "quarter" and "eighth" of pictures `(B, 3, H, W)`, padded to multiples of 8."""
@@ -175,7 +240,10 @@ class Generator(PretrainedModel):
     def _seed_features(self, z: Tensor, size: tuple[int, int]) -> Tensor:
         side = self._seed_side
         features: Tensor = self.seed_conv(self.seed_map(z).unflatten(1, (-1, side, side)))
-        if size != (side, side):
+        window = current_window()
+        if window is not None:
+            features = window.stretched(features, size)
+        elif size != (side, side):
             features = F.interpolate(features, size, mode="bilinear", align_corners=False)
         return features * self.seed_gain[:, None, None]
 
@@ -212,15 +280,6 @@ class Generator(PretrainedModel):
 
     def _zeros(self, batch: int) -> Tensor:
         return self.seed_gain.new_zeros(batch, self.config.latent_dim)
-
-    def _check_label(self, label: Tensor, batch: int) -> None:
-        classes = self.config.num_classes
-        if classes == 0:
-            raise InputError("Generator: got a label, but was made without num_classes; give num_classes=K")
-        if label.shape != (batch,):
-            raise InputError(f"Generator: label has shape {tuple(label.shape)}; expected ({batch},)")
-        if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < classes:
-            raise InputError(f"Generator: label has values outside 0..{classes - 1}: {label.tolist()}")
 
     def _check(self, z: Tensor | None, style: Tensor | None, content: Tensor | None) -> int:
         if z is None and content is None:

@@ -199,14 +199,16 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
+        if (folder / _TENSORS).exists() and not (folder / _TENSORS).is_file():  # a pipe would be waited on for ever
+            raise WeightsError(f"{folder / _TENSORS} is no file; expected {_CONFIG} and {_TENSORS}")
         blob = (folder / _TENSORS).read_bytes()
     except OSError as error:
         raise WeightsError(
             f"cannot read {error.filename}: {error.strerror}; expected {_CONFIG} and {_TENSORS}"
         ) from error
-    except ValueError as error:
-        raise WeightsError(f"{folder / _CONFIG} is not JSON ({error}); get the weights again") from error
-    if not isinstance(config, dict) or not isinstance(config.get("models"), dict):
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{folder / _CONFIG} is not JSON ({_short(error)}); get the weights again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("models"), dict) or not _knows(config.get("info", {})):
         raise WeightsError(f"{folder / _CONFIG} does not describe models; expected a file written by save_pretrained")
     if config.get("format_version") != FORMAT_VERSION:
         raise WeightsError(
@@ -221,14 +223,30 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise WeightsError(f"{folder / _TENSORS} is not a safetensors file ({error}); get the weights again") from error
 
 
+def _knows(info: object) -> bool:
+    """Whether this is what `Bundle.info` may be."""
+    names = info.get("class_names", []) if isinstance(info, dict) else None
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+def _written_by(cls: type[Model], name: object) -> type[Model]:
+    """The article's class of that name where it is a kind of `cls`, for its weights are no others'; else `cls`."""
+    from agnlib.models import article
+
+    found = getattr(article, name) if isinstance(name, str) and name in article.__all__ else cls
+    return found if issubclass(found, cls) else cls
+
+
 def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
     role = role_of(cls)
     if role not in config["models"]:
         raise WeightsError(f"{folder} holds {', '.join(config['models']) or 'nothing'}; expected a {role}")
     try:
-        model = cls(**config["models"][role]["config"])
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({error})") from error
+        described = config["models"][role]
+        _check_plausible(described["config"], tensors)
+        model = _written_by(cls, described.get("class"))(**described["config"])
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({_short(error)})") from error
     state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
@@ -238,6 +256,20 @@ def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: M
             {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         )
     except RuntimeError as error:
-        detail = " ".join(str(error).split())
-        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {detail}") from error
+        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {_short(error)}") from error
     return model.eval()
+
+
+def _check_plausible(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse widths and counts far beyond the stored tensors: networks of that size could take any time and memory."""
+    most = max([1024, *(side for tensor in tensors.values() for side in tensor.shape)])
+    for name, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        if len(values) > 64 or any(isinstance(each, int) and abs(each) > most for each in values):
+            raise ValueError(f"{name} is too large for the stored tensors")
+
+
+def _short(error: BaseException) -> str:
+    """The beginning of a message in one line; torch lists every tensor that does not fit."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

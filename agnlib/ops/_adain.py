@@ -1,16 +1,25 @@
 """Adaptive instance normalisation: one picture's feature statistics replaced by given ones."""
+# ruff: noqa: PLR0917 - the arguments of a torch.library op have an order
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.errors import InputError
+from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, narrowed, widened
+from agnlib.ops._dispatch import choose, define, vjp
 
 __all__ = ["adain", "adain_reference"]
 
 _ACTIVATIONS = (None, "lrelu", "relu")
+_SLOPE = 0.2
+_TALLEST = 4096  # rows that a plain float32 sum still takes accurately
+_SMALL = 2**20  # elements of a batch that are quicker looked at together than picture by picture
 
 
 def adain(
@@ -28,8 +37,8 @@ def adain(
 
     Args:
         x: features `(B, C, H, W)`.
-        mean: new mean per picture and channel, `(B, C)`.
-        std: new deviation per picture and channel, `(B, C)`.
+        mean: new mean per picture and channel, `(B, C)`, of the dtype of `x` or float32.
+        std: new deviation per picture and channel, likewise.
         statistics: `(mu, var)`, both `(B, C)`, to use instead of those of `x`: for tiles and for video.
         act: activation applied to the result: None, "lrelu" (slope 0.2) or "relu".
         eps: added to the (biased) variance.
@@ -38,7 +47,8 @@ def adain(
         Features `(B, C, H, W)`, of the dtype of `x`.
 
     Raises:
-        InputError: a rank, shape or activation that does not fit; the message names the argument.
+        InputError: a rank, shape, dtype, device or activation that does not fit; the message names the argument.
+        TypeError: an argument is no tensor.
 
     Example:
         >>> import torch
@@ -47,52 +57,271 @@ def adain(
         >>> bool((y.mean((2, 3)) - 5).abs().max() < 1e-4)
         True
     """
+    mu, var = (None, None) if statistics is None else statistics
     _check(x, mean, std, statistics, act)
-    if statistics is not None or x.shape[2] * x.shape[3] < 2:
-        y = adain_reference(x, mean, std, statistics=statistics, eps=eps)
-    elif x.shape[0] == 1:
-        y = F.group_norm(x, x.shape[1], std[0], mean[0], eps)  # one pass: statistics, scale and shift together
-    else:
-        normal = F.group_norm(x, x.shape[1], None, None, eps)
-        y = torch.addcmul(mean[:, :, None, None], normal, std[:, :, None, None])
-    return _activate(y, act)
+    how = choose("adain", x, mean, std, mu, var)
+    if how == "reference":
+        return adain_reference(x, mean, std, mu, var, act, eps)
+    if how == "triton":
+        return _op(x, mean, std, mu, var, act or "linear", eps)[0]  # type: ignore[no-any-return]
+    derived = torch.is_grad_enabled() and any(_needs_grad(x, mean, std, mu, var))
+    if x.device.type != "cpu":
+        return _anywhere(x, mean, std, mu, var, act, eps)
+    run = _op if derived else _fastest
+    return run(x, mean, std, mu, var, act or "linear", eps)[0]
 
 
 def adain_reference(
     x: Tensor,
     mean: Tensor,
     std: Tensor,
-    *,
-    statistics: tuple[Tensor, Tensor] | None = None,
+    mu: Tensor | None = None,
+    var: Tensor | None = None,
+    act: str | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """The specification of `adain`, without the activation."""
-    if statistics is None:
-        mu = x.mean((2, 3))
-        var = x.var((2, 3), correction=0)
+    """The specification of `adain`, in float32 or wider."""
+    wide = widened(x)
+    if mu is None or var is None:
+        mu, var = _moments(wide)
+    scale = widened(std) * (widened(var) + eps).rsqrt()
+    y = (wide - _map(widened(mu))) * _map(scale) + _map(widened(mean))
+    if act == "lrelu":
+        y = F.leaky_relu(y, _SLOPE)
+    elif act == "relu":
+        y = F.relu(y)
+    return narrowed(y, x)
+
+
+def adain_with_statistics(
+    x: Tensor, mean: Tensor, std: Tensor, mu: Tensor | None, var: Tensor | None, act: str, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The op: the result, and the mean and `1 / sigma` that it was made with, which have no derivative here."""
+    wide = widened(x)
+    if mu is None or var is None:
+        mu, var = _moments(wide)
+    y = adain_reference(x, mean, std, mu, var, act, eps)
+    return in_format_of(x, y), mu.to(wide.dtype, copy=True), (var.to(wide.dtype) + eps).rsqrt()
+
+
+def adain_backward_reference(
+    grad: Tensor,
+    x: Tensor,
+    y: Tensor | None,
+    std: Tensor,
+    mu: Tensor,
+    rsigma: Tensor,
+    own: bool,
+    act: str,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `grad` is to `x`, to the new mean and to the new deviation.
+
+    With `own` the statistics are those of `x` and move with it; `mu` and `rsigma` then only spare their computation.
+    """
+    rectified = widened(grad) if y is None else _rectified(widened(grad), y, act)
+    centred = widened(x) - _map(mu)
+    to_mean = rectified.sum((2, 3))
+    to_std = (rectified * centred).sum((2, 3)) * rsigma
+    scale = widened(std) * rsigma
+    dx = rectified * _map(scale)
+    if own:
+        n = max(1, x.shape[2] * x.shape[3])
+        dx = dx - _map(scale * to_mean / n) - centred * _map(scale * rsigma * to_std / n)
+    return dx, to_mean, to_std
+
+
+def _rectified(grad: Tensor, y: Tensor, act: str) -> Tensor:
+    """The activation's derivative, told from its result, which has the sign of what came in."""
+    return torch.where(y > 0, grad, grad * (0.0 if act == "relu" else _SLOPE))
+
+
+def _dense_backward_reference(
+    grad: Tensor, x: Tensor, y: Tensor | None, std: Tensor, mu: Tensor, rsigma: Tensor, own: bool, act: str, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dx, to_mean, to_std = adain_backward_reference(grad, x, y, std, mu, rsigma, own, act, eps)
+    return in_format_of(x, narrowed(dx, x)), to_mean, to_std
+
+
+def _backward_on_cpu(
+    grad: Tensor, x: Tensor, y: Tensor | None, std: Tensor, mu: Tensor, rsigma: Tensor, own: bool, act: str, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same with two maps of working memory: new memory costs more than the arithmetic."""
+    if x.dtype not in (torch.float32, torch.float64):
+        return _dense_backward_reference(grad, x, y, std, mu, rsigma, own, act, eps)
+    if y is not None:
+        grad = torch.ops.aten.leaky_relu_backward(grad, y, 0.0 if act == "relu" else _SLOPE, True)
+    to_mean = grad.sum((2, 3))
+    work = torch.sub(x, _map(mu))
+    to_std = work.mul_(grad).sum((2, 3)).mul_(rsigma)
+    scale = std.to(x.dtype) * rsigma
+    if not own:
+        dx = torch.mul(grad, _map(scale), out=work)
     else:
-        mu, var = statistics
-    scale = std * (var + eps).rsqrt()
-    return torch.addcmul((mean - mu * scale)[:, :, None, None], x, scale[:, :, None, None])
+        n = max(1, x.shape[2] * x.shape[3])
+        slope = scale * rsigma * to_std / -n
+        dx = torch.addcmul(_map(scale * to_mean / -n - slope * mu), x, _map(slope), out=work)
+        dx.addcmul_(grad, _map(scale))
+    return in_format_of(x, dx), to_mean, to_std
 
 
-def _activate(x: Tensor, act: str | None) -> Tensor:
+def _anywhere(
+    x: Tensor, mean: Tensor, std: Tensor, mu: Tensor | None, var: Tensor | None, act: str | None, eps: float
+) -> Tensor:
+    """PyTorch's operators for devices that were not measured."""
+    if mu is not None or x.numel() == 0 or x.shape[2] * x.shape[3] < 2:
+        return adain_reference(x, mean, std, mu, var, act, eps)
+    b, c, h, w = x.shape
+    flat = F.group_norm(
+        x.reshape(1, b * c, h, w), b * c, std.to(x.dtype).reshape(-1), mean.to(x.dtype).reshape(-1), eps
+    )
+    return _activate_(flat, act).view(b, c, h, w)
+
+
+def _fastest(
+    x: Tensor, mean: Tensor, std: Tensor, mu: Tensor | None, var: Tensor | None, act: str, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """PyTorch's operators, chosen for the memory format; not differentiable, `_op` is.
+
+    A map that is larger than the caches costs mostly the writing of new memory: one result, and the rest in place.
+    """
+    b, c, h, w = x.shape
+    if x.numel() == 0 or h * w < 2 or x.dtype not in (torch.float32, torch.float64):
+        return adain_with_statistics(x, mean, std, mu, var, act, eps)
+    mean, std = mean.to(x.dtype), std.to(x.dtype)
+    if mu is not None and var is not None:
+        mu, rsigma = mu.to(x.dtype, copy=True), (var.to(x.dtype) + eps).rsqrt()
+    elif x.is_contiguous(memory_format=torch.channels_last) and c > 1:
+        # Not group_norm: in this format it takes E[x^2] - E[x]^2, in sums without care for rounding.
+        mu, var = _moments_in_channels_last(x)
+        rsigma = (var + eps).rsqrt()
+    else:
+        one = x.reshape(1, b * c, h, w)
+        flat, mu, rsigma = torch.native_group_norm(one, std.reshape(-1), mean.reshape(-1), 1, b * c, h * w, b * c, eps)
+        return _activate_(flat, act).view(b, c, h, w), mu.view(b, c), rsigma.view(b, c)
+    scale = std * rsigma
+    y = torch.addcmul(_map(torch.addcmul(mean, mu, scale, value=-1)), x, _map(scale))
+    return in_format_of(x, _activate_(y, act)), mu, rsigma
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance `(B, C)`."""
+    mu = x.mean((2, 3), keepdim=True)
+    return mu[:, :, 0, 0], (x - mu).square().mean((2, 3))
+
+
+def _moments_in_channels_last(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, as accurate and several times faster."""
+    b, c, h, w = x.shape
+    if h > _TALLEST or (b > 1 and x.numel() <= _SMALL):
+        mu = x.mean((2, 3), keepdim=True)
+        return mu[:, :, 0, 0], (x - mu).square_().mean((2, 3))
+    found = [_moments_of_picture(picture, c, h, w) for picture in x]
+    if b == 1:
+        return found[0][0][None], found[0][1][None]
+    return torch.stack([mu for mu, _ in found]), torch.stack([var for _, var in found])
+
+
+def _moments_of_picture(picture: Tensor, c: int, h: int, w: int) -> tuple[Tensor, Tensor]:
+    """Each column of the picture is a channel of its own, so no sum is longer than the picture is high; then Chan,
+    Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    """
+    columns = picture.as_strided((1, w * c, h, 1), (h * w * c, 1, w * c, w * c))
+    means, variances = (each.view(w, c) for each in torch.batch_norm_update_stats(columns, None, None, 0.0))
+    mu = means.mean(0)
+    means -= mu
+    return mu, variances.addcmul_(means, means).mean(0)
+
+
+def _activate_(x: Tensor, act: str | None) -> Tensor:
     """In place: `x` is ours, and writing a second map of this size costs as much as computing it."""
     if act == "lrelu":
-        return F.leaky_relu_(x, 0.2)
-    if act == "relu":
-        return F.relu_(x)
-    return x
+        return F.leaky_relu_(x, _SLOPE)
+    return F.relu_(x) if act == "relu" else x
+
+
+def _map(values: Tensor) -> Tensor:
+    return values[:, :, None, None]
+
+
+def _needs_grad(*tensors: Tensor | None) -> Iterator[bool]:
+    return (tensor.requires_grad for tensor in tensors if tensor is not None)
 
 
 def _check(x: Tensor, mean: Tensor, std: Tensor, statistics: tuple[Tensor, Tensor] | None, act: str | None) -> None:
-    if x.ndim != 4:
-        raise InputError(f"adain: x has {x.ndim} dimensions {tuple(x.shape)}; expected 4, (B, C, H, W)")
-    named = {"mean": mean, "std": std}
+    check_map("adain", "x", x)
+    shape = x.shape[:2]
+    check_companion("adain", "mean", mean, x, shape=shape, wide=True)
+    check_companion("adain", "std", std, x, shape=shape, wide=True)
     if statistics is not None:
-        named |= {"statistics[0]": statistics[0], "statistics[1]": statistics[1]}
-    for name, value in named.items():
-        if value.shape != x.shape[:2]:
-            raise InputError(f"adain: {name} has shape {tuple(value.shape)}; expected (B, C) = {tuple(x.shape[:2])}")
+        check_companion("adain", "statistics[0]", statistics[0], x, shape=shape, wide=True)
+        check_companion("adain", "statistics[1]", statistics[1], x, shape=shape, wide=True)
     if act not in _ACTIVATIONS:
         raise InputError(f"adain: act is {act!r}; expected one of {_ACTIVATIONS}")
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, mean, std, mu, var, ctx.act, ctx.eps = inputs
+    y, center, rsigma = output
+    ctx.dtypes = mean.dtype, std.dtype
+    ctx.mark_non_differentiable(center, rsigma)
+    ctx.save_for_backward(x, None if ctx.act == "linear" else y, std, mu, var, center, rsigma)
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    x, y, std, mu, var, center, rsigma = ctx.saved_tensors
+    own = mu is None
+    if not own:  # again, for the second derivative
+        center, rsigma = mu.to(center.dtype), (var.to(center.dtype) + ctx.eps).rsqrt()
+    dx, to_mean, to_std = _backward_op(grad, x, y, std, center, rsigma, own, ctx.act, ctx.eps)
+    dmean, dstd = to_mean.to(ctx.dtypes[0]), to_std.to(ctx.dtypes[1])
+    if own:
+        return dx, dmean, dstd, None, None, None, None
+    scale = widened(std) * rsigma
+    return dx, dmean, dstd, (-scale * to_mean).to(mu.dtype), (scale * rsigma * to_std / -2).to(var.dtype), None, None
+
+
+def _setup_again(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, ctx.own, ctx.act, ctx.eps = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward_again(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    """The second derivative, and every further one, in PyTorch's operators."""
+    grad, x, y, std, mu, rsigma = ctx.saved_tensors
+
+    def first(grad: Tensor, x: Tensor, std: Tensor, mu: Tensor, rsigma: Tensor) -> tuple[Tensor, ...]:
+        if ctx.own:
+            mu, var = _moments(widened(x))
+            rsigma = (var + ctx.eps).rsqrt()
+        dx, *others = adain_backward_reference(grad, x, y, std, mu, rsigma, ctx.own, ctx.act, ctx.eps)
+        return narrowed(dx, x), *others
+
+    dgrad, dx, dstd, dmu, drsigma = vjp(first, (grad, x, std, mu, rsigma), grads)
+    return dgrad, dx, None, dstd, dmu, drsigma, None, None, None
+
+
+def _fake(x: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    small = widened(x.new_empty(x.shape[:2]))
+    return torch.empty_like(x, memory_format=format_of(x)), small, torch.empty_like(small)
+
+
+_op = define(
+    "adain",
+    adain_with_statistics,
+    cpu=_fastest,
+    module="adain",
+    fake=_fake,
+    public=True,
+    setup_context=_setup,
+    backward=_backward,
+)
+_backward_op = define(
+    "adain_backward",
+    _dense_backward_reference,
+    cpu=_backward_on_cpu,
+    module="adain",
+    fake=lambda grad, x, *_: _fake(x),
+    setup_context=_setup_again,
+    backward=_backward_again,
+)

@@ -1,7 +1,20 @@
 """Training: the trainer, its data, terms, callbacks and checkpoints."""
 
 from agnlib.training.data import Batch, PairData, PictureFolder, loader
+from agnlib.training.datasets import IdxDigits, class_folders, mnist, read_idx
 from agnlib.training.terms import Weighted
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 
-__all__ = ["AdversarialTrainer", "Batch", "PairData", "PictureFolder", "TrainerConfig", "Weighted", "loader"]
+__all__ = [
+    "AdversarialTrainer",
+    "Batch",
+    "IdxDigits",
+    "PairData",
+    "PictureFolder",
+    "TrainerConfig",
+    "Weighted",
+    "class_folders",
+    "loader",
+    "mnist",
+    "read_idx",
+]

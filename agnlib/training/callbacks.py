@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from agnlib import image as images
+from agnlib._atomic import write_bytes
 from agnlib.errors import ImageError, InputError, WeightsError
+from agnlib.training.checkpoint import checkpoints_in
+from agnlib.training.tensorboard import EventFile
+from agnlib.training.tensorboard import is_installed as tensorboard_is_installed
 
 if TYPE_CHECKING:
     from agnlib.training.data import Batch
@@ -50,77 +54,189 @@ def _going_on() -> Iterator[None]:
     """Turn a file that cannot be written into a warning: a full disk must not end a training of hours."""
     try:
         yield
-    except (ImageError, WeightsError, OSError) as error:
+    except (ImageError, OSError) as error:
         warnings.warn(f"{error}; training goes on", RuntimeWarning, stacklevel=4)
 
 
 class LogScalars:
-    """A JSON line every `every` steps: step, seconds, pictures per second, and each named number's mean since then."""
+    """A JSON line every `every` steps and at the end: step, seconds, pictures per second, each named number's mean.
+
+    The mean is over the finite values since the line before, null where there is none. A resumed run goes on with the
+    sums of its checkpoint; lines that were written after that checkpoint are taken out of the file. Where TensorBoard
+    is installed the same numbers are in a folder `tensorboard` beside the file.
+    """
 
     def __init__(self, path: Path, *, every: int = 50, batch: int = 1) -> None:
         self.path, self.every, self.batch = path, every, batch
-        self._sums: dict[str, list[float]] = {}
+        self._sums: dict[str, list[float]] = {}  # of each number its sum and how many
+        self._steps = 0
+        self._events: EventFile | None = None
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._started = self._last = time.monotonic()
+        """Take the lines out that this fit will write again."""
+        self._last = trainer.seconds
+        with _going_on():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_file():
+                lines = self.path.read_text("utf-8", errors="replace").splitlines()
+                kept = [line for line in lines if self._is_kept(line, trainer.step)]
+                write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
+            if tensorboard_is_installed():
+                self._events = EventFile(self.path.parent / "tensorboard", after=trainer.step)
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
+        """Add the numbers up, and write a line when it is time."""
+        self._steps += 1
         for name, value in logs.items():
-            self._sums.setdefault(name, []).append(value)
-        if trainer.step % self.every:
-            return
-        now = time.monotonic()
-        line: dict[str, Any] = {"step": trainer.step, "seconds": round(now - self._started, 1)}
-        line["pictures_per_second"] = round(self.every * self.batch / max(now - self._last, 1e-9), 3)
-        line |= {name: round(sum(values) / len(values), 5) for name, values in sorted(self._sums.items())}
-        self._sums, self._last = {}, now
+            total = self._sums.setdefault(name, [0.0, 0])
+            if math.isfinite(value):
+                total[:] = total[0] + value, total[1] + 1
+        if trainer.step % self.every == 0:
+            self._write(trainer)
+            self._sums, self._steps, self._last = {}, 0, trainer.seconds
+
+    def on_fit_end(self, trainer: AdversarialTrainer) -> None:
+        """Write what is left; it stays in the sums, for the line of a fit that goes on."""
+        if self._steps:
+            self._write(trainer)
+        if self._events is not None:
+            self._events.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"sums": {name: list(total) for name, total in self._sums.items()}, "steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._sums = {name: [float(total), int(count)] for name, (total, count) in state["sums"].items()}
+        self._steps = int(state["steps"])
+
+    def _is_kept(self, line: str, step: int) -> bool:
+        try:
+            written = json.loads(line)["step"]
+            return bool(written <= step and written % self.every == 0)
+        except (ValueError, LookupError, TypeError, RecursionError):  # torn by a crash
+            return False
+
+    def _write(self, trainer: AdversarialTrainer) -> None:
+        speed = self._steps * self.batch / max(trainer.seconds - self._last, 1e-9)
+        line: dict[str, Any] = {"step": trainer.step, "seconds": round(trainer.seconds, 1)}
+        line["pictures_per_second"] = round(speed, 3)
+        line |= {
+            name: round(total / count, 5) if count else None for name, (total, count) in sorted(self._sums.items())
+        }
         with _going_on(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self._events is not None:
+            self._events.write(line.pop("step"), line)
 
 
 class ProgressBar:
-    """A bar on standard error with the generator's loss and pictures per second."""
+    """A bar on standard error with the generator's loss, pictures per second and the time that is left."""
 
-    def __init__(self, *, steps: int | None, batch: int = 1) -> None:
-        self.steps, self.batch = steps, batch
+    def __init__(self, *, steps: int | None = None, minutes: float | None = None, batch: int = 1) -> None:
+        self.steps, self.minutes, self.batch = steps, minutes, batch
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
+        """Show it."""
         self._bar = tqdm(total=self.steps, initial=trainer.step, unit="step", dynamic_ncols=True, mininterval=0.5)
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
+        """Move it on."""
         loss = sum(value for name, value in logs.items() if name.startswith("generator/"))
         rate = self._bar.format_dict["rate"] or 0.0
-        self._bar.set_postfix_str(f"loss {loss:.3f}, {rate * self.batch:.1f} img/s", refresh=False)
+        said = f"loss {loss:.3f}, {rate * self.batch:.1f} img/s"
+        if self.minutes:
+            said += f", {trainer.seconds / 60:.1f} of {self.minutes:g} min"
+        self._bar.set_postfix_str(said, refresh=False)
         self._bar.update()
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
+        """Leave it as it is."""
         self._bar.close()
 
 
 class SaveCheckpoints:
-    """A checkpoint every `every` steps and at the end; the last `keep` are kept."""
+    """A checkpoint every `every` steps and at the end of a fit; the last `keep` are kept, and the best.
 
-    def __init__(self, folder: Path, *, every: int = 500, keep: int = 2) -> None:
-        self.folder, self.every, self.keep = folder, every, keep
+    It stands behind the callbacks whose state and numbers it keeps. A periodic checkpoint that cannot be written is a
+    warning; whether the last one was, `saved` tells. In the middle of a step that an error broke off none is written.
+
+    Args:
+        folder: where they go, made if need be: `step-00000500.safetensors` and so on.
+        every: steps between them.
+        keep: how many, the best not counted.
+        best: a named number of the logs; the checkpoint with the least mean of it since the one before is written to
+            `best.safetensors` as well.
+        mode: "max" where more is better.
+
+    Raises:
+        InputError: `every` or `keep` below 1, or another mode.
+    """
+
+    def __init__(
+        self, folder: Path, *, every: int = 500, keep: int = 2, best: str | None = None, mode: str = "min"
+    ) -> None:
+        if every < 1 or keep < 1 or mode not in ("min", "max"):
+            raise InputError(
+                f"SaveCheckpoints: every {every}, keep {keep}, mode {mode!r}; expected at least 1, at least 1,"
+                " 'min' or 'max'"
+            )
+        self.folder, self.every, self.keep, self.best, self.mode = folder, every, keep, best, mode
+        self.saved: int | None = None  # the step of the last one that was written
+        self._best: float | None = None
+        self._seen: list[float] = []
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
+        """Save when it is time."""
+        if self.best is not None and self.best in logs:
+            self._seen.append(logs[self.best])
         if trainer.step % self.every == 0:
             self._save(trainer)
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
-        if trainer.step and trainer.step % self.every:
+        """Save what is not saved yet."""
+        if trainer.step and trainer.between_steps and self.saved != trainer.step:
             self._save(trainer)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"saved": self.saved, "best": self._best, "seen": list(self._seen)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.saved, self._best = state["saved"], state["best"]
+        self._seen = [float(value) for value in state["seen"]]
+
     def _save(self, trainer: AdversarialTrainer) -> None:
-        with _going_on():
+        before = self.saved, self._best, self._seen
+        is_best = self._is_best()
+        self.saved, self._seen = trainer.step, []
+        try:
+            if is_best:  # first: a crash after it is made good by the resumed run, which writes the same again
+                trainer.save_checkpoint(self.folder / "best.safetensors")
             trainer.save_checkpoint(self.folder / f"step-{trainer.step:08d}.safetensors")
-            for old in sorted(self.folder.glob("step-*.safetensors"))[: -self.keep]:
+        except WeightsError as error:
+            self.saved, self._best, self._seen = before
+            warnings.warn(f"{error}; training goes on", RuntimeWarning, stacklevel=3)
+            return
+        with _going_on():
+            for old in checkpoints_in(self.folder)[: -self.keep]:
                 old.unlink()
+
+    def _is_best(self) -> bool:
+        """Whether the number seen since the last checkpoint is the best so far, which is then noted."""
+        if not self._seen:
+            return False
+        mean = sum(self._seen) / len(self._seen) * (1 if self.mode == "min" else -1)
+        if not math.isfinite(mean) or (self._best is not None and mean >= self._best):
+            return False
+        self._best = mean
+        return True
 
 
 class SaveSamples:
-    """Every `every` steps a PNG: photos down the left, references along the top, the averaged generator's between.
+    """Every `every` steps and at the end a PNG: photos on the left, references above, the averaged generator's between.
 
     Args:
         folder: where the PNGs go.
@@ -130,18 +246,33 @@ class SaveSamples:
 
     def __init__(self, folder: Path, batch: Batch, *, every: int = 500) -> None:
         self.folder, self.batch, self.every = folder, batch, every
-
-    def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
-        if trainer.step % self.every == 0:
-            with _going_on():
-                images.save(_to_pil(self._grid(trainer)), self.folder / f"step-{trainer.step:08d}.png")
+        self._painted: int | None = None  # the step of the last one
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder."""
+        with _going_on():
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
+        """Paint when it is time; left off when training stops, since the end paints the same."""
+        if trainer.step % self.every == 0:
+            self._save(trainer, may_leave_off=True)
+
+    def on_fit_end(self, trainer: AdversarialTrainer) -> None:
+        """Paint the last state, if it is not painted yet."""
+        if trainer.step and trainer.between_steps and self._painted != trainer.step:
+            self._save(trainer, may_leave_off=False)
+
+    def _save(self, trainer: AdversarialTrainer, *, may_leave_off: bool) -> None:
+        with _going_on():
+            grid = self._grid(trainer, may_leave_off=may_leave_off)
+            if grid is not None:
+                images.save(_to_pil(grid), self.folder / f"step-{trainer.step:08d}.png")
+                self._painted = trainer.step
 
     @torch.inference_mode()
-    def _grid(self, trainer: AdversarialTrainer) -> Tensor:
-        photos, references = self.batch.content.to(trainer.device), self.batch.style.to(trainer.device)
+    def _grid(self, trainer: AdversarialTrainer, *, may_leave_off: bool) -> Tensor | None:
+        photos, references = self.batch.photos.to(trainer.device), self.batch.style.to(trainer.device)
         extractor = trainer.averaged_extractor
         if extractor is None:
             codes = trainer.averaged_generator.sample_style(_latents(trainer, len(references)))
@@ -150,6 +281,8 @@ class SaveSamples:
         corner = torch.ones_like(photos[0])
         rows = [torch.cat([corner, *references], dim=2)]
         for photo in photos:
+            if may_leave_off and trainer.stopping:
+                return None
             painted = [trainer.averaged_generator(None, code[None], content=photo[None])[0] for code in codes]
             rows.append(torch.cat([photo, *painted], dim=2))
         return torch.cat(rows, dim=1)

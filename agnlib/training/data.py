@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.distributions import Normal
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
 from agnlib.errors import ImageError, InputError
+from agnlib.training.distributed import World
+from agnlib.training.interrupt import leave_signals_to_parent
 
 __all__ = ["Batch", "PairData", "PictureFolder", "loader"]
 
@@ -26,32 +31,77 @@ __all__ = ["Batch", "PairData", "PictureFolder", "loader"]
 class Batch:
     """What one training step sees; pictures `(B, 3, H, W)` in [-1, 1], labels int64 `(B,)`.
 
-    Without classes there is no label. The keys name the crops, so that what is computed from them once can be found
-    again. `code` is the style code `(B, style_dim)` that the trainer fills in; `identity` marks a step whose reference
-    is the photo itself.
+    `style` holds the real pictures that the discriminator sees. Without `content` pictures are made from nothing, and
+    without classes there is no label. The keys name the crops, so that what is computed from them once can be found
+    again; `skipped` names the files that could not be decoded and gave way to others. The trainer fills in `code`, the
+    style code `(B, style_dim)`, with a variational extractor the `distribution` that it was drawn from, and `fake`, the
+    generated pictures, detached; `identity` marks a step whose reference is the photo itself.
     """
 
-    content: Tensor
+    content: Tensor | None
     style: Tensor
     label: Tensor | None = None
     content_keys: tuple[str, ...] = ()
     style_keys: tuple[str, ...] = ()
     step: int = 0
     code: Tensor | None = None
+    distribution: Normal | None = None
+    fake: Tensor | None = None
     identity: bool = False
     extras: dict[str, Tensor] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.style)
+
+    @property
+    def photos(self) -> Tensor:
+        """The content.
+
+        Raises:
+            InputError: a batch without any.
+        """
+        if self.content is None:
+            raise InputError("the batch has no content, and what is asked for needs it; give photos (B, 3, H, W)")
+        return self.content
 
     def as_identity(self) -> Batch:
         """The same photos with themselves as references."""
-        return replace(self, style=self.content, style_keys=self.content_keys, identity=True)
+        return replace(self, style=self.photos, style_keys=self.content_keys, identity=True)
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in so many parts, as equal as can be; fewer where it has fewer rows."""
+        parts = min(parts, len(self))
+        if parts < 2:
+            return [self]
+        bounds = [len(self) * index // parts for index in range(parts + 1)]
+        return [self._rows(slice(*pair)) for pair in itertools.pairwise(bounds)]
+
+    def _rows(self, rows: slice) -> Batch:
+        names = ("content", "style", "label", "content_keys", "style_keys", "code", "fake")
+        values = {name: getattr(self, name) for name in names}
+        chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return replace(self, **chosen, extras={name: value[rows] for name, value in self.extras.items()})
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, pictures in channels_last."""
+        content = self.content
+        if content is not None:
+            content = content.to(device, non_blocking=True, memory_format=torch.channels_last)
         return replace(
             self,
-            content=self.content.to(device, non_blocking=True, memory_format=torch.channels_last),
+            content=content,
             style=self.style.to(device, non_blocking=True, memory_format=torch.channels_last),
             label=None if self.label is None else self.label.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from where a GPU copies while it computes; called by the loader."""
+        return replace(
+            self,
+            content=None if self.content is None else self.content.pin_memory(),
+            style=self.style.pin_memory(),
+            label=None if self.label is None else self.label.pin_memory(),
         )
 
 
@@ -78,11 +128,11 @@ class PictureFolder:
         self.folder, self.size, self.seed = Path(folder), size, seed
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
-        files = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
+        files = _pictures_below(self.folder)
         self.paths: list[Path] = []
         self.unreadable: list[Path] = []
         self.enlarged = 0
-        counts = []
+        counts, digest = [], hashlib.sha256()
         for path in files:
             try:
                 width, height = images.probe(path)
@@ -92,10 +142,12 @@ class PictureFolder:
             self.paths.append(path)
             self.enlarged += min(width, height) < size
             counts.append(min(variants[1], max(variants[0], round(width * height / size**2))))
+            digest.update(f"{path.relative_to(self.folder).as_posix()} {width} {height}\n".encode())
         if not self.paths:
             kinds = ", ".join(images.SUFFIXES)
             found = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
             raise InputError(f"{self.folder} has no readable pictures ({found}); expected files of the kinds {kinds}")
+        self.fingerprint = digest.hexdigest()  # of the names and sizes, by which a run knows its pictures again
         self.class_names, self.labels = self._classes()
         self.entries = [(index, variant) for index, count in enumerate(counts) for variant in range(count)]
 
@@ -147,38 +199,51 @@ class PairData(Dataset[Batch]):
     """Batches of photos and references by step: `data[step]`, the same whenever it is asked for.
 
     Every epoch goes through all crops of a folder once, in an order drawn from (seed, epoch). Decoded crops are kept
-    while they fit `cache_bytes`.
+    while they fit `cache_bytes`. Of several processes that train together each gets its rows of the batches.
 
     Args:
         content, style: the two folders.
-        batch: pairs in a batch.
+        batch: pairs in a batch, of all processes together.
+        accumulate: how many parts a batch is trained in, as in `TrainerConfig`.
         seed: of the order.
-        cache_bytes: memory for decoded crops.
+        cache_bytes: memory for decoded crops, which the processes and their workers share.
 
     Raises:
-        InputError: a batch below 1.
+        InputError: a batch below 1, or one that cannot be shared out evenly.
     """
 
     def __init__(
-        self, content: PictureFolder, style: PictureFolder, *, batch: int = 4, seed: int = 0, cache_bytes: int = 2 << 30
+        self,
+        content: PictureFolder,
+        style: PictureFolder,
+        *,
+        batch: int = 4,
+        accumulate: int = 1,
+        seed: int = 0,
+        cache_bytes: int = 2 << 30,
     ) -> None:
         if batch < 1:
             raise InputError(f"batch is {batch}; expected at least 1")
         self.content, self.style, self.batch, self.seed = content, style, batch, seed
-        self.skipped: set[str] = set()
+        world = World.current()
+        self._mine = world.share(batch, accumulate) if world.size > 1 else list(range(batch))
+        self._damaged: set[Path] = set()
+        self.cache_bytes = cache_bytes
         self._cache: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._room = cache_bytes // 2 // (3 * content.size**2) * 2
+        self._room = cache_bytes // world.size // (3 * content.size**2)  # crops
 
     def __getitem__(self, step: int) -> Batch:
         content_entries = self._entries(self.content, step, salt=1)
         style_entries = self._entries(self.style, step, salt=2)
-        content, content_keys, _ = self._pictures(self.content, content_entries)
-        style, style_keys, labels = self._pictures(self.style, style_entries)
+        skipped: list[Path] = []
+        content, content_keys, _ = self._pictures(self.content, content_entries, skipped)
+        style, style_keys, labels = self._pictures(self.style, style_entries, skipped)
         label = torch.tensor(labels) if self.style.class_names else None
-        return Batch(content, style, label, content_keys, style_keys, step)
+        names = tuple(os.fspath(path) for path in skipped)
+        return Batch(content, style, label, content_keys, style_keys, step, skipped=names)
 
     def _entries(self, folder: PictureFolder, step: int, *, salt: int) -> list[int]:
-        positions = range(step * self.batch, (step + 1) * self.batch)
+        positions = [step * self.batch + row for row in self._mine]
         return [self._order(folder, position // len(folder), salt)[position % len(folder)] for position in positions]
 
     def _order(self, folder: PictureFolder, epoch: int, salt: int) -> Sequence[int]:
@@ -190,23 +255,28 @@ class PairData(Dataset[Batch]):
         orders: Sequence[int] = cached[salt][1]
         return orders
 
-    def _pictures(self, folder: PictureFolder, entries: Sequence[int]) -> tuple[Tensor, tuple[str, ...], list[int]]:
+    def _pictures(
+        self, folder: PictureFolder, entries: Sequence[int], skipped: list[Path]
+    ) -> tuple[Tensor, tuple[str, ...], list[int]]:
         crops, keys, labels = [], [], []
         for entry in entries:
-            crop, used = self._readable(folder, entry)
+            crop, used = self._readable(folder, entry, skipped)
             crops.append(crop)
             keys.append(folder.key(used))
             labels.append(folder.label(used))
         stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         return stacked.float().div_(127.5).sub_(1), tuple(keys), labels
 
-    def _readable(self, folder: PictureFolder, entry: int) -> tuple[np.ndarray, int]:
-        """The crop of an entry, or of the next one whose file can be decoded."""
+    def _readable(self, folder: PictureFolder, entry: int, skipped: list[Path]) -> tuple[np.ndarray, int]:
+        """The crop of an entry, or of the next one whose file can be decoded; files passed over go to `skipped`."""
         for used in (*range(entry, len(folder)), *range(entry)):
+            path = folder.paths[folder.entries[used][0]]
             try:
-                return self._crop(folder, used), used
+                if path not in self._damaged:
+                    return self._crop(folder, used), used
             except ImageError:
-                self.skipped.add(folder.key(used))
+                self._damaged.add(path)
+            skipped.append(path)
         raise InputError(f"{folder.folder}: not one of its pictures can be decoded; expected whole files")
 
     def _crop(self, folder: PictureFolder, entry: int) -> np.ndarray:
@@ -215,16 +285,43 @@ class PairData(Dataset[Batch]):
             self._cache.move_to_end(key)
             return self._cache[key]
         crop = folder.crop(entry)
-        if self._room > 0:
+        worker = get_worker_info()
+        room = self._room // worker.num_workers if worker else self._room
+        if room > 0:
             self._cache[key] = crop
-            if len(self._cache) > self._room:
+            if len(self._cache) > room:
                 self._cache.popitem(last=False)
         return crop
 
 
-def loader(data: PairData, *, start: int = 0, workers: int = 0) -> Iterable[Batch]:
-    """Batches of `data` from step `start` on, without end, read by `workers` processes."""
-    return DataLoader(data, batch_size=None, sampler=_Count(start), num_workers=workers, persistent_workers=workers > 0)
+def loader(data: PairData, *, start: int = 0, workers: int = 0, pin: bool = False) -> Iterable[Batch]:
+    """Batches of `data` from step `start` on, without end, read ahead by `workers` processes.
+
+    A resumed run gives `start=trainer.step`, one on a GPU `pin=True`.
+    """
+    return DataLoader(
+        data,
+        batch_size=None,
+        sampler=_Count(start),
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_initialise_worker,
+        persistent_workers=workers > 0,
+    )
+
+
+def next_batch(coming: Iterator[Batch], stopping: Callable[[], bool]) -> Batch | None:
+    """The next batch; None after the last, and where a signal has ended the reading processes and the training."""
+    try:
+        return next(coming, None)
+    except RuntimeError:  # a DataLoader's, whose processes are gone
+        if stopping():
+            return None
+        raise
+
+
+def _initialise_worker(_: int) -> None:
+    leave_signals_to_parent()
 
 
 class _Count:
@@ -235,6 +332,12 @@ class _Count:
 
     def __iter__(self) -> Iterator[int]:
         return itertools.count(self.start)
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be read; allow reading it, or give another folder")
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
 
 
 def _opaque(path: Path) -> Image.Image:

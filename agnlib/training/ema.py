@@ -37,10 +37,12 @@ class ExponentialMovingAverage(Generic[Network]):
 
     @torch.no_grad()
     def update(self, module: Network) -> None:
-        """Take one step towards `module`."""
+        """Take one step towards `module`; weights that are not finite are left out, all of them."""
+        new = module.state_dict()
+        if not torch.isfinite(nn.utils.get_total_norm([value for value in new.values() if value.is_floating_point()])):
+            return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        new = module.state_dict()
         for key, average in self.module.state_dict().items():
             if average.is_floating_point():
                 average.lerp_(new[key].to(average.device), 1 - decay)

@@ -11,7 +11,7 @@ __all__ = ["fit_mapping"]
 
 
 @torch.no_grad()
-def fit_mapping(generator: Generator, codes: Tensor, labels: Tensor) -> None:
+def fit_mapping(generator: Generator, codes: Tensor, labels: Tensor, *, prior: bool = False) -> None:
     """Set `generator.sample_style` so that z ~ N(0, I) gives codes with the mean and covariance of the codes given.
 
     One map for all codes together (no label) and one for each class, by its `latent_dim` principal directions. A class
@@ -21,6 +21,8 @@ def fit_mapping(generator: Generator, codes: Tensor, labels: Tensor) -> None:
         generator: whose mapping is replaced.
         codes: `(N, style_dim)` of real pictures.
         labels: int64 `(N,)`.
+        prior: leave the codes without a label to the prior N(0, I) of a variational extractor: the code is z itself,
+            and 0 in the places beyond z where z is shorter.
     """
     config = generator.config
     maps = generator.mapping.weight.view(-1, config.style_dim, config.latent_dim + 1)
@@ -29,6 +31,9 @@ def fit_mapping(generator: Generator, codes: Tensor, labels: Tensor) -> None:
         members = codes[labels == label]
         if len(members) > 1:
             maps[label + 1] = _affine(members, config.latent_dim)
+    if prior:
+        maps[0] = torch.eye(config.style_dim, config.latent_dim + 1).to(maps)
+        maps[0, :, -1] = 0
 
 
 def _affine(codes: Tensor, latent_dim: int) -> Tensor:

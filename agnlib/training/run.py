@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 import agnlib
-from agnlib._atomic import write_bytes
-from agnlib.errors import ImageError, InputError
-from agnlib.models import (
-    Discriminator,
-    EfficientNetLiteFeatures,
-    Generator,
-    PerceptualEncoder,
-    StyleExtractor,
-    pretrained,
-)
+from agnlib._atomic import remove_leftovers, write_bytes
+from agnlib.errors import InputError, TrainingError, WeightsError
+from agnlib.models import PerceptualEncoder, pretrained
 from agnlib.stylizer import resolve_device
 from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints, SaveSamples
 from agnlib.training.card import facts_of, model_card
-from agnlib.training.data import Batch, PairData, PictureFolder, loader
+from agnlib.training.checkpoint import load_state, newest_whole
+from agnlib.training.data import PairData, PictureFolder, loader
+from agnlib.training.distributed import World, join, local_device
+from agnlib.training.estimate import estimate
+from agnlib.training.interrupt import stopping_on_signals
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.options import TrainOptions, check_place, check_same_run, make_folder, read_record, write_record
 from agnlib.training.recipe import build_terms, choose_encoders
+from agnlib.training.start import starting_networks, whole_pictures
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
+from agnlib.training.watch import CollapseWatch
 
 __all__ = ["TrainOptions", "loader", "train"]
 
@@ -40,103 +38,145 @@ _SAMPLE_STEP = 1 << 30  # a step that no run reaches: its crops make the sample 
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """What `agnlib train` was asked for; the fields are its options."""
+class _Run:
+    """A run that was checked and can begin; `chosen` is what it takes where the options leave it open."""
 
-    content: Path
-    style: Path
-    out: Path
-    init: str | None = None
-    steps: int | None = None
-    minutes: float | None = None
-    size: int | None = None
-    batch: int | None = None
-    seed: int = 0
-    perceptual: str = "auto"
-    device: str = "auto"
-    threads: int | None = None
-    workers: int = 0
-
-
-class _Networks(NamedTuple):
-    generator: Generator
-    discriminator: Discriminator
-    extractor: StyleExtractor
+    options: TrainOptions
+    chosen: Mapping[str, Any]
+    data: PairData
+    trainer: AdversarialTrainer
+    checkpoints: SaveCheckpoints
 
 
 def train(options: TrainOptions) -> Path:
     """Train and leave weights that `Stylizer.from_pretrained` takes in `options.out`, which is returned.
 
-    Everything that can be checked is checked before anything is written.
+    Everything that can be checked is checked before anything is written. The first SIGTERM or SIGINT ends the training
+    after its step with a checkpoint and a sample, but no weights; `options.resume` goes on from there. Under torchrun
+    several processes train together.
 
     Raises:
-        InputError: folders without pictures, an output folder in use, options that do not fit each other.
-        WeightsError: `init` cannot be loaded.
-        TrainingDivergedError: the losses stopped being finite.
+        InputError: folders without pictures, an output folder in use, options that do not fit each other, or not those
+            of the run that is resumed.
+        WeightsError: `init` or the checkpoint cannot be loaded.
+        TrainingError: what had begun broke off: it diverged, or its results could not be written.
     """
-    _check_place(options.out)
-    if options.init:
-        pretrained.find(options.init)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device, size = resolve_device(options.device), options.size or _DEFAULT_SIZE
-    encoders = choose_encoders(options.perceptual, device)
-    _check_size(size, encoders)
-    content = PictureFolder(options.content, size, seed=options.seed)
-    style = PictureFolder(options.style, size, seed=options.seed)
-    data = PairData(content, style, batch=options.batch or _DEFAULT_BATCH, seed=options.seed)
-    sample = data[_SAMPLE_STEP]  # now, so that a folder without one whole picture is noticed before the long part
-    _report(content, style)
-    torch.manual_seed(options.seed)
-    networks = _networks(options.init, style)
-    print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
-    _make_folder(options.out)
-    _write_options(options, data)
-    steps = options.steps if options.steps or options.minutes else _DEFAULT_STEPS
-    warmup = 0 if options.init else TrainerConfig.warmup
-    trainer = AdversarialTrainer(
-        *networks,
-        terms=build_terms(encoders, networks.generator, warmup=warmup),
-        config=TrainerConfig(seed=options.seed, warmup=warmup),
-        device=device,
-        callbacks=_callbacks(options.out, sample, steps),
-    )
-    started = time.monotonic()
-    trainer.fit(loader(data, workers=options.workers), steps=steps, minutes=options.minutes)
-    minutes = (time.monotonic() - started) / 60
-    _save(trainer, data, options.out, facts_of(trainer, data, init=options.init, encoders=encoders, minutes=minutes))
+    device = resolve_device(options.device)
+    with join(device) as world, ExitStack() as stack:
+        if not world.is_main:
+            stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
+        run = _prepare(options, local_device(device.type) if world.size > 1 else device, world)
+        if options.dry_run:
+            print("\n".join(estimate(run.trainer, run.data, steps=run.chosen["steps"], minutes=options.minutes)))
+            return options.out
+        _begin(run)
+        _carry_out(run)
     return options.out
 
 
-def _check_place(folder: Path) -> None:
-    """Say beforehand what would keep a run from being written there."""
-    if (folder / "config.json").exists() or (folder / "run.json").exists():
-        raise InputError(f"--out {folder} holds an earlier run; give a new folder, or remove it if it is not needed")
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
-        raise InputError(f"--out {folder} cannot be made, {there} is a file; give another folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder} cannot be written, {there} is read-only; give another folder")
+def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
+    """Check everything and load what there is to load; nothing is written."""
+    check_place(options)
+    if options.init:
+        pretrained.find(options.init)
+    checkpoint = _checkpoint_of(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    encoders = choose_encoders(options.perceptual, device)
+    data = _data_of(options, encoders)
+    chosen = _chosen(options, data, list(encoders))
+    if options.resume:
+        record = read_record(options.out if checkpoint is None else checkpoint.parent.parent)
+        if record is not None:
+            check_same_run(record, options, chosen)
+    _report(data.content, data.style, batch=data.batch)
+    checkpoints = SaveCheckpoints(
+        options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
+    )
+    trainer = _trainer(options, device, encoders, data, checkpoints, steps=chosen["steps"])
+    if checkpoint is not None:
+        trainer.load_checkpoint(checkpoint)
+        print(f"resumed from {checkpoint}, step {trainer.step}")
+    elif options.resume:
+        print(f"no checkpoint in {options.out} yet: begun from the start")
+    world.wait()  # before one of them writes what the others look for
+    return _Run(options, chosen, data, trainer, checkpoints)
 
 
-def _check_size(size: int, encoders: Mapping[str, PerceptualEncoder]) -> None:
+def _checkpoint_of(options: TrainOptions) -> Path | None:
+    """The checkpoint to resume from, which is whole; None to begin."""
+    if options.resume is None:
+        return None
+    if options.resume == "auto":
+        return newest_whole(options.out / "checkpoints")
+    path = Path(options.resume)
+    if path.is_dir():
+        found = newest_whole(path / "checkpoints") or newest_whole(path)
+        if found is None:
+            raise InputError(f"--resume {path} holds no checkpoint; name a checkpoint, or a run's folder with one")
+        return found
+    load_state(path)
+    return path
+
+
+def _data_of(options: TrainOptions, encoders: Mapping[str, PerceptualEncoder]) -> PairData:
+    size = options.size or _DEFAULT_SIZE
     least = max([_LEAST_SIZE, *(encoder.min_size for encoder in encoders.values())])
     if size < least:
         raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
+    folders = [PictureFolder(folder, size, seed=options.seed) for folder in (options.content, options.style)]
+    batch = (options.batch or _DEFAULT_BATCH) * options.accumulate
+    return PairData(folders[0], folders[1], batch=batch, accumulate=options.accumulate, seed=options.seed)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / ".writable", b"")
-        (folder / ".writable").unlink()
-    except OSError as error:
-        raise InputError(
-            f"--out {folder} cannot be written ({error.strerror or error}); give another folder"
-        ) from error
+def _chosen(options: TrainOptions, data: PairData, encoders: list[str]) -> dict[str, Any]:
+    return {
+        "steps": options.steps if options.steps or options.minutes else _DEFAULT_STEPS,
+        "size": data.style.size,
+        "batch": options.batch or _DEFAULT_BATCH,
+        "perceptual": encoders,
+        "content_pictures": data.content.fingerprint,
+        "style_pictures": data.style.fingerprint,
+        "agnlib": agnlib.__version__,
+    }
 
 
-def _report(*folders: PictureFolder) -> None:
+def _trainer(
+    options: TrainOptions,
+    device: torch.device,
+    encoders: Mapping[str, PerceptualEncoder],
+    data: PairData,
+    checkpoints: SaveCheckpoints,
+    *,
+    steps: int | None,
+) -> AdversarialTrainer:
+    sample = data[_SAMPLE_STEP]  # first, so that a folder without one whole picture is noticed before the long part
+    torch.manual_seed(options.seed)
+    networks = starting_networks(options.init, data.style)
+    print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
+    warmup = 0 if options.init else TrainerConfig.warmup
+    return AdversarialTrainer(
+        *networks,
+        terms=build_terms(encoders, networks.generator, warmup=warmup),
+        config=TrainerConfig(
+            seed=options.seed,
+            warmup=warmup,
+            accumulate=options.accumulate,
+            augment=tuple(options.augment.split("+")) if options.augment else (),
+            ada_target=options.ada,
+        ),
+        device=device,
+        callbacks=(
+            CollapseWatch(),
+            LogScalars(options.out / "log.jsonl", batch=data.batch),
+            SaveSamples(options.out / "samples", sample.split(options.accumulate)[0], every=options.sample_every),
+            checkpoints,
+            ProgressBar(steps=steps, minutes=options.minutes, batch=data.batch),
+        ),
+    )
+
+
+def _report(*folders: PictureFolder, batch: int) -> None:
     for folder in folders:
         classes = f", {len(folder.class_names)} classes" if folder.class_names else ""
         print(f"{folder.folder}: {len(folder.paths)} pictures, {len(folder)} crops{classes}")
@@ -144,92 +184,73 @@ def _report(*folders: PictureFolder) -> None:
             print(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
         if folder.enlarged:
             print(f"  {folder.enlarged} smaller than the crop of {folder.size} px, enlarged")
+        if batch > len(folder):
+            print(f"  fewer crops than a batch of {batch}: some are in it more than once")
 
 
-def _networks(init: str | None, style: PictureFolder) -> _Networks:
-    """New networks, or those of `init` with as many classes as there are here."""
-    classes, wanted = len(style.class_names), len(style.class_names) or None
-    if init is None:
-        return _Networks(Generator(num_classes=classes), Discriminator(wanted), _new_extractor(style))
-    bundle = pretrained.load(init)
-    generator, discriminator = bundle.generator, bundle.discriminator
-    if discriminator is None or discriminator.config.num_classes != wanted:
-        discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
-    if generator.config.num_classes != classes:
-        generator = _with_classes(generator, classes)
-    return _Networks(generator, discriminator, bundle.extractor)
+def _begin(run: _Run) -> None:
+    """Make the folder, and leave the record of what is done in it."""
+    if not run.trainer.world.is_main:
+        return
+    make_folder(run.options.out)
+    for folder in ("", "checkpoints", "samples"):
+        remove_leftovers(run.options.out / folder)
+    write_record(run.options, run.chosen)
 
 
-def _with_classes(generator: Generator, classes: int) -> Generator:
-    """The same generator for another number of classes; their styles by name are fitted after training."""
-    other = Generator(**{**asdict(generator.config), "num_classes": classes})
-    state = {k: v for k, v in generator.state_dict().items() if not k.startswith("mapping.")}
-    other.load_state_dict(state, strict=False)
-    return other
+def _carry_out(run: _Run) -> None:
+    """Train, and write the weights, or how to go on.
 
+    Raises:
+        TrainingError: it diverged, or something could not be written.
+    """
+    trainer, options, signals = run.trainer, run.options, list[str]()
 
-def _new_extractor(style: PictureFolder) -> StyleExtractor:
-    """A new extractor, calibrated on the styles, on a trunk that has seen pictures: published, or shipped with us."""
-    extractor = StyleExtractor()
-    try:
-        trunk = EfficientNetLiteFeatures.pretrained(0, extractor.config.taps).state_dict()
-    except ImportError:
-        trunk = pretrained.load("agn-small").extractor.trunk.state_dict()
-    extractor.trunk.load_state_dict(trunk)
-    with torch.no_grad():
-        statistics = torch.cat([extractor.statistics(picture) for picture, _ in _whole_pictures(style)])
-    if len(statistics) > 1:
-        extractor.calibrate(statistics)
-    return extractor
+    def stop(name: str) -> None:
+        signals.append(name)
+        trainer.stop(name)
 
-
-def _whole_pictures(style: PictureFolder) -> Iterator[tuple[Tensor, int]]:
-    """Every picture's largest square, `(1, 3, size, size)` in [-1, 1], and its label; damaged files are left out."""
-    for entry, (_, variant) in enumerate(style.entries):
-        if variant != 0:
-            continue
+    with stopping_on_signals(stop):
         try:
-            pixels = torch.from_numpy(style.crop(entry).copy())
-        except ImageError:
-            continue
-        yield pixels.permute(2, 0, 1)[None].float() / 127.5 - 1, style.label(entry)
+            pin = trainer.device.type == "cuda"
+            batches = loader(run.data, start=trainer.step, workers=options.workers, pin=pin)
+            trainer.fit(batches, steps=run.chosen["steps"], minutes=options.minutes)
+            _tell_undecodable(trainer)
+            if not trainer.world.agree(float(bool(signals)))[0] and trainer.world.is_main:
+                _save(run, signals)
+        except (WeightsError, InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            raise TrainingError(
+                f"{error}; when that is mended, go on with --resume auto from what is in {options.out / 'checkpoints'}"
+            ) from error
+    if trainer.world.is_main and run.checkpoints.saved != trainer.step > 0:
+        raise TrainingError(f"the last checkpoint, of step {trainer.step}, could not be written; see the warning above")
+    if signals:
+        print(f"stopped by {signals[0]} at step {trainer.step}; the same command with --resume auto goes on")
 
 
-def _callbacks(out: Path, sample: Batch, steps: int | None) -> tuple[object, ...]:
-    batch = len(sample.content)
-    return (
-        LogScalars(out / "log.jsonl", batch=batch),
-        SaveSamples(out / "samples", sample),
-        SaveCheckpoints(out / "checkpoints"),
-        ProgressBar(steps=steps, batch=batch),
-    )
+def _tell_undecodable(trainer: AdversarialTrainer) -> None:
+    if trainer.undecodable:
+        print(f"{len(trainer.undecodable)} pictures could not be decoded: {', '.join(sorted(trainer.undecodable)[:5])}")
 
 
-def _write_options(options: TrainOptions, data: PairData) -> None:
-    values = {k: os.fspath(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
-    values |= {"size": data.style.size, "batch": data.batch, "agnlib": agnlib.__version__}
-    write_bytes(options.out / "run.json", (json.dumps(values, indent=2) + "\n").encode())
-
-
-def _save(trainer: AdversarialTrainer, data: PairData, out: Path, facts: Mapping[str, Any]) -> None:
+def _save(run: _Run, signals: Sequence[str]) -> None:
     """The averaged networks, with a mapping that knows the styles seen, and their card."""
+    trainer, data, out = run.trainer, run.data, run.options.out
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
-    codes, labels = _codes_of(extractor, data.style, trainer.device)
-    fit_mapping(generator, codes.to(generator.mapping.weight), labels)
+    codes, labels = [], []
+    with torch.no_grad():
+        for picture, label in whole_pictures(data.style):
+            codes.append(extractor(picture.to(trainer.device)))
+            labels.append(label)
+            if signals:  # the checkpoint is there, and a resumed run comes here again
+                return
+    seen = torch.cat(codes).to(generator.mapping.weight)
+    fit_mapping(generator, seen, torch.tensor(labels), prior=extractor.config.variational)
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
-    name = out.resolve().name
+    name, minutes = out.resolve().name, trainer.seconds / 60
+    facts = facts_of(trainer, data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
     info = {"class_names": list(data.style.class_names), "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
     write_bytes(out / "README.md", model_card(name, facts).encode())
     print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
-
-
-@torch.no_grad()
-def _codes_of(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Style codes `(N, style_dim)` and labels `(N,)` of a folder's pictures."""
-    codes, labels = [], []
-    for picture, label in _whole_pictures(style):
-        codes.append(extractor(picture.to(device)))
-        labels.append(label)
-    return torch.cat(codes), torch.tensor(labels)

@@ -16,6 +16,7 @@ from agnlib.losses import (
     covariance_style_loss,
     feature_moments,
     guided_smoothness,
+    kl_divergence,
     moment_style_loss,
     normalize_features,
     palette_loss,
@@ -35,6 +36,7 @@ __all__ = [
     "Term",
     "Weighted",
     "guided_smoothness_term",
+    "kl_term",
     "smoothness_term",
 ]
 
@@ -89,6 +91,9 @@ class SharedEncoder:
 class TargetCache:
     """What is computed from a crop once and needed whenever that crop comes again, oldest out first.
 
+    Every crop is computed alone and rounded before its first use: what comes out depends neither on the crops beside it
+    nor on whether it was kept, so a resumed run, whose cache is empty, goes on as the first would have.
+
     Args:
         limit: bytes that may be kept.
         dtype: in which floating-point targets are kept.
@@ -99,16 +104,26 @@ class TargetCache:
         self._kept: OrderedDict[str, tuple[Tensor, ...]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, keys: Sequence[str], compute: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
-        """Tensors `(B, ...)` for the keys of a batch; `compute()` gives them for a new key, and without keys always."""
-        if keys and all(key in self._kept for key in keys):
-            return [torch.stack(column) for column in zip(*(self._kept[key] for key in keys), strict=True)]
-        with torch.no_grad():
-            computed = [value.to(self.dtype) for value in compute()]
-        for row, key in enumerate(keys):
-            if key not in self._kept:
-                self._keep(key, tuple(value[row].clone() for value in computed))
-        return computed
+    def get(self, keys: Sequence[str], pictures: Tensor, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        """Tensors `(B, ...)` for the pictures of a batch; `compute(pictures)` gives those that are not kept."""
+        if not keys or self.limit == 0:
+            return self._computed(pictures, compute)
+        rows = []
+        for key, picture in zip(keys, torch.split(pictures, 1), strict=True):
+            row = self._kept.get(key)
+            if row is None:
+                row = tuple(self._computed(picture, compute))
+                self._keep(key, row)
+            rows.append(row)
+        return [torch.cat(column) for column in zip(*rows, strict=True)]
+
+    @torch.no_grad()
+    def _computed(self, pictures: Tensor, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        return [value.to(self.dtype) for value in compute(pictures)]
+
+    def size_for(self, count: int) -> int:
+        """Bytes that `count` crops like those kept so far would take, at most the limit."""
+        return min(self.limit, self._bytes * count // len(self._kept)) if self._kept else 0
 
     def _keep(self, key: str, values: tuple[Tensor, ...]) -> None:
         self._kept[key] = values
@@ -125,11 +140,11 @@ class CovarianceStyleTerm:
         self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
-        def compute() -> list[Tensor]:
-            features = self.encoder(batch.style)
+        def compute(style: Tensor) -> list[Tensor]:
+            features = self.encoder(style)
             return [value for tap in self.taps for value in feature_moments(features[tap])]
 
-        flat = [value.float() for value in self.cache.get(batch.style_keys, compute)]
+        flat = [value.float() for value in self.cache.get(batch.style_keys, batch.style, compute)]
         target = {tap: FeatureMoments(flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
         return covariance_style_loss(self.encoder(fake), target)
 
@@ -141,12 +156,12 @@ class MomentStyleTerm:
         self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
-        def compute() -> list[Tensor]:
-            features = self.encoder(batch.style)
+        def compute(style: Tensor) -> list[Tensor]:
+            features = self.encoder(style)
             maps = [features[tap].float() for tap in self.taps]
             return [value for f in maps for value in (f.mean((2, 3)), f.std((2, 3), correction=0))]
 
-        flat = [value.float() for value in self.cache.get(batch.style_keys, compute)]
+        flat = [value.float() for value in self.cache.get(batch.style_keys, batch.style, compute)]
         target = {tap: (flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
         return moment_style_loss(self.encoder(fake), target)
 
@@ -158,11 +173,11 @@ class ContentTerm:
         self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
-        def compute() -> list[Tensor]:
-            features = self.encoder(batch.content)
+        def compute(photos: Tensor) -> list[Tensor]:
+            features = self.encoder(photos)
             return [normalize_features(features[tap]) for tap in self.taps]
 
-        target = dict(zip(self.taps, self.cache.get(batch.content_keys, compute), strict=True))
+        target = dict(zip(self.taps, self.cache.get(batch.content_keys, batch.photos, compute), strict=True))
         return content_loss(self.encoder(fake), target)
 
 
@@ -174,7 +189,7 @@ class PatchNCETerm:
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
         with torch.no_grad():
-            target = self.encoder(batch.content)[self.tap]
+            target = self.encoder(batch.photos)[self.tap]
         return patch_nce_loss(self.encoder(fake)[self.tap], target, seed=batch.step)
 
 
@@ -190,7 +205,21 @@ class PaletteTerm:
 
 def guided_smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
     """`guided_smoothness` of the result, with the photo as guide."""
-    return guided_smoothness(fake, batch.content)
+    return guided_smoothness(fake, batch.photos)
+
+
+def kl_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`kl_divergence` of the codes' distribution from the prior N(0, I), with a variational extractor ("VAE-GAN").
+
+    Raises:
+        InputError: the extractor gives no distribution.
+    """
+    if batch.distribution is None:
+        raise InputError(
+            "kl_term: the batch has no distribution of codes; train with StyleExtractor(variational=True),"
+            " or leave this term out"
+        )
+    return kl_divergence(batch.distribution.loc, batch.distribution.scale)
 
 
 def smoothness_term(batch: Batch, fake: Tensor) -> Tensor:

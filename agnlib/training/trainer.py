@@ -4,63 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast, final
+from typing import Any, TypeVar, cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib.errors import InputError, TrainingDivergedError, WeightsError
-from agnlib.losses import hinge_discriminator_loss, hinge_generator_loss, r1_penalty
+from agnlib.errors import InputError, WeightsError
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training.callbacks import call_hooks, check_hooks
-from agnlib.training.checkpoint import flatten_optimizer, load_state, restore_optimizer, save_state
-from agnlib.training.data import Batch
+from agnlib.training.checkpoint import load_state, pack, save_state, unpack
+from agnlib.training.config import TrainerConfig
+from agnlib.training.data import Batch, next_batch
 from agnlib.training.dice import LayerDice
+from agnlib.training.distributed import World, batch_draws
+from agnlib.training.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.ema import ExponentialMovingAverage
+from agnlib.training.game import AdversarialGame
+from agnlib.training.precision import autocast, full
+from agnlib.training.state import differing_options, restore, restore_learned, take, take_learned
 from agnlib.training.terms import SharedEncoder, TargetCache, Weighted
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """Options of `AdversarialTrainer`; learning rates fall along half a cosine to `final_lr` of their start.
-
-    `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays
-    so. The penalty is taken every `penalty_every` steps with its weight multiplied by as much.
-    """
-
-    lr_generator: float = 1.2e-3
-    lr_discriminator: float = 6e-4
-    betas: tuple[float, float] = (0.5, 0.99)
-    final_lr: float = 0.03
-    ema_decay: float = 0.999
-    adversarial: float = 0.5
-    wrong_code: float = 0.5
-    penalty: float = 0.1
-    penalty_every: int = 16
-    identity: float = 1.0
-    identity_every: int = 10
-    warmup: int = 250
-    adversarial_ramp: int = 500
-    clip_gradient: float = 1.0
-    latent_probability: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for name in ("lr_generator", "lr_discriminator", "clip_gradient"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected more than 0")
-        for name in ("penalty_every", "identity_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected at least 1")
+_REMEMBER_EVERY = 100  # steps between the states that a diverging run goes back to
 
 
 class AdversarialTrainer:
@@ -69,10 +40,11 @@ class AdversarialTrainer:
     Override `configure_optimizers`, `generate`, `discriminator_loss`, `discriminator_penalty`, `generator_loss`,
     `training_step`, or the hooks `on_fit_start`, `on_step_end(logs)`, `on_checkpoint(path)`, `on_fit_end`. A loss
     method gives a dict of named, weighted scalars, empty where there is nothing to learn, and never calls backward.
-    Papers: Goodfellow et al., 2014 (the game); Lim and Ye, 2017 (hinge); Mescheder et al., 2018 (the penalty).
+    The article's networks are trained as well, on batches without content. Paper: Goodfellow et al., 2014.
 
     Args:
-        generator, discriminator, extractor: the networks; without an extractor the codes come from the latent.
+        generator, discriminator, extractor: the networks; without an extractor the codes come from the latent, of
+            the batch's labels where the generator has classes.
         terms: `{name: Weighted(term, weight)}` of the generator's loss, each term a callable `(batch, fake) -> scalar`.
         callbacks: objects with any of the four hooks, called with the trainer first.
         config: see `TrainerConfig`.
@@ -104,24 +76,30 @@ class AdversarialTrainer:
     ) -> None:
         self.config = config or TrainerConfig()
         self.device = torch.device(device)
-        widths = {"generator": generator.config.style_dim, "discriminator": discriminator.config.style_dim}
-        if extractor is not None:
-            widths["extractor"] = extractor.config.style_dim
-        if len(set(widths.values())) > 1:
-            raise InputError(f"AdversarialTrainer: style_dim differs: {widths}; expected one width for all")
+        _check_widths(generator=generator, discriminator=discriminator, extractor=extractor)
         self.generator = self._place(generator)
+        if self.config.compile and self.device.type == "cuda":
+            self.generator.compile()
         self.discriminator = self._place(discriminator)
         self.extractor = None if extractor is None else self._place(extractor)
         self.terms = dict(terms or {})
         self.callbacks = tuple(callbacks)
         check_hooks(self.callbacks)
-        self.step, self.progress, self.skipped_steps = 0, 0.0, 0
-        self._failures = {"generator": 0, "discriminator": 0}  # in a row
-        self._judged: Tensor | None = None  # the last mean logits of real and of generated pictures
+        self.step, self.progress, self.seconds = 0, 0.0, 0.0  # seconds of training, those before a resume counted in
+        self.between_steps = True  # only then do the networks belong together
+        self.stop_reason: str | None = None
+        self.latest: tuple[Batch, Tensor] | None = None  # the last batch and the generated pictures, detached
+        self.undecodable: set[str] = set()  # files that gave way to others
+        self.world = World.current()
+        self.world.broadcast(self._modules().values())
+        self._guard = DivergenceGuard(["generator", "discriminator"])
         self._dice = torch.Generator().manual_seed(self.config.seed)
+        self._game = AdversarialGame(self.config, self.discriminator, self._dice)
         self._layer_dice = LayerDice(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
         self.generator_optimizer, self.discriminator_optimizer = self.configure_optimizers()
+        for group in self.generator_optimizer.param_groups + self.discriminator_optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
 
     # -- to override ----------------------------------------------------------------------------------------------
@@ -136,61 +114,61 @@ class AdversarialTrainer:
         )
 
     def generate(self, batch: Batch) -> Tensor:
-        """The generator's picture for a batch, `(B, 3, H, W)`; may fill in `batch.code`."""
-        latent = None
-        if self.extractor is None or torch.rand((), generator=self._dice) < self.config.latent_probability:
-            shape = len(batch.content), self.generator.config.latent_dim
-            latent = torch.randn(shape, generator=self._dice).to(self.device)
+        """The generator's picture for a batch, `(B, C, H, W)`; may fill in `batch.code`."""
+        latent, content = None, batch.content
+        needed = content is None or self.extractor is None
+        if needed or torch.rand((), generator=self._dice) < self.config.latent_probability:
+            latent = self._latents(len(batch.style))
+        if _style_dim(self.generator) is None:
+            painted: Tensor = self.generator(latent, label=batch.label if self._labelled else None)
+            return painted
         batch.code = self._codes(batch, latent)
-        fake: Tensor = self.generator(latent, batch.code, content=batch.content)
+        size = None if content is not None else (batch.style.shape[2], batch.style.shape[3])
+        fake: Tensor = self.generator(latent, batch.code, content=content, size=size)
         return fake
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Named, weighted losses of the discriminator; `fake` is detached."""
-        code = None if batch.code is None else batch.code.detach()
-        label = self._label(batch)
-        real_logits = self.discriminator.patch_logits(batch.style, label, code)
-        fake_logits = self.discriminator.patch_logits(fake, label, code)
-        losses = {"adversarial": hinge_discriminator_loss(real_logits, fake_logits)}
-        means = [torch.stack([m.mean() for m in maps]).mean() for maps in (real_logits, fake_logits)]
-        self._judged = torch.stack(means).detach()
-        if code is not None and len(code) > 1 and self.config.wrong_code > 0:
-            other = None if label is None else label.roll(1)
-            wrong = self.discriminator.patch_logits(batch.style, other, code.roll(1, 0))
-            losses["wrong_code"] = self.config.wrong_code * torch.stack([F.relu(1 + w).mean() for w in wrong]).mean()
-        return losses
+        return self._game.discriminator_losses(batch, fake)
 
     def discriminator_penalty(self, batch: Batch) -> dict[str, Tensor]:
         """Named, weighted penalties of the discriminator, taken every `config.penalty_every` steps."""
-        real = batch.style.detach().requires_grad_()
-        code = None if batch.code is None else batch.code.detach()
-        weight = self.config.penalty * self.config.penalty_every
-        return {"r1": weight * r1_penalty(self.discriminator(real, self._label(batch), code), real)}
+        return self._game.penalties(batch)
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Named, weighted losses of the generator."""
         if batch.identity:
-            return {"identity": self.config.identity * F.l1_loss(fake, batch.content)}
+            return {"identity": self.config.identity * F.l1_loss(fake, batch.photos)}
         losses = {}
         for name, weighted in self.terms.items():
             weight = weighted.weight_at(self.step)
             if weight > 0:
                 losses[name] = weight * weighted.term(batch, fake)
-        ramp = min(1.0, max(0, self.step - self.config.warmup) / max(1, self.config.adversarial_ramp))
+        since = self.step - self.config.warmup
+        ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
         if self.config.adversarial * ramp > 0:
-            code = None if batch.code is None else batch.code.detach()
-            logits = self.discriminator.patch_logits(fake, self._label(batch), code)
-            losses["adversarial"] = self.config.adversarial * ramp * hinge_generator_loss(logits)
+            found = self._game.generator_losses(batch, fake, labelled=self._labelled)
+            found["adversarial"] = self.config.adversarial * ramp * found["adversarial"]
+            losses |= found
         return losses
 
     def training_step(self, batch: Batch) -> dict[str, float]:
         """One turn of each network; the named losses as numbers."""
-        if self.step < self.config.warmup or self.step % self.config.identity_every == 0:
+        turn = self.step < self.config.warmup or self.step % self.config.identity_every == 0
+        if turn and batch.content is not None and self.config.identity > 0:
             batch = batch.as_identity()
-        fake = self.generate(batch)
-        logs = {} if batch.identity else self._discriminator_turn(batch, fake)
-        logs |= self._generator_turn(batch, fake)
-        return logs
+        parts = batch.split(self.config.accumulate)
+        # a whole batch is painted once for both turns; the graphs of all parts would have to be kept at the same time
+        painted = self._paint(batch) if len(parts) == 1 else None
+        logs = {} if batch.identity else self._discriminator_turn(parts, painted)
+        return logs | self._generator_turn(parts, painted)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a subclass adds to a checkpoint: tensors, numbers, strings, and dicts and lists of them."""
+        return {}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `get_extra_state` gave."""
 
     def on_fit_start(self) -> None:
         """Called before the first step of a fit."""
@@ -212,36 +190,37 @@ class AdversarialTrainer:
     ) -> dict[str, float]:
         """Train until `steps` steps in all are done, `minutes` have passed or the batches end, whichever comes first.
 
-        Learning rates follow `progress`, the larger of two shares: of `steps` that are done, and of the time. The
-        time's goes to 1 in the `minutes` of this call, from where the last fit or the loaded checkpoint had come to.
+        Learning rates follow `progress`, the larger of two shares: of `steps` that are done, and of the `minutes`.
+        A run of so many steps is repeatable: on the same machine with the same number of threads it gives the same
+        weights, interrupted and resumed or not, as long as it does not diverge. One of so many minutes follows the
+        clock; resumed, it goes on with everything that the checkpoint holds, for the minutes that are left.
 
         Args:
-            batches: what to train on; `agnlib.training.loader` makes one from folders.
+            batches: what to train on; `agnlib.training.loader` makes one from folders, from `start=trainer.step` on.
             steps: total of the whole run, those before a resume counted in.
-            minutes: of this call.
+            minutes: total of the whole run likewise.
 
         Returns:
             The last step's named numbers.
 
         Raises:
             InputError: neither limit is given.
-            TrainingDivergedError: a network had no finite loss or gradient five times in a row.
+            TrainingDivergedError: a network had no finite loss or gradient five times in a row, and again after going
+                back to the last good state at half the learning rate.
         """
         if steps is None and minutes is None:
             raise InputError("fit: got neither steps nor minutes; give at least one of them")
+        self.stop_reason = None
+        if not self._guard.has_good:
+            self._guard.remember(self.step, take_learned(self))
         self._call("on_fit_start")
-        started, before, logs = time.monotonic(), self.progress, {}
-        coming = iter(batches)
+        self._begun = time.monotonic() - self.seconds
+        logs, coming = {}, iter(batches)
         try:
-            while True:
-                spent = (time.monotonic() - started) / 60
-                if (steps is not None and self.step >= steps) or (minutes is not None and spent >= minutes):
-                    break
-                batch = next(coming, None)  # not before the check: what is taken is trained on
+            while self._goes_on(steps, minutes):
+                batch = next_batch(coming, lambda: self.stopping)  # after the check: what is taken is trained on
                 if batch is None:
                     break
-                by_time = before + (1 - before) * spent / minutes if minutes else 0.0
-                self.progress = min(1.0, max(self.step / steps if steps else 0.0, by_time))
                 logs = self._whole_step(batch)
                 self._call("on_step_end", logs)
         finally:
@@ -249,56 +228,56 @@ class AdversarialTrainer:
         return logs
 
     @final
+    def stop(self, reason: str) -> None:
+        """End the fit after this step; `stop_reason` tells why it ended."""
+        self.stop_reason = reason
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the fit ends after this step; what takes long looks at it and leaves off."""
+        return self.stop_reason is not None
+
+    @final
     def save_checkpoint(self, path: str | Path) -> None:
-        """Write everything that the next step depends on into one file.
+        """Write everything that the next step depends on into one file; of several processes the main one does.
 
         Raises:
             WeightsError: the file cannot be written; the old one is untouched.
+            InputError: a callback's or subclass's state that a checkpoint cannot hold.
         """
-        tensors = {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
-        for name, module in self._modules().items():
-            tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
-        tensors |= flatten_optimizer("generator_optimizer", self.generator_optimizer)
-        tensors |= flatten_optimizer("discriminator_optimizer", self.discriminator_optimizer)
-        tensors["dice"] = self._dice.get_state()
-        tensors |= {f"layer_dice.{name}": state for name, state in self._layer_dice.states.items()}
-        meta = {
-            "step": self.step,
-            "progress": self.progress,
-            "ema_updates": self.ema.updates,
-            "skipped_steps": self.skipped_steps,
-            "config": asdict(self.config),
-        }
+        if not self.world.is_main:
+            return
+        tensors: dict[str, Tensor] = {}
+        meta = {name: pack(name, value, tensors) for name, value in take(self).items()}
         save_state(path, tensors, meta)
         self._call("on_checkpoint", Path(path))
 
     @final
     def load_checkpoint(self, path: str | Path) -> None:
-        """Go back to where a checkpoint was written.
+        """Go back to where a checkpoint was written; a warning names the options that were others then.
 
         Raises:
             WeightsError: the file is corrupt or belongs to other networks; nothing was changed.
         """
         tensors, meta = load_state(path)
-        targets = self._modules() | {"ema": self.ema.module}
-        for name, module in targets.items():
-            expected = {f"{name}.{k}": v.shape for k, v in module.state_dict().items()}
-            found = {k: v.shape for k, v in tensors.items() if k.startswith(f"{name}.")}
-            if expected != found:
-                wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
-                raise WeightsError(
-                    f"{path} belongs to other networks: {wrong} does not fit; give the options of that run"
-                )
-        for name, module in targets.items():
-            module.load_state_dict({k: tensors[f"{name}.{k}"] for k in module.state_dict()})
-        restore_optimizer("generator_optimizer", self.generator_optimizer, tensors)
-        restore_optimizer("discriminator_optimizer", self.discriminator_optimizer, tensors)
-        self._dice.set_state(tensors["dice"])
-        states = {k: v for k, v in tensors.items() if k.startswith("layer_dice.")}
-        self._layer_dice.restore({k.removeprefix("layer_dice."): v for k, v in states.items()})
-        self.step, self.progress = int(meta["step"]), float(meta["progress"])
-        self.ema.updates, self.skipped_steps = int(meta["ema_updates"]), int(meta["skipped_steps"])
-        self._failures = dict.fromkeys(self._failures, 0)
+        try:
+            state = unpack(meta, tensors)
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise WeightsError(f"{path} is not a whole agnlib checkpoint ({error}); take another one") from error
+        restore(self, state, str(path))
+        self._guard.remember(self.step, take_learned(self))
+        others = differing_options(self, state)
+        if others:
+            warnings.warn(
+                f"{path} was written with other options ({', '.join(others)}); it goes on with those given now",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    @property
+    def skipped_steps(self) -> int:
+        """How often a network was not updated because its loss or gradient was not finite."""
+        return self._guard.skipped
 
     @property
     def averaged_generator(self) -> Generator:
@@ -327,80 +306,144 @@ class AdversarialTrainer:
     def _codes(self, batch: Batch, latent: Tensor | None) -> Tensor:
         if self.extractor is None:
             assert latent is not None
-            return self.generator.sample_style(latent)
+            return self.generator.sample_style(latent, batch.label if self._labelled else None)
         if self.extractor.config.variational:
-            return self.extractor.distribution(batch.style).rsample()
+            batch.distribution = self.extractor.distribution(batch.style)
+            return batch.distribution.rsample()
         if not self.extractor.config.frozen_trunk:
             code: Tensor = self.extractor(batch.style)
             return code
         extractor = self.extractor
-        (statistics,) = self._statistics.get(batch.style_keys, lambda: [extractor.statistics(batch.style)])
+        (statistics,) = self._statistics.get(batch.style_keys, batch.style, lambda style: [extractor.statistics(style)])
         return extractor.encode(statistics)
 
-    def _label(self, batch: Batch) -> Tensor | None:
-        return None if self.discriminator.config.num_classes is None else batch.label
+    def _latents(self, count: int) -> Tensor:
+        return torch.randn(count, self.generator.config.latent_dim, generator=self._dice).to(self.device)
+
+    @property
+    def _labelled(self) -> bool:
+        """Whether the generator knows the batch's labels, by its reference or by themselves."""
+        return self.extractor is not None or bool(self.generator.config.num_classes)
+
+    def _goes_on(self, steps: int | None, minutes: float | None) -> bool:
+        """Whether there is another step to take, and how far the run has come."""
+        self.seconds = time.monotonic() - self._begun
+        by_time = self.seconds / 60 / minutes if minutes else 0.0
+        progress = min(1.0, max(self.step / steps if steps else 0.0, by_time))
+        over = self.stopping or (steps is not None and self.step >= steps)
+        over = over or (minutes is not None and self.seconds / 60 >= minutes)
+        stop, self.progress = self.world.agree(float(over), progress)
+        return not stop
 
     def _whole_step(self, batch: Batch) -> dict[str, float]:
+        self.between_steps = False
         factor = self.config.final_lr + (1 - self.config.final_lr) * (1 + math.cos(math.pi * self.progress)) / 2
-        for optimizer, rate in (
-            (self.generator_optimizer, self.config.lr_generator),
-            (self.discriminator_optimizer, self.config.lr_discriminator),
-        ):
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-        with self._layer_dice.in_use():
+                group["lr"] = group["initial_lr"] * factor * self._guard.rate
+        self._name_skipped(batch)
+        with self._layer_dice.in_use(), batch_draws(self.world, len(batch) // self.config.accumulate, self._dice):
             logs = self.training_step(batch.to(self.device))
         for term in self.terms.values():
             encoder = getattr(term.term, "encoder", None)
             if isinstance(encoder, SharedEncoder):
                 encoder.forget()
         self.step += 1
+        self.seconds = time.monotonic() - self._begun
+        if self._guard.diverged:
+            restore_learned(self, self._guard.go_back(self.step))
+        elif self.step % _REMEMBER_EVERY == 0 and self._guard.is_healthy:
+            self._guard.remember(self.step, take_learned(self))
+        self.between_steps = True
         return logs
 
-    def _discriminator_turn(self, batch: Batch, fake: Tensor) -> dict[str, float]:
-        losses = self.discriminator_loss(batch, fake.detach())
-        if self.step % self.config.penalty_every == 0:
-            losses |= self.discriminator_penalty(batch)
-        logs = self._update("discriminator", losses, self.discriminator_optimizer, self.discriminator)
-        if self._judged is not None:
-            logs |= {"discriminator/real": float(self._judged[0]), "discriminator/fake": float(self._judged[1])}
-        return logs
+    def _paint(self, batch: Batch) -> Tensor:
+        with autocast(self.device):
+            return full(self.generate(batch))
 
-    def _generator_turn(self, batch: Batch, fake: Tensor) -> dict[str, float]:
+    def _name_skipped(self, batch: Batch) -> None:
+        for path in sorted(set(batch.skipped) - self.undecodable):
+            warnings.warn(f"{path} cannot be decoded and gives way to others", RuntimeWarning, stacklevel=2)
+        self.undecodable.update(batch.skipped)
+
+    def _discriminator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
+        def losses_of(part: Batch) -> Mapping[str, Tensor]:
+            with torch.no_grad():
+                part.fake = self._paint(part) if painted is None else painted.detach()
+            return self.discriminator_loss(part, part.fake)
+
+        network, phase = self.discriminator, "discriminator"
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        losses = self._backward(parts, losses_of)
+        if self.step % self._game.penalty_every == 0:
+            sound = bool(torch.isfinite(gradient_norm(network)))
+            penalties = self._backward(parts, self.discriminator_penalty)
+            losses, phase = losses | penalties, "penalty" if sound and penalties else phase
+        logs = self._apply("discriminator", phase, losses, self.discriminator_optimizer, network)
+        return logs | {f"discriminator/{name}": value for name, value in self._game.judged.items()}
+
+    def _generator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
+        def losses_of(part: Batch) -> Mapping[str, Tensor]:
+            fake = self._paint(part) if painted is None else painted
+            self.latest = part, fake.detach()
+            return self.generator_loss(part, fake)
+
+        trained = self._trained()
+        self.generator_optimizer.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)
         try:
-            losses = self.generator_loss(batch, fake)
-            trained = self._trained()
-            logs = self._update("generator", losses, self.generator_optimizer, trained)
+            losses = self._backward(parts, losses_of)
         finally:
             self.discriminator.requires_grad_(True)
-        if self._failures["generator"] == 0:
+        logs = self._apply("generator", "generator", losses, self.generator_optimizer, trained)
+        if self._guard.failures["generator"] == 0:
             self.ema.update(trained)
         return logs
 
-    def _update(
-        self, phase: str, losses: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, module: nn.Module
+    def _backward(
+        self, parts: Sequence[Batch], losses_of: Callable[[Batch], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Add the gradients of the mean over the parts; the mean of each named loss, detached."""
+        means: dict[str, Tensor] = {}
+        for part in parts:
+            share = len(part) / sum(map(len, parts))
+            losses = losses_of(part)
+            if losses:  # before the adversary fades in, a generator without terms has nothing to learn
+                torch.autograd.backward(share * torch.stack(list(losses.values())).sum())
+            for name, value in losses.items():
+                value = share * value.detach()  # noqa: PLW2901
+                means[name] = means[name] + value if name in means else value
+        return means
+
+    def _apply(
+        self, network: str, phase: str, losses: dict[str, Tensor], optimizer: torch.optim.Optimizer, module: nn.Module
     ) -> dict[str, float]:
-        if not losses:  # before the adversary fades in, a generator without terms has nothing to learn
+        """Take the optimizer's step if loss and gradient are finite; the losses as numbers."""
+        if not losses:
             return {}
-        optimizer.zero_grad(set_to_none=True)
-        total = torch.stack(list(losses.values())).sum()
-        torch.autograd.backward(total)
-        norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.clip_gradient)
-        if torch.isfinite(total) and torch.isfinite(norm):
+        losses = self.world.average_gradients(module.parameters(), losses)
+        norm = gradient_norm(module)
+        if torch.isfinite(norm) and torch.isfinite(torch.stack(list(losses.values())).sum()):
+            nn.utils.clip_grads_with_norm_(module.parameters(), self.config.clip_gradient, norm)
             optimizer.step()
-            self._failures[phase] = 0
+            self._guard.passed(network)
         else:
-            self._failures[phase] += 1
-            self.skipped_steps += 1
-            if self._failures[phase] >= 5:
-                values = {name: float(value.detach()) for name, value in losses.items()}
-                raise TrainingDivergedError(
-                    f"the {phase}'s loss or gradient was not finite five times in a row, last at step {self.step}:"
-                    f" {values}; lower the learning rate or the weight of the term that is not finite"
-                )
-        return {f"{phase}/{name}": float(value.detach()) for name, value in losses.items()}
+            self._guard.failed(network, f"{phase}: {name_the_bad(losses, module)}")
+        return {f"{network}/{name}": float(value) for name, value in losses.items()}
 
     def _call(self, hook: str, *arguments: object) -> None:
         getattr(self, hook)(*arguments)
-        call_hooks(self.callbacks, hook, self, *arguments)
+        if self.world.is_main:
+            call_hooks(self.callbacks, hook, self, *arguments)
+
+
+def _style_dim(network: nn.Module) -> int | None:
+    """The width of the style codes that a network takes; None for the article's, which take none."""
+    width: int | None = getattr(network.config, "style_dim", None)
+    return width
+
+
+def _check_widths(**networks: nn.Module | None) -> None:
+    widths = {name: _style_dim(network) for name, network in networks.items() if network is not None}
+    if len(set(widths.values()) - {None}) > 1:
+        raise InputError(f"AdversarialTrainer: style_dim differs: {widths}; expected one width for all")

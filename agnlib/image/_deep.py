@@ -1,0 +1,162 @@
+"""Pictures of 16 bits a channel, which Pillow decodes but cannot hold in colour.
+
+Pillow's unpackers of 16-bit colour keep one byte of each sample: ";16B" the first, ";16L" the second. So the pixels are
+decoded twice, once for the upper bytes and once for the lower.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from agnlib.image._profile import to_srgb
+from agnlib.image._srgb import decode, orientation
+
+__all__ = ["array_of", "deep_pixels", "is_deep"]
+
+Pixels = npt.NDArray[np.uint16]
+
+_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
+_PLANES, _PLANAR_CONFIGURATION = 2, 284
+_ROWS = 256  # converted at a time, so that a large picture needs little besides itself
+_TURNS: dict[int, Callable[[Pixels], Pixels]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def is_deep(opened: Image.Image) -> bool:
+    """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
+    return opened.mode in _GREY or _sixteen_bit_mode(opened) is not None
+
+
+def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
+    """The pixels `(H, W, 1 to 4)` of a 16-bit picture, upright and in sRGB; None where 8 bits hold all that there is.
+
+    Also None, so that the 8-bit way takes over: CMYK, planes in a compressed TIFF, and a profile that is not made of
+    a matrix and curves.
+
+    Args:
+        opened: the picture, not yet decoded.
+        reopen: opens it again.
+        name: for error messages.
+
+    Raises:
+        ImageError: the data are damaged.
+    """
+    if opened.mode in _GREY:
+        decode(opened, name)
+        pixels = _grey(opened)
+    else:
+        pixels = _colour(opened, reopen, name)
+    if pixels is None:
+        return None
+    pixels = _with_transparency(pixels, opened)
+    profile = opened.info.get("icc_profile")
+    if profile and not to_srgb(pixels, profile):
+        return None
+    return np.ascontiguousarray(_TURNS[orientation(opened)](pixels))
+
+
+def _grey(image: Image.Image) -> Pixels | None:
+    values = np.asarray(image)
+    peak = 1 if image.mode == "F" else 65535
+    if not (values.min() >= 0 and values.max() <= peak):
+        return None  # the 8-bit way says what is wrong
+    if image.mode == "F":
+        values = np.rint(values * 65535)
+    return values.astype(np.uint16)[..., None]
+
+
+def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
+    mode = _sixteen_bit_mode(opened)
+    if mode is None:
+        return None
+    if mode.startswith("LA"):  # four bytes a pixel: as good as any four channels
+        bytes_of = _decoded(opened, "RGBA", "RGBA", name)
+        return _joined(bytes_of[..., ::2], bytes_of[..., 1::2])
+    letters, ending = mode.split(";")[0], ";" + mode.split(";")[1]
+    plain = letters.upper()  # "RGBa" is multiplied by its alpha, which is undone below, at full depth
+    kind = "RGBA" if plain in ("RGBA", "RGBX") else "RGB"
+    upper = _decoded(opened, kind, plain + ending, name)
+    with reopen() as again:
+        pixels = _joined(upper, _decoded(again, kind, plain + _OTHER_BYTE[ending], name))
+    if plain == "RGBX":
+        return pixels[..., :3]
+    return _straight(pixels) if letters == "RGBa" else pixels
+
+
+def _joined(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> Pixels:
+    joined = upper.astype(np.uint16)
+    joined *= 256
+    joined += lower
+    return joined
+
+
+def _sixteen_bit_mode(image: Image.Image) -> str | None:
+    """How the file has its pixels, such as "RGB;16B"; None where that is not 16-bit colour."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return None
+    tags = getattr(image, "tag_v2", {})
+    codec, args = image.tile[0].codec_name, image.tile[0].args
+    mode = args if isinstance(args, str) else args[0] if isinstance(args, tuple) and args else None
+    if tags.get(_PLANAR_CONFIGURATION, 1) == _PLANES:
+        return None
+    if not isinstance(mode, str) or codec not in ("zip", "raw", "libtiff"):
+        return None
+    return mode if mode[:-4] in ("RGB", "RGBA", "RGBX", "RGBa", "LA") and mode[-4:] in _OTHER_BYTE else None
+
+
+def _decoded(image: Image.Image, mode: str, raw_mode: str, name: str) -> npt.NDArray[np.uint8]:
+    """The bytes that Pillow's unpacker for `raw_mode` gives."""
+    assert isinstance(image, ImageFile.ImageFile)
+    image._mode = mode
+    image.tile = [tile._replace(args=_with_mode(tile.args, raw_mode)) for tile in image.tile]
+    decode(image, name)
+    return array_of(image)
+
+
+def _with_mode(args: Any, raw_mode: str) -> Any:
+    return raw_mode if isinstance(args, str) else (raw_mode, *args[1:])
+
+
+def array_of(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The pixels `(H, W, C)` of a decoded image, copied in strips: all at once Pillow makes two copies on the way."""
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, _ROWS):
+        bottom = min(height, top + _ROWS)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom))).reshape(bottom - top, width, -1)
+    return pixels
+
+
+def _straight(pixels: Pixels) -> Pixels:
+    """Colour that was multiplied by its alpha, divided by it."""
+    for top in range(0, len(pixels), _ROWS):
+        strip = pixels[top : top + _ROWS]
+        alpha = strip[..., 3:].astype(np.float32)
+        color = strip[..., :3] * (65535 / np.maximum(alpha, 1))
+        strip[..., :3] = np.rint(np.minimum(color, 65535)).astype(np.uint16)
+    return pixels
+
+
+def _with_transparency(pixels: Pixels, image: Image.Image) -> Pixels:
+    """The pixels with alpha, where the file names one colour that is transparent."""
+    key: Any = image.info.get("transparency")
+    wanted = pixels.shape[2] in (1, 3) and isinstance(key, (int, tuple))
+    if not wanted or np.size(key) != pixels.shape[2]:
+        return pixels
+    visible = (pixels != np.array(key)).any(axis=2, keepdims=True)
+    return np.concatenate([pixels, visible.astype(np.uint16) * 65535], axis=2)

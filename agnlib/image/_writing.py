@@ -1,0 +1,267 @@
+"""Picture files, written whole or not at all, row by row where the format allows it; needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from agnlib._atomic import replacing, write_bytes
+from agnlib.errors import ImageError, InputError
+from agnlib.image._deep import array_of
+from agnlib.image._encoders import Encoder, PillowEncoder, PngEncoder, TiffEncoder
+from agnlib.image._profile import srgb_profile
+from agnlib.image._srgb import upright_srgb
+from agnlib.image._words import quoted, reason
+
+__all__ = ["SUFFIXES", "check_output", "holds_16_bits", "save", "write_file", "writing"]
+
+Rows = npt.NDArray[Any]
+
+_FORMAT_OF = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+SUFFIXES = tuple(_FORMAT_OF)
+_DEEP = ("PNG", "TIFF")
+_CHANNELS_OF = {"JPEG": (1, 3), "PNG": (1, 2, 3, 4), "WEBP": (3, 4), "TIFF": (1, 3, 4), "BMP": (1, 3)}
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+_SAYS_MORE = {"icc_profile", "transparency", "exif"}
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Say beforehand what would keep `save` from writing to `path`.
+
+    Raises:
+        ImageError: unknown suffix, a folder of that name, or a parent folder that is missing, no folder or read-only.
+
+    Example:
+        >>> check_output("picture.gif")
+        Traceback (most recent call last):
+        ...
+        agnlib.errors.ImageError: 'picture.gif' has the suffix '.gif', which cannot be written; \
+use .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp
+    """
+    _format_of(Path(path))
+    _check_place(Path(path))
+
+
+def holds_16_bits(path: str | os.PathLike[str]) -> bool:
+    """Whether the format of the path's suffix keeps 16 bits a channel."""
+    return _format_of(Path(path)) in _DEEP
+
+
+def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *, quality: int = 95) -> None:
+    """Write an image in the format of the path's suffix, whole or not at all.
+
+    The pixels are written upright and in sRGB, with the sRGB profile (BMP holds none) and no other metadata. JPEG is
+    written without chroma subsampling. JPEG and BMP hold no transparency: there the picture is laid on white. PNG and
+    TIFF keep 16 bits, the others round to 8.
+
+    Args:
+        image: a PIL image of any mode, or an array `(H, W)` or `(H, W, 1 to 4)`, uint8 or uint16, in sRGB.
+        path: .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp; an existing file is replaced.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        InputError: `quality` is outside 1 to 100, or an array of another shape or dtype.
+        ImageError: unknown suffix, or the file cannot be written there; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(Image.new("RGBA", (4, 3)), f"{folder}/a.webp")
+        ...     os.listdir(folder)
+        ['a.webp']
+    """
+    _check_quality(quality)
+    check_output(path)
+    pixels = _checked(image) if isinstance(image, np.ndarray) else _pixels_of(image, quoted(path))
+    with writing(path, pixels.shape, pixels.dtype, quality=quality) as write:
+        write(pixels)
+
+
+@contextmanager
+def writing(
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    kind: npt.DTypeLike,
+    *,
+    quality: int = 95,
+    exif: Image.Exif | None = None,
+) -> Iterator[Callable[[Rows], None]]:
+    """A function that takes the rows of a picture from the top; the file appears, whole, when the block ends.
+
+    PNG and TIFF are encoded as the rows come, so that a picture of any size needs no memory.
+
+    Args:
+        path: see `save`.
+        shape: `(H, W, C)`, C from 1 to 4.
+        kind: uint8 or uint16, of the rows.
+        quality: see `save`.
+        exif: written along; none by default.
+
+    Raises:
+        ImageError: see `save`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with writing(f"{folder}/a.png", (4, 5, 3), np.uint8) as write:
+        ...         for _ in range(2):
+        ...             write(np.zeros((2, 5, 3), np.uint8))
+        ...     Image.open(f"{folder}/a.png").size
+        (5, 4)
+    """
+    _check_quality(quality)
+    target, name = Path(path), _format_of(Path(path))
+    _check_place(target)
+    stored = _stored_channels(shape[2], name)
+    depth = np.dtype(np.uint16 if name in _DEEP and np.dtype(kind) == np.uint16 else np.uint8)
+    body: BaseException | None = None  # what goes wrong in the caller's block is not for us to explain
+    try:
+        with replacing(target) as file:
+            encoder = _encoder(
+                file, name, (shape[0], shape[1], stored), depth, exif=exif or Image.Exif(), quality=quality
+            )
+            try:
+                yield lambda rows: encoder.write(_fitted(rows, stored, depth))
+            except BaseException as error:
+                body = error
+                raise
+            encoder.close()
+    except Exception as error:  # encoders raise OSError, ValueError or struct.error
+        if error is body and not (isinstance(error, OSError) and error.errno is not None):
+            raise
+        raise _explained(error, target, name) from error
+
+
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ImageError: the folder is missing or cannot be written to; nothing is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_file(f"{folder}/note", b"whole")
+        ...     Path(folder, "note").read_bytes()
+        b'whole'
+    """
+    _check_place(Path(path))
+    try:
+        write_bytes(Path(path), data)
+    except OSError as error:
+        raise _explained(error, Path(path), "") from error
+
+
+def _explained(error: Exception, target: Path, format_name: str) -> ImageError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not the encoder's
+        said = error.strerror or reason(error)  # without its file name, which is the temporary file's
+        return ImageError(
+            f"{quoted(target)} cannot be written ({said}); check space and permissions or choose another place"
+        )
+    return ImageError(f"{quoted(target)} cannot be encoded as {format_name} ({reason(error)}); choose another format")
+
+
+def _encoder(
+    file: BinaryIO, name: str, shape: tuple[int, int, int], depth: np.dtype[Any], *, exif: Image.Exif, quality: int
+) -> Encoder:
+    if name in _DEEP:
+        return (PngEncoder if name == "PNG" else TiffEncoder)(file, shape, depth, srgb_profile(), exif)
+    options: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"quality": quality},
+        "BMP": {},
+    }
+    profile, exif = (b"", Image.Exif()) if name == "BMP" else (srgb_profile(), exif)
+    return PillowEncoder(file, shape, name, profile, exif, **options[name])
+
+
+def _stored_channels(given: int, format_name: str) -> int:
+    """How many channels a format stores for a picture of so many."""
+    possible = _CHANNELS_OF[format_name]
+    if given in possible:
+        return given
+    return 4 if given in (2, 4) and 4 in possible else 3
+
+
+def _fitted(rows: Rows, channels: int, depth: np.dtype[Any]) -> Rows:
+    """The rows as they are stored; without room for alpha the picture is laid on white."""
+    if rows.dtype == np.uint16 and depth == np.uint8:
+        rows = ((rows.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    given = rows.shape[2]
+    if given == channels:
+        return rows
+    color, alpha = (rows[..., :3], rows[..., 3:]) if given >= 3 else (rows[..., :1].repeat(3, 2), rows[..., 1:])
+    if given in (1, 3):
+        return color
+    if channels == 4:
+        return np.concatenate([color, alpha], axis=2)
+    share = alpha / np.float32(255)  # only formats of 8 bits lack alpha
+    white: Rows = np.rint(color * share + 255 * (1 - share)).astype(np.uint8)
+    return white
+
+
+def _pixels_of(image: Image.Image, name: str) -> Rows:
+    """The pixels `(H, W, C)` of a PIL image, in sRGB."""
+    if image.mode not in _PLAIN_MODES or _SAYS_MORE & image.info.keys():
+        return array_of(upright_srgb(image, name))
+    if image.mode == "I;16":
+        return np.asarray(image).astype(np.uint16)[..., None]
+    return array_of(image)
+
+
+def _checked(array: npt.NDArray[Any]) -> Rows:
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise InputError(f"save: expected an array of uint8 or uint16, got {array.dtype}; scale it and convert it")
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
+        raise InputError(f"save: expected an array (H, W) or (H, W, 1 to 4), got the shape {array.shape}")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _check_quality(quality: int) -> None:
+    if not 1 <= quality <= 100:
+        raise InputError(f"quality must be from 1 to 100, got {quality}")
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in _FORMAT_OF:
+        *most, last = _FORMAT_OF
+        got = f"the suffix {path.suffix!r}" if suffix else "no suffix"
+        note = ", which cannot be written" if suffix else ""
+        raise ImageError(f"{quoted(path)} has {got}{note}; use {', '.join(most)} or {last}")
+    return _FORMAT_OF[suffix]
+
+
+def _check_place(target: Path) -> None:
+    folder, shown = target.parent, quoted(target)
+    try:
+        if not folder.exists():
+            raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} does not exist; create it first")
+        if not folder.is_dir():
+            raise ImageError(f"{shown} cannot be written: {quoted(folder)} is not a folder; choose another place")
+        if target.is_dir():
+            raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ImageError(
+                f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place"
+            )
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{shown} cannot be written ({reason(error)}); choose another place") from error

@@ -1,0 +1,1 @@
+"""The ops in Triton; each file is imported when its kernel first runs."""

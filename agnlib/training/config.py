@@ -1,0 +1,141 @@
+"""The trainer's options, and what suits each adversarial loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from agnlib.errors import InputError
+from agnlib.training.augment import check_augmentations
+
+__all__ = ["LOSSES", "TrainerConfig"]
+
+
+class _Defaults(NamedTuple):
+    """What goes with a loss, from its paper or, where that leaves it open, measured on MNIST."""
+
+    penalty: float = 0.1
+    penalty_every: int = 16
+    betas: tuple[float, float] = (0.5, 0.999)
+    lr_generator: float = 2e-4
+    lr_discriminator: float = 2e-4
+
+
+LOSSES = {
+    "logistic": _Defaults(),
+    "hinge": _Defaults(),
+    "least_squares": _Defaults(),
+    "wasserstein": _Defaults(penalty=10.0, penalty_every=1, betas=(0.0, 0.9)),
+    "relativistic": _Defaults(penalty=0.5, penalty_every=1, betas=(0.0, 0.99)),
+    "class": _Defaults(),
+}
+_NEEDS_PENALTY = ("wasserstein", "relativistic")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Options of `AdversarialTrainer`; learning rates fall along half a cosine to `final_lr` of their start.
+
+    `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays
+    so. `loss` is "logistic", "hinge", "least_squares", "wasserstein", "relativistic" or "class" (K + 1 classes). The
+    penalty goes with the loss: the gradient's for "wasserstein", R1 + R2 for "relativistic", else R1; it is taken every
+    `penalty_every` steps with its weight multiplied by as much, None being what suits the loss. A batch is worked
+    through in `accumulate` parts, whose gradients are averaged before the one step that is taken with them: it takes
+    less memory, and the generator runs once more.
+    `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
+    data `("translation", "cutout", "flip")`, see `agnlib.training.augment`. With `ada_target`, for which 0.6 is usual,
+    the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU `compile` has
+    the generator compiled by `torch.compile`; the penalties' path never is, nor is anything on a CPU.
+    """
+
+    lr_generator: float = 1.2e-3
+    lr_discriminator: float = 6e-4
+    betas: tuple[float, float] = (0.5, 0.99)
+    final_lr: float = 0.03
+    ema_decay: float = 0.999
+    loss: str = "hinge"
+    adversarial: float = 0.5
+    wrong_code: float = 0.5
+    feature_matching: float = 0.0
+    uniformity: float = 0.0
+    penalty: float | None = None
+    penalty_every: int | None = None
+    identity: float = 1.0
+    identity_every: int = 10
+    warmup: int = 250
+    adversarial_ramp: int = 500
+    clip_gradient: float = 1.0
+    accumulate: int = 1
+    latent_probability: float = 0.5
+    augment: tuple[str, ...] = ()
+    augment_probability: float = 1.0
+    ada_target: float | None = None
+    ada_images: int = 50_000
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        object.__setattr__(self, "augment", tuple(self.augment))
+        _check_loss(self.loss)
+        check_augmentations(self.augment)
+        self._check_adaptation()
+        for name in ("lr_generator", "lr_discriminator", "clip_gradient"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected more than 0")
+        for name in ("penalty_every", "identity_every", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"TrainerConfig: {name} is {value}; expected at least 1")
+
+    def _check_adaptation(self) -> None:
+        if not 0 <= self.augment_probability <= 1:
+            raise InputError(
+                f"TrainerConfig: augment_probability is {self.augment_probability}; expected a number from 0 to 1"
+            )
+        if self.ada_target is not None and (not -1 < self.ada_target < 1 or not self.augment):
+            raise InputError(
+                f"TrainerConfig: ada_target is {self.ada_target} with augment {self.augment}; expected a mean sign"
+                " between -1 and 1, and what to augment by"
+            )
+        if self.ada_images < 1:
+            raise InputError(f"TrainerConfig: ada_images is {self.ada_images}; expected at least 1")
+
+    @classmethod
+    def article(cls, loss: str = "logistic", **options: Any) -> TrainerConfig:
+        """The article's training: the logistic loss, Adam at a steady 2e-4 with betas (0.5, 0.999), nothing else.
+
+        Another loss takes the rates, betas and penalty that suit it; `options` replace any of the choices.
+
+        Example:
+            >>> TrainerConfig.article().betas
+            (0.5, 0.999)
+        """
+        return cls(**{**_article(loss), **options})
+
+
+def _article(loss: str) -> dict[str, Any]:
+    """The article's choices, and for other losses what goes with them."""
+    _check_loss(loss)
+    defaults = LOSSES[loss]
+    return {
+        "loss": loss,
+        "lr_generator": defaults.lr_generator,
+        "lr_discriminator": defaults.lr_discriminator,
+        "betas": defaults.betas,
+        "final_lr": 1.0,
+        "adversarial": 1.0,
+        "adversarial_ramp": 0,
+        "wrong_code": 0.0,
+        "penalty": None if loss in _NEEDS_PENALTY else 0.0,
+        "identity": 0.0,
+        "warmup": 0,
+        "clip_gradient": math.inf,
+    }
+
+
+def _check_loss(loss: str) -> None:
+    """Raise `InputError` for a loss that is not one of `LOSSES`."""
+    if loss not in LOSSES:
+        raise InputError(f"TrainerConfig: loss is {loss!r}; expected one of {', '.join(LOSSES)}")

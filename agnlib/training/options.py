@@ -1,0 +1,130 @@
+"""What `agnlib train` was asked for, the record of it in the run's folder, and whether a resumed run is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agnlib._atomic import write_bytes
+from agnlib.errors import InputError
+
+__all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read_record", "write_record"]
+
+RECORD = "run.json"
+_MAY_DIFFER = ("out", "device", "threads", "workers", "checkpoint_every", "sample_every", "keep", "keep_best", "agnlib")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `agnlib train` was asked for; the fields are its options, None being what it takes by itself."""
+
+    content: Path
+    style: Path
+    out: Path
+    init: str | None = None
+    resume: str | None = None
+    dry_run: bool = False
+    steps: int | None = None
+    minutes: float | None = None
+    size: int | None = None
+    batch: int | None = None
+    accumulate: int = 1
+    seed: int = 0
+    perceptual: str = "auto"
+    augment: str | None = None
+    ada: float | None = None
+    checkpoint_every: int = 500
+    sample_every: int = 500
+    keep: int = 2
+    keep_best: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    workers: int = 0
+
+
+def check_place(options: TrainOptions) -> None:
+    """Say beforehand what would keep a run from being written to its folder.
+
+    Raises:
+        InputError: the folder holds another run, cannot be made, or cannot be written.
+    """
+    folder = options.out
+    if options.resume is None and ((folder / "config.json").exists() or (folder / RECORD).exists()):
+        raise InputError(
+            f"--out {folder} holds an earlier run; go on with it by --resume auto, or give a new folder,"
+            " or remove it if it is not needed"
+        )
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"--out {folder} cannot be made, {there} is a file; give another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"--out {folder} cannot be written, {there} is read-only; give another folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the run's folder, and try to write there.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / ".writable", b"")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(
+            f"--out {folder} cannot be written ({error.strerror or error}); give another folder"
+        ) from error
+
+
+def write_record(options: TrainOptions, chosen: Mapping[str, Any]) -> None:
+    """Write `run.json`: the options, and what was chosen for those that were left open."""
+    values = {name: os.fspath(v) if isinstance(v, Path) else v for name, v in asdict(options).items()}
+    for name in ("resume", "dry_run"):
+        values.pop(name)
+    write_bytes(options.out / RECORD, (json.dumps(values | dict(chosen), indent=2) + "\n").encode())
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote; None where there is none.
+
+    Raises:
+        InputError: it is not readable JSON.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}); restore it, or begin again in a new folder") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path} does not hold a run's options; restore it, or begin again in a new folder")
+    return record
+
+
+def check_same_run(record: Mapping[str, Any], options: TrainOptions, chosen: Mapping[str, Any]) -> None:
+    """Whether a resumed run has the options and the pictures that it was begun with.
+
+    Raises:
+        InputError: it has not; the message names each that differs.
+    """
+    now = {**asdict(options), **chosen}
+    names = [name for name in now if name not in (*_MAY_DIFFER, "resume", "dry_run", "content", "style")]
+    others = [_difference(name, record.get(name), now[name]) for name in names if record.get(name) != now[name]]
+    if others:
+        raise InputError(
+            f"--resume: the run was begun with {'; '.join(others)}; give the options that it was begun with, or begin"
+            " another one in a new --out"
+        )
+
+
+def _difference(name: str, then: object, now: object) -> str:
+    if name.endswith("_pictures"):
+        return f"other pictures in --{name.removesuffix('_pictures')}"
+    option = f"--{name.replace('_', '-')}"
+    return f"{option} {then}, now it is {now}" if then is not None else f"no {option}, now it is {now}"

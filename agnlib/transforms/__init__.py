@@ -1,0 +1,13 @@
+"""Transforms for torchvision's v2 pipelines: PIL pictures, uint8 and float tensors, tv_tensors.
+
+This is the only part of agnlib that imports torchvision at once; without it the import is one typed error.
+"""
+
+from agnlib._optional import require
+
+require("torchvision.transforms.v2", extra="", purpose="agnlib.transforms")
+
+from agnlib.transforms._recolor import Recolor  # noqa: E402 (after the check of what it needs)
+from agnlib.transforms._rotate_to_cover import RotateToCover  # noqa: E402
+
+__all__ = ["Recolor", "RotateToCover"]

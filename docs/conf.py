@@ -1,0 +1,77 @@
+"""Sphinx configuration: offline, nitpicky, every public name from its docstring."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sphinx.ext.intersphinx import resolve_reference_detect_inventory
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import agnlib  # noqa: E402
+
+project = "agnlib"
+author = "The agnlib authors"
+copyright = "the agnlib authors, Apache-2.0"
+version = release = agnlib.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+html_theme = "furo"
+html_title = f"agnlib {version}"
+exclude_patterns = ["_build", "inventories"]
+nitpicky = True
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_inherit_docstrings = False
+python_use_unqualified_type_names = True
+napoleon_custom_sections = ["Shapes"]
+napoleon_use_rtype = False
+
+# Inventories lie beside this file, so that a build needs no network; docs/inventories/README.md says how they are made.
+intersphinx_mapping = {
+    name: (address, str(HERE / "inventories" / f"{name}.inv"))
+    for name, address in {
+        "python": "https://docs.python.org/3/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "PIL": "https://pillow.readthedocs.io/en/stable/",
+        "torch": "https://docs.pytorch.org/docs/stable/",
+    }.items()
+}
+
+# Annotations name things as the sources import them; this is where those names are at home.
+ALIASES = {
+    "Tensor": "torch.Tensor",
+    "nn.Module": "torch.nn.Module",
+    "images.PictureLike": "agnlib.image.PictureLike",
+    "PictureLike": "agnlib.image.PictureLike",
+    "Path": "pathlib.Path",
+    "Any": "typing.Any",
+}
+
+
+def find_by_alias(app, env, node, contnode):
+    """Resolve a name that stands for another one, first among our own objects, then in the inventories."""
+    target = ALIASES.get(node.get("reftarget", ""))
+    if target is None:
+        return None
+    node["reftarget"] = target
+    domain = env.get_domain("py")
+    found = domain.resolve_xref(env, node.get("refdoc", ""), app.builder, "obj", target, node, contnode)
+    return found or resolve_reference_detect_inventory(env, node, contnode)
+
+
+def setup(app):
+    app.connect("missing-reference", find_by_alias, priority=100)

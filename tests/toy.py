@@ -1,0 +1,134 @@
+"""A run so small that a step takes milliseconds, and processes of its own to run it in."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.process
+import sys
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from agnlib import cli
+from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
+from agnlib.training import AdversarialTrainer, PairData, PictureFolder, TrainerConfig, Weighted, loader
+from agnlib.training.callbacks import LogScalars, SaveCheckpoints
+from agnlib.training.checkpoint import load_state
+from agnlib.training.terms import PaletteTerm
+
+TINY = {"channels": (4, 4, 8), "blocks": (1, 1, 1), "image_size": 16}
+PROCESSES = multiprocessing.get_context("forkserver")  # one process imports torch, all others are its children
+PROCESSES.set_forkserver_preload(["agnlib.training.run", "torch._dynamo"])  # optimizers import the second one
+
+
+def picture(path: Path, size: tuple[int, int], seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def make_folders(place: Path) -> tuple[Path, Path]:
+    """Photos, and pictures of two classes."""
+    for index in range(5):
+        picture(place / "content" / f"{index}.png", (40 + index, 36), index)
+        picture(place / "style" / ("ink" if index % 2 else "oil") / f"{index}.png", (33, 44), 10 + index)
+    return place / "content", place / "style"
+
+
+def make_start(folder: Path) -> Path:
+    """Small untrained weights, of other classes than the folders have."""
+    torch.manual_seed(0)
+    models = {
+        "generator": Generator(8, 16, **TINY, num_classes=5),
+        "extractor": StyleExtractor(16, hidden=16, taps=("block0",)),
+        "discriminator": Discriminator(5, style_dim=16, channels=(4, 8)),
+    }
+    pretrained.save(folder, models)
+    return folder
+
+
+def trainer(*, classes: int | None = 2, weights_seed: int = 0, **options: object) -> AdversarialTrainer:
+    torch.manual_seed(weights_seed)
+    config = TrainerConfig(**{"warmup": 1, "identity_every": 1000, "penalty_every": 2, **options})  # type: ignore[arg-type]
+    extractor = StyleExtractor(16, hidden=16, taps=("block0",))
+    parts = Generator(8, 16, **TINY), Discriminator(classes, style_dim=16, channels=(4, 8)), extractor
+    return AdversarialTrainer(*parts, terms={"palette": Weighted(PaletteTerm(), 0.1)}, config=config)
+
+
+def data(folders: tuple[Path, Path], *, batch: int = 2, **options: int) -> PairData:
+    return PairData(PictureFolder(folders[0], 24), PictureFolder(folders[1], 24), batch=batch, **options)
+
+
+def go_on(place: Path, checkpoint: Path | None, until: int, workers: int, accumulate: int) -> None:
+    """Go on with a run of 9 steps from a checkpoint, or begin it with other weights than any other, up to a step."""
+    subject = trainer(weights_seed=int(checkpoint is not None), accumulate=accumulate)
+    subject.callbacks = (LogScalars(place / "log.jsonl", every=2), SaveCheckpoints(place / "checkpoints", every=4))
+    if checkpoint is not None:
+        subject.load_checkpoint(checkpoint)
+    source = data((place.parent / "content", place.parent / "style"), batch=4)
+    assert until * 4 > len(source.content) or until < 9  # the whole run crosses an epoch's end
+    batches = islice(loader(source, start=subject.step, workers=workers), until - subject.step)
+    subject.fit(batches, steps=9)
+    assert subject.step == until
+
+
+class Recorder:
+    """Keeps every step's named numbers and learning rate."""
+
+    def __init__(self) -> None:
+        self.logs: list[Mapping[str, float]] = []
+        self.rates: list[float] = []
+
+    def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
+        self.logs.append(dict(logs))
+        self.rates.append(trainer.generator_optimizer.param_groups[0]["lr"])
+
+
+def assert_same_state(first: Path, second: Path) -> None:
+    """Two checkpoints hold the same, bit for bit, but for the time that it took."""
+    (tensors, meta), (others, other_meta) = load_state(first), load_state(second)
+    assert {**meta, "seconds": 0} == {**other_meta, "seconds": 0}
+    assert tensors.keys() == others.keys()
+    for key, tensor in tensors.items():
+        assert torch.equal(tensor, others[key]), key
+
+
+def start_process(function: Callable[..., object], *arguments: object) -> multiprocessing.process.BaseProcess:
+    """A process that has nothing of this one and calls a function of a module; its exit code is what that gives."""
+    process = PROCESSES.Process(target=_run, args=(function, arguments))
+    process.start()
+    return process
+
+
+def in_new_process(function: Callable[..., object], *arguments: object, timeout: float = 300) -> int:
+    """Call a function of a module in a process that has nothing of this one, and give its exit code."""
+    process = start_process(function, *arguments)
+    process.join(timeout)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise AssertionError(f"{function.__name__} took more than {timeout} s")
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def program(arguments: list[str], log: Path) -> int:
+    """`agnlib` with these arguments, what it says added to a file."""
+    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        return cli.main(arguments)
+
+
+def train_arguments(folders: tuple[Path, Path], start: Path, out: Path, *more: str) -> list[str]:
+    given = ["--content", str(folders[0]), "--style", str(folders[1]), "--out", str(out), "--init", str(start)]
+    small = ["--size", "16", "--batch", "2", "--perceptual", "none", "--device", "cpu"]
+    return ["train", *given, *small, *more]
+
+
+def _run(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    torch.set_num_threads(1)
+    sys.exit(function(*arguments))  # type: ignore[arg-type]
