@@ -248,14 +248,20 @@ def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def save_pictures(folder: Path, images: Path, data: Path, *, seed: int) -> None:
-    """The strip and the sheet of new digits for the documentation, from the first test digits."""
+def save_pictures(row: str, options: argparse.Namespace) -> None:
+    """The three sheets of a trained row for the documentation: always the first test digits and the same dice."""
+    test = Digits(options.data, train=False)
+    folder, _ = train_row(row, options, test)
     generator = Generator.from_pretrained(folder / "generator").eval()
     extractor = StyleExtractor.from_pretrained(folder / "extractor").eval()
-    test = Digits(data, train=False)
-    example.save_sheet(example.repaint_strip(generator, extractor, test, seed=seed), images / "repaint-digits.png")
-    example.save_sheet(example.new_digits_sheet(generator, extractor, test, seed=seed), images / "repaint-new.png")
-    example.save_sheet(example.random_styles_sheet(generator, test, seed=seed), images / "repaint-random.png")
+    sheets = {
+        "digits": example.repaint_strip(generator, extractor, test),
+        "new": example.new_digits_sheet(generator, extractor, test),
+        "random": example.random_styles_sheet(generator, test),
+    }
+    options.images.mkdir(parents=True, exist_ok=True)
+    for name, sheet in sheets.items():
+        example.save_sheet(sheet, options.images / f"repaint-{row}-{name}.png")
 
 
 # --- table ------------------------------------------------------------------------------------------------------------
@@ -302,8 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
             settings = {"row": row, "seed": options.seed, "steps": options.steps, "pictures": options.pictures}
             write_json(file, header(**settings, minutes=options.minutes, goals=GOALS) | measure(row, options))
             if row in ("trained", "vae-gan") and options.images:
-                folder, _ = train_row(row, options, Digits(options.data))
-                save_pictures(folder, options.images, options.data, seed=options.seed)
+                save_pictures(row, options)
     except AgnError as error:
         fail(str(error))
 
@@ -320,7 +325,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--data", type=Path, default=SHARED / "data" / "mnist", help="MNIST's idx files")
     add("--results", type=Path, default=RESULTS, help="for the rows")
     add("--work", type=Path, default=Path(tempfile.gettempdir()) / "agnlib-repaint", help="for trained weights")
-    add("--images", type=Path, metavar="FOLDER", help="repaint-*.png of the rows trained are written there")
+    add("--images", type=Path, metavar="FOLDER", help="repaint-ROW-*.png are written there")
     return parser.parse_args(arguments)
 
 

@@ -126,7 +126,9 @@ def _data_of(options: TrainOptions, encoders: Mapping[str, PerceptualEncoder]) -
         raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
     folders = [PictureFolder(folder, size, seed=options.seed) for folder in (options.content, options.style)]
     batch = (options.batch or _DEFAULT_BATCH) * options.accumulate
-    return PairData(folders[0], folders[1], batch=batch, accumulate=options.accumulate, seed=options.seed)
+    data = PairData(folders[0], folders[1], batch=batch, accumulate=options.accumulate, seed=options.seed)
+    data[_SAMPLE_STEP]  # now, so that a folder without one whole picture is noticed before the long part
+    return data
 
 
 def _chosen(options: TrainOptions, data: PairData, encoders: list[str]) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _trainer(
     *,
     steps: int | None,
 ) -> AdversarialTrainer:
-    sample = data[_SAMPLE_STEP]  # first, so that a folder without one whole picture is noticed before the long part
+    sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
     networks = starting_networks(options.init, data.style)
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
