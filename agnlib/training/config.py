@@ -13,7 +13,7 @@ __all__ = ["LOSSES", "TrainerConfig"]
 
 
 class _Defaults(NamedTuple):
-    """What goes with a loss, from its paper or, where that leaves it open, measured on MNIST."""
+    """What goes with a loss: from its paper or, where that leaves it open, the article's rates."""
 
     penalty: float = 0.1
     penalty_every: int = 16
