@@ -13,20 +13,10 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
+from agnlib._photo import Photo, Rows, write_rows
 from agnlib._regions import paired
 from agnlib.errors import InputError
-from agnlib.image import (
-    DEFAULT_LIMITS,
-    Limits,
-    Picture,
-    PictureLike,
-    check_output,
-    holds_16_bits,
-    kept_exif,
-    read,
-    reduced_size,
-    writing,
-)
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
@@ -236,20 +226,20 @@ class Stylizer:
         given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         effect = Effect(**given)
-        exif = kept_exif(content, metadata, limits=limits)
-        picture = Picture.owning(read(content, deep=holds_16_bits(target), limits=limits), "content")
-        painting = self._painting(picture, style, effect, mask=mask, latent=self._latent(seed), size=size)
-        picture = painting.picture
+        photo = Photo.open(content, target, metadata=metadata, limits=limits)
+        painting = self._painting(photo.picture, style, effect, mask=mask, latent=self._latent(seed), size=size)
+        rows = self._rows(painting)
+        write_rows(target, rows, rows.parts, quality=quality, exif=photo.exif)
+        return rows.shape[:2]
+
+    def _rows(self, painting: Painting) -> Rows:
+        picture, effect = painting.picture, painting.effect
         if effect.texture_amount == effect.color_amount == 0:
             same = picture.unchanged()
-            with writing(target, same.shape, same.dtype, quality=quality, exif=exif) as write:
-                write(same)
-            return picture.size
+            return Rows(same.shape, same.dtype, iter([same]))
         tiles = ((box, picture.encoded(pixels, box)) for box, pixels in self._tiles(painting))
-        with writing(target, picture.shape, picture.kind, quality=quality, exif=exif) as write:
-            for band in bands(tiles, picture.size[1]):
-                write(band[0].permute(1, 2, 0).numpy())
-        return picture.size
+        parts = (band[0].permute(1, 2, 0).numpy() for band in bands(tiles, picture.size[1]))
+        return Rows(picture.shape, picture.kind, parts)
 
     def _painting(
         self,
