@@ -19,6 +19,7 @@ from agnlib import __version__
 from agnlib._cli_messages import line, say
 from agnlib._perceptual import PERCEPTUAL, parse_perceptual
 from agnlib.errors import AgnError, InputError, TrainingError
+from agnlib.memory import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     warnings.filterwarnings("ignore", module="PIL")  # what Pillow grumbles about is either an error of ours or harmless
+    keep_freed_memory()
     try:
         given = list(sys.argv[1:] if argv is None else argv)
         parser, commands = _parser()
