@@ -52,12 +52,16 @@ def photo_file(folder: Path, size: str) -> Path:
 
 
 class Ours:
-    """Weights of ours; as `form` "eager" with the operators that a person would write, "convolutions" with no others."""
+    """Weights of ours; as `form` "eager" with the operators that anybody would write, "convolutions" alone."""
 
     def __init__(self, weights: str, form: str, threads: int) -> None:
         from agnlib import Stylizer
 
         torch.set_num_threads(threads)
+        if form != "before":  # it did not have that
+            from agnlib.memory import keep_freed_memory
+
+            keep_freed_memory()
         self.stylizer = Stylizer.from_pretrained(weights, device="cpu")
         self.form = form
         self._patches = ExitStack()
