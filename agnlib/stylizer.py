@@ -66,6 +66,7 @@ class Stylizer:
         if wanted != given:
             raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
         self.name: str | None = None
+        self.license = "unknown"
         self.device = resolve_device(device)
         self.generator = _ready(generator, self.device)
         self.extractor = _ready(extractor, self.device)
@@ -90,7 +91,7 @@ class Stylizer:
         resolved = resolve_device(device)
         bundle = pretrained.load(name_or_path)
         stylizer = cls(bundle.generator, bundle.extractor, device=resolved)
-        stylizer.name = bundle.name
+        stylizer.name, stylizer.license = bundle.name, bundle.license
         return stylizer
 
     def __repr__(self) -> str:
@@ -275,6 +276,36 @@ class Stylizer:
                 f'{many} of {width} x {height} pixels does not fit into the memory of {self.device}; use tile="auto",'
                 " or give a smaller size"
             ) from error
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the painting network to one file that other programs run, whole or not at all.
+
+        Its inputs are `image`, `(B, 3, H, W)` in [0, 1], and `style`, `(B, style_dim)`, the vectors of `StyleCode`s;
+        its output `painted` has the shape of the image, in [0, 1]. B, H and W are free (from 1, with the margin of the
+        shipped weights). A picture is normalised by its own statistics; a `Stylizer` does so up to 2**20 pixels.
+
+        Args:
+            path: .onnx, of ONNX's own operators only, with notes on name, licence and use in its metadata (extra
+                `onnx`); or .pt2, of PyTorch's own operators only, which `torch.export.load` reads.
+
+        Raises:
+            InputError: another suffix, or a generator with blocks that cannot be exported.
+            ImageError: the file cannot be written there.
+            MissingDependencyError: a package of the extra is not installed.
+
+        Example:
+            >>> import tempfile
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> tiny = Generator(style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
+            >>> stylizer = Stylizer(tiny, StyleExtractor(style_dim=16), device="cpu")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     stylizer.export(f"{folder}/model.pt2")
+            ...     os.listdir(folder)
+            ['model.pt2']
+        """
+        from agnlib._export import export
+
+        export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
     def encode_style(
         self, pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]]

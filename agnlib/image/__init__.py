@@ -5,7 +5,7 @@ float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
 from agnlib.image._metadata import kept_exif
-from agnlib.image._writing import SUFFIXES, check_output, holds_16_bits, save, write_file, writing
+from agnlib.image._writing import SUFFIXES, check_output, check_place, holds_16_bits, save, write_file, writing
 from agnlib.image.door import Picture, PictureLike, reduced_size
 from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
 
@@ -16,6 +16,7 @@ __all__ = [
     "Picture",
     "PictureLike",
     "check_output",
+    "check_place",
     "holds_16_bits",
     "kept_exif",
     "load",

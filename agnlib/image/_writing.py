@@ -20,7 +20,7 @@ from agnlib.image._profile import srgb_profile
 from agnlib.image._srgb import upright_srgb
 from agnlib.image._words import quoted, reason
 
-__all__ = ["SUFFIXES", "check_output", "holds_16_bits", "save", "write_file", "writing"]
+__all__ = ["SUFFIXES", "check_output", "check_place", "holds_16_bits", "save", "write_file", "writing"]
 
 Rows = npt.NDArray[Any]
 
@@ -54,7 +54,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
 use .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp
     """
     _format_of(Path(path))
-    _check_place(Path(path))
+    check_place(path)
 
 
 def holds_16_bits(path: str | os.PathLike[str]) -> bool:
@@ -126,7 +126,7 @@ def writing(
     """
     _check_quality(quality)
     target, name = Path(path), _format_of(Path(path))
-    _check_place(target)
+    check_place(target)
     stored = _stored_channels(shape[2], name)
     depth = np.dtype(np.uint16 if name in _DEEP and np.dtype(kind) == np.uint16 else np.uint8)
     body: BaseException | None = None  # what goes wrong in the caller's block is not for us to explain
@@ -160,7 +160,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         ...     Path(folder, "note").read_bytes()
         b'whole'
     """
-    _check_place(Path(path))
+    check_place(path)
     try:
         write_bytes(Path(path), data)
     except OSError as error:
@@ -248,7 +248,20 @@ def _format_of(path: Path) -> str:
     return _FORMAT_OF[suffix]
 
 
-def _check_place(target: Path) -> None:
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Say beforehand what would keep `write_file` from writing to `path`.
+
+    Raises:
+        ImageError: a folder of that name, or a parent folder that is missing, no folder or read-only.
+
+    Example:
+        >>> check_place("missing/model.onnx")
+        Traceback (most recent call last):
+        ...
+        agnlib.errors.ImageError: 'missing/model.onnx' cannot be written: the folder 'missing' does not exist; \
+create it first
+    """
+    target = Path(path)
     folder, shown = target.parent, quoted(target)
     try:
         if not folder.exists():

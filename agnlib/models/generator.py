@@ -20,6 +20,7 @@ from agnlib.layers import (
     Upsample,
     current_window,
 )
+from agnlib.models import _by_index
 from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
@@ -178,6 +179,8 @@ class Generator(PretrainedModel):
         else:
             skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
         image = self._decode(*skips, style)
+        if torch.compiler.is_exporting():
+            return _by_index.cut(image, top, left, (height, width))
         return image[:, :, top : top + height, left : left + width]
 
     def sample_style(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -200,8 +203,9 @@ class Generator(PretrainedModel):
     def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Left, right, top and bottom: what `forward` adds around a picture of this size and cuts off again."""
         margin = self.config.margin
-        right, bottom = margin + -(width + 2 * margin) % _STRIDE, margin + -(height + 2 * margin) % _STRIDE
-        return margin, right, margin, bottom
+        # by whole cells, and not by remainders: an exported program must see that the sum is a multiple of the stride
+        rows, columns = ((side + 2 * margin + _STRIDE - 1) // _STRIDE for side in (height, width))
+        return margin, columns * _STRIDE - width - margin, margin, rows * _STRIDE - height - margin
 
     @property
     def stride(self) -> int:
@@ -289,7 +293,7 @@ class Generator(PretrainedModel):
             "style": (style, 2, 1, self.config.style_dim),
             "content": (content, 4, 1, 3),
         }
-        sizes = {}
+        sizes: dict[str, int] = {}
         for name, (value, rank, axis, width) in expected.items():
             if value is None:
                 continue
@@ -297,13 +301,16 @@ class Generator(PretrainedModel):
                 shape = f"(B, {width})" if rank == 2 else "(B, 3, H, W)"
                 raise InputError(f"Generator: {name} has shape {tuple(value.shape)}; expected {shape}")
             sizes[name] = value.shape[0]
-        if len(set(sizes.values())) > 1:
+        batch = next(iter(sizes.values()))
+        if any(size != batch for size in sizes.values()):
             raise InputError(f"Generator: batch sizes differ: {sizes}; expected one size for all")
-        return next(iter(sizes.values()))
+        return batch
 
 
 def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     """Reflect the picture at its borders; a picture smaller than the margin repeats its edge for the rest."""
+    if torch.compiler.is_exporting():
+        return _by_index.extend(image, pad)
     left, right, top, bottom = pad
     height, width = image.shape[2:]
     inner = (min(left, width - 1), min(right, width - 1), min(top, height - 1), min(bottom, height - 1))
@@ -317,6 +324,8 @@ def _renew_border(x: Tensor) -> Tensor:
 
     They lie in the margin, but the deep blocks would carry what they tell about the border across the whole picture.
     """
-    if min(x.shape[2:]) < 3:
+    if any(side < 3 for side in x.shape[2:]):
         return x
+    if torch.compiler.is_exporting():
+        return _by_index.renew_border(x)
     return F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")

@@ -1,0 +1,40 @@
+"""The frame around a picture, by index: what the generator does by padding and slicing, for programs that are exported.
+
+Padding and slicing ask about the size, and a program that was traced at one size would hold the answers for ever.
+An index is arithmetic on the size, and so the same program serves any.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["cut", "extend", "renew_border"]
+
+
+def extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
+    """Reflect at the borders, left, right, top and bottom; beyond what there is to reflect, repeat the last."""
+    left, right, top, bottom = pad
+    height, width = image.shape[2:]
+    return _taken(image, _reflected(height, top, bottom), _reflected(width, left, right))
+
+
+def renew_border(x: Tensor) -> Tensor:
+    """The outermost rows and columns replaced by their neighbours; there are at least three of each."""
+    height, width = x.shape[2:]
+    return _taken(x, torch.arange(height).clamp(1, height - 2), torch.arange(width).clamp(1, width - 2))
+
+
+def cut(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
+    """The part of `size` that begins at `top` and `left`."""
+    height, width = size
+    return _taken(image, torch.arange(top, top + height), torch.arange(left, left + width))
+
+
+def _reflected(length: int, before: int, after: int) -> Tensor:
+    places = torch.arange(-before, length + after)
+    return torch.minimum(places.abs(), (2 * (length - 1) - places).clamp_min(0)).clamp_max(length - 1)
+
+
+def _taken(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    return x.index_select(2, rows.to(x.device)).index_select(3, columns.to(x.device))
