@@ -18,7 +18,7 @@ FLOORS = (
     {"errors", "_optional", "_atomic", "_deprecation", "_perceptual", "image", "style", "tiling", "ops", "losses"},
     {"layers"},
     {"models"},
-    {"stylizer", "_painting", "_photo", "_regions", "training", "metrics"},
+    {"stylizer", "_export", "_painting", "_photo", "_regions", "training", "metrics"},
     {"cli", "_cli_messages", "_cli_stylize", "transforms", "demo", "doctor"},
     {"__main__"},
     {"testing"},
