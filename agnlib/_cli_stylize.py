@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agnlib import image
 from agnlib._cli_messages import say
 from agnlib.errors import AgnError, ImageError, InputError
+from agnlib.folder._tree import output_name
 
 if TYPE_CHECKING:
     from agnlib.stylizer import Stylizer
@@ -44,6 +45,7 @@ def run(
     device: str,
     threads: int | None,
     save_style: str | None,
+    suffix: str | None,
     quiet: bool,
     options: Mapping[str, Any],
 ) -> int:
@@ -55,21 +57,12 @@ def run(
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    regions = parse_regions(styles)
-    masks = [region.mask for region in regions if region.mask is not None]
-    pictures = [picture for region in regions for picture, _ in region.styles]
     failures = _unreadable(photos)
-    for path in (*(picture for picture in pictures if not _is_code(picture)), *masks):
-        image.probe(path)
-    if save_style is not None:
-        _check_save_style(save_style, regions)
-    jobs = plan(photos, output)
-    _refuse_to_overwrite_inputs(jobs, [*photos, *pictures, *masks])
-    stylizer = _stylizer(weights, device, threads)
-    codes = [stylizer.encode_style(region.styles) for region in regions]
-    style = {"style": codes if masks else codes[0], "mask": masks or None}
-    if save_style is not None:
-        codes[0].save(save_style)
+    regions = checked_regions(styles, save_style)
+    jobs = plan(photos, output, suffix)
+    refuse_to_overwrite([job.target for job in jobs], [*photos, *pictures_of(regions)])
+    stylizer = make_stylizer(weights, device, threads)
+    style = style_options(stylizer, regions, save_style)
     if len(jobs) == 1:
         started = time.perf_counter()
         height, width = paint(stylizer, jobs[0], style | dict(options))
@@ -77,6 +70,36 @@ def run(
             say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
         return 0
     return _paint_all(stylizer, jobs, style | dict(options), failures, quiet=quiet)
+
+
+def checked_regions(given: Sequence[tuple[str, str]], save_style: str | None) -> list[Region]:
+    """The regions, as `parse_regions`, whose files have headers of pictures.
+
+    Raises:
+        AgnError: a mistake in them, or in where the style is to be saved.
+    """
+    regions = parse_regions(given)
+    for path in pictures_of(regions):
+        if not _is_code(path):
+            image.probe(path)
+    if save_style is not None:
+        _check_save_style(save_style, regions)
+    return regions
+
+
+def pictures_of(regions: Sequence[Region]) -> list[str]:
+    """The files of styles and masks."""
+    styles = [picture for region in regions for picture, _ in region.styles]
+    return [*styles, *(region.mask for region in regions if region.mask is not None)]
+
+
+def style_options(stylizer: Stylizer, regions: Sequence[Region], save_style: str | None) -> dict[str, Any]:
+    """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
+    masks = [region.mask for region in regions if region.mask is not None]
+    codes = [stylizer.encode_style(region.styles) for region in regions]
+    if save_style is not None:
+        codes[0].save(save_style)
+    return {"style": codes if masks else codes[0], "mask": masks or None}
 
 
 def parse_regions(given: Sequence[tuple[str, str]]) -> list[Region]:
@@ -145,18 +168,20 @@ def parse_style(text: str) -> tuple[str, float]:
     return picture, weight
 
 
-def plan(photos: Sequence[str], output: str) -> list[Job]:
+def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[Job]:
     """Where each painting goes, with nothing made yet.
 
     Raises:
         InputError: several photos for one file, two of one name, or a place that cannot be written to.
     """
     if not _is_folder(output, len(photos)):
+        if suffix is not None:
+            raise InputError(f"argument --format: {output!r} is a file, whose name says its format; leave --format out")
         image.check_output(output)
         return [Job(Path(photos[0]), Path(output))]
     folder = Path(output)
     _check_folder(folder)
-    jobs = [Job(Path(photo), folder / _output_name(Path(photo))) for photo in photos]
+    jobs = [Job(Path(photo), folder / output_name(Path(photo).name, suffix)) for photo in photos]
     _refuse_collisions(jobs)
     if folder.is_dir():
         for job in jobs:
@@ -187,11 +212,6 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _output_name(photo: Path) -> str:
-    """The photo's own name; one that cannot be written, such as `a.jfif`, becomes PNG."""
-    return photo.name if photo.suffix.lower() in image.SUFFIXES else f"{photo.stem}.png"
-
-
 def _refuse_collisions(jobs: Iterable[Job]) -> None:
     first: dict[str, Job] = {}
     for job in jobs:
@@ -203,12 +223,13 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
             )
 
 
-def _refuse_to_overwrite_inputs(jobs: Iterable[Job], inputs: Iterable[str]) -> None:
+def refuse_to_overwrite(targets: Iterable[Path], inputs: Iterable[str]) -> None:
+    """Raise `InputError` where a painting would be written over what it is made from."""
     taken = {_identity(path): path for path in inputs}
-    for job in jobs:
-        if job.target.exists() and _identity(job.target) in taken:
+    for target in targets:
+        if target.exists() and _identity(target) in taken:
             raise InputError(
-                f"argument -o: {str(job.target)!r} is the input {taken[_identity(job.target)]!r} itself; "
+                f"argument -o: {str(target)!r} is the input {taken[_identity(target)]!r} itself; "
                 "choose another name or folder"
             )
 
@@ -218,7 +239,8 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _stylizer(weights: str, device: str, threads: int | None) -> Stylizer:
+def make_stylizer(weights: str, device: str, threads: int | None) -> Stylizer:
+    """The weights on the device; sets torch's number of threads."""
     import torch
 
     from agnlib.stylizer import Stylizer

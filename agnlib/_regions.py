@@ -16,7 +16,7 @@ from agnlib.errors import InputError
 from agnlib.image import Picture
 from agnlib.tiling import Box
 
-__all__ = ["paired"]
+__all__ = ["paired", "styles_of"]
 
 
 def paired(style: Any, mask: Any, size: tuple[int, int]) -> tuple[list[Any], Masks | None]:
@@ -25,10 +25,10 @@ def paired(style: Any, mask: Any, size: tuple[int, int]) -> tuple[list[Any], Mas
     Raises:
         InputError: masks and styles do not match in number, or a mask is no single picture.
     """
+    styles = styles_of(style, mask)
     if mask is None:
-        return [style], None
+        return styles, None
     given = list(mask) if isinstance(mask, (list, tuple)) else [mask]
-    styles = list(style) if _is_list_of_styles(style) else [style]
     if not given:
         raise InputError("mask: expected a mask or a list of masks, got an empty list")
     if len(styles) not in (len(given), len(given) + 1):
@@ -40,6 +40,11 @@ def paired(style: Any, mask: Any, size: tuple[int, int]) -> tuple[list[Any], Mas
     for number, each in enumerate(given, 1):
         sources.append(_Mask.take(each, f"mask {number}", size))  # no comprehension: stacklevel counts the frames
     return styles, Masks(sources, rest=len(styles) > len(given))
+
+
+def styles_of(style: Any, mask: Any) -> list[Any]:
+    """The styles, one for each region; without masks there is one region."""
+    return list(style) if mask is not None and _is_list_of_styles(style) else [style]
 
 
 def _is_list_of_styles(style: Any) -> bool:

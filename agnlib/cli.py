@@ -106,7 +106,9 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_STYLIZE_NOTES,
     )
-    command.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, WebP, TIFF or BMP")
+    command.add_argument(
+        "photos", nargs="+", metavar="PHOTO|DIR", help="JPEG, PNG, WebP, TIFF or BMP, or one folder of them; see below"
+    )
     command.add_argument(
         "-o",
         "--output",
@@ -173,6 +175,15 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_device(files)
     files.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    files.add_argument(
+        "--format",
+        choices=("jpg", "png", "webp", "tiff", "bmp"),
+        help="of all that goes to a folder (default: each photograph's own)",
+    )
+    folder = command.add_argument_group("a folder of photographs")
+    folder.add_argument("--shard", type=_shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)")
+    folder.add_argument("--overwrite", action="store_true", help="replace files that are in the way")
+    folder.add_argument("--report", metavar="FILE", help="where the JSON report goes (default: into the output folder)")
     command.set_defaults(run=_stylize)
 
 
@@ -183,11 +194,16 @@ regions:
   --style A --mask m.png --style B --mask n.png   each where its mask is white
   --style A --style B --mask m.png                A and B mixed, where m is white
 
+folders:
+  agnlib stylize DIR --style A -o OUT             every photograph under DIR, to the same tree under OUT
+  The same command goes on where a run was stopped or killed. What agnlib did not write, or wrote with other settings,
+  stops it before it begins, unless --overwrite is given.
+
 exit status:
   0    done
   1    some of several photographs could not be painted; the others were
-  2    a mistake in what was asked for, or no photograph could be painted: nothing was written
-  130  interrupted
+  2    a mistake in what was asked for, or of the photographs named none could be painted: nothing was written
+  130  interrupted; 143 ended by SIGTERM
 """
 
 
@@ -269,7 +285,7 @@ def _add_device(command: argparse._ActionsContainer) -> None:
 
 
 def _stylize(arguments: argparse.Namespace) -> int:
-    from agnlib import _cli_stylize
+    from agnlib import _cli_folder, _cli_stylize
 
     names = (
         "strength",
@@ -286,17 +302,21 @@ def _stylize(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings("once", module="agnlib")
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        return _cli_stylize.run(
-            arguments.photos,
-            arguments.styles,
-            arguments.output,
-            weights=arguments.weights,
-            device=arguments.device,
-            threads=arguments.threads,
-            save_style=arguments.save_style,
-            quiet=arguments.quiet,
-            options={name: getattr(arguments, name) for name in names},
-        )
+        given = {
+            **{name: getattr(arguments, name) for name in ("photos", "styles", "output", "save_style", "quiet")},
+            **{name: getattr(arguments, name) for name in ("weights", "device", "threads")},
+            "suffix": arguments.format and f".{arguments.format}",
+            "options": {name: getattr(arguments, name) for name in names},
+        }
+        for_folders = {name: getattr(arguments, name) for name in ("shard", "overwrite", "report")}
+        if any(Path(photo).is_dir() for photo in arguments.photos):
+            return _cli_folder.run(**given, **for_folders)
+        for name, value in for_folders.items():
+            if value:
+                raise InputError(
+                    f"argument --{name}: is for a folder of photographs, and {arguments.photos[0]!r} is none"
+                )
+        return _cli_stylize.run(**given)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -390,6 +410,13 @@ def _seed(text: str) -> int:
     if not 0 <= _whole(text) < 2**63:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**63 - 1, got {text!r}")
     return _whole(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected I/N, such as 2/4, with I from 1 to N, got {text!r}")
+    return int(number), int(count)
 
 
 def _perceptual(text: str) -> str:

@@ -15,11 +15,24 @@ import agnlib
 
 ROOT = Path(agnlib.__file__).parent
 FLOORS = (
-    {"errors", "_optional", "_atomic", "_deprecation", "_perceptual", "image", "style", "tiling", "ops", "losses"},
+    {
+        "errors",
+        "_optional",
+        "_atomic",
+        "_deprecation",
+        "_perceptual",
+        "_smoothing",
+        "image",
+        "memory",
+        "style",
+        "tiling",
+        "ops",
+        "losses",
+    },
     {"layers"},
     {"models"},
-    {"stylizer", "_export", "_painting", "_photo", "_regions", "training", "metrics"},
-    {"cli", "_cli_messages", "_cli_stylize", "transforms", "demo", "doctor"},
+    {"stylizer", "_export", "_painting", "_photo", "_regions", "folder", "training", "metrics"},
+    {"cli", "_cli_folder", "_cli_messages", "_cli_stylize", "transforms", "demo", "doctor"},
     {"__main__"},
     {"testing"},
 )

@@ -1,0 +1,168 @@
+"""How every photograph of a folder is painted: the style, the effect and the files, checked and prepared once."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from agnlib._photo import Photo, Rows, write_rows
+from agnlib.errors import ImageError, InputError
+from agnlib.folder._tree import Job
+from agnlib.image import Limits, probe, reduced_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agnlib._painting import Masks
+    from agnlib.stylizer import Stylizer
+
+__all__ = ["Recipe", "differences"]
+
+# Style codes that differ by less, relative to their largest number, are the same: other processors round otherwise.
+_SAME_STYLE = 1e-2
+
+
+class Recipe:
+    """The steps for one photograph, and `settings`: all that decides how a painting looks, as JSON has it.
+
+    Args:
+        stylizer: paints.
+        style: see `Stylizer.__call__`, as `options`.
+        metadata: see `Stylizer.stylize_file`, as `quality` and `limits`.
+
+    Raises:
+        InputError: an argument outside its range, or of a wrong type or number.
+        ImageError: a style or mask cannot be read.
+    """
+
+    def __init__(
+        self,
+        stylizer: Stylizer,
+        style: Any,
+        options: Mapping[str, Any],
+        *,
+        metadata: Literal["none", "no-gps", "all"],
+        quality: int,
+        limits: Limits,
+    ) -> None:
+        import torch
+
+        from agnlib._painting import Effect
+        from agnlib._regions import styles_of
+
+        given = {"mask": None, "seed": None, "size": None, **options}
+        mask, seed, self._size = (given.pop(name) for name in ("mask", "seed", "size"))
+        if self._size is not None:
+            reduced_size((1, 1), longer=self._size)
+        if not 1 <= quality <= 100:
+            raise InputError(f"quality must be from 1 to 100, got {quality}")
+        if metadata not in ("none", "no-gps", "all"):
+            raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
+        self._stylizer, self._effect = stylizer, Effect(**given)
+        self._metadata, self._quality, self._limits = metadata, quality, limits
+        self._latent = stylizer._latent(seed)
+        codes = [stylizer._style_vector(each) for each in styles_of(style, mask)]
+        self._codes, self._masks = torch.cat(codes), _masks(codes, mask)
+        self._warned = False
+        self.settings = {
+            "weights": _weights(stylizer),
+            "style": [[round(value, 4) for value in code] for code in self._codes.tolist()],
+            "masks": _digests(self._masks),
+            **{name: value for name, value in vars(self._effect).items() if name != "tile"},
+            **{"seed": seed, "size": self._size, "metadata": metadata, "quality": quality},
+        }
+
+    def pixels(self, job: Job) -> int:
+        """Of a photograph, by its header."""
+        width, height = probe(job.source, limits=self._limits)
+        return width * height
+
+    def open(self, job: Job) -> Photo:
+        """Decode a photograph."""
+        return Photo.open(job.source, job.target, metadata=self._metadata, limits=self._limits)
+
+    def paint(self, photo: Photo) -> Rows:
+        """The painting, not yet painted."""
+        from agnlib._painting import Painting
+
+        stylizer, picture = self._stylizer, photo.picture
+        if self._size is not None:
+            picture = picture.reduced(longer=self._size)
+        self._say_once_that_masks_are_resized(picture.size)
+        return stylizer._rows(
+            Painting(
+                stylizer.generator, stylizer.extractor, picture, self._codes, self._masks, self._latent, self._effect
+            )
+        )
+
+    def write(self, job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
+        """Write the painting, whole or not at all."""
+        write_rows(job.target, rows, parts, quality=self._quality, exif=photo.exif)
+
+    def may_be(self, size: tuple[int, int], job: Job) -> bool:
+        """Whether a painting of the photograph could have this height and width."""
+        with suppress(ImageError):
+            width, height = probe(job.source, limits=self._limits)
+            whole = (height, width)
+            return sorted(reduced_size(whole, longer=self._size) if self._size else whole) == sorted(size)
+        return False
+
+    def _say_once_that_masks_are_resized(self, size: tuple[int, int]) -> None:
+        if self._masks is None or self._warned or all(source.size == size for source in self._masks.sources):
+            return
+        self._warned = True
+        warnings.warn("a mask has another size than a photograph; masks are resized to each", stacklevel=2)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What is different between the settings of two paintings, in words; nothing where they are the same."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before, now = old.get(name), new.get(name)
+        if name == "style" and _same_style(before, now):
+            continue
+        if before != now:
+            plain = name not in ("style", "masks", "weights")
+            found.append(f"{name} was {before}, is {now}" if plain else f"other {name}")
+    return ", ".join(found)
+
+
+def _same_style(before: Any, now: Any) -> bool:
+    with suppress(TypeError, ValueError):
+        one, other = np.asarray(before, np.float64), np.asarray(now, np.float64)
+        return one.shape == other.shape and bool(np.abs(one - other).max() <= _SAME_STYLE * np.abs(other).max())
+    return False
+
+
+def _masks(codes: Sequence[Tensor], mask: Any) -> Masks | None:
+    """The masks, read once; they are brought to each photograph's size."""
+    from agnlib._regions import paired
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, masks = paired(list(codes) if mask is not None else codes[0], mask, (1, 1))
+    return masks
+
+
+def _digests(masks: Masks | None) -> list[str]:
+    from agnlib.tiling import Box
+
+    return [] if masks is None else [_digest([each.window(Box(0, 0, *each.size))]) for each in masks.sources]
+
+
+def _weights(stylizer: Stylizer) -> str:
+    return _digest([*stylizer.generator.state_dict().values(), *stylizer.extractor.state_dict().values()])
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(str(tuple(tensor.shape)).encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

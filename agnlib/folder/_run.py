@@ -1,0 +1,233 @@
+"""A folder of photographs in, a folder of paintings out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from agnlib._photo import Photo, Rows
+from agnlib.errors import AgnError, ImageError, InputError
+from agnlib.folder._manifest import Identity, Manifest, read_records
+from agnlib.folder._pipeline import Dropped, Pipeline
+from agnlib.folder._recipe import Recipe
+from agnlib.folder._report import FolderReport, report_path
+from agnlib.folder._state import check_state, identity_of
+from agnlib.folder._tree import Job, Plan, inside, make_plan
+from agnlib.image import DEFAULT_LIMITS, SUFFIXES, Limits
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from agnlib.stylizer import Style, Stylizer, _Options
+
+__all__ = ["FolderRun", "stylize_folder"]
+
+OnFile = Callable[[str, "str | None"], None]
+
+_AT_ONCE = 256  # photographs that are noted as begun together
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def stylize_folder(
+    stylizer: Stylizer,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    style: Style | Sequence[Style],
+    *,
+    shard: tuple[int, int] = (1, 1),
+    suffix: str | None = None,
+    overwrite: bool = False,
+    report: str | os.PathLike[str] | None = None,
+    on_file: OnFile | None = None,
+    metadata: Literal["none", "no-gps", "all"] = "none",
+    quality: int = 95,
+    limits: Limits = DEFAULT_LIMITS,
+    **options: Unpack[_Options],
+) -> FolderReport:
+    """Repaint every photograph under a folder into another folder, which gets the same tree.
+
+    The next photographs are decoded while one is painted and the last ones are encoded. A photograph that cannot be
+    read is named in the report and does not stop the rest.
+
+    It can be killed at any moment and goes on with the next call: a folder `.agnlib` in `target` notes what was painted
+    from which photograph and how. A painting there is left as it is if it is whole, of the same photograph (by its size
+    and time of change) and made with the same settings. A file that agnlib did not write, or that has changed since, a
+    photograph that has changed, or other settings are an error before any work, unless `overwrite` is given.
+
+    Photographs are the files with a suffix of a picture format; names that begin with a dot are none. Links to folders
+    and links out of `source` are not followed, and folders of paintings by agnlib within `source` are left out.
+
+    Args:
+        stylizer: paints.
+        source: the folder of photographs.
+        target: the folder of paintings; made if need be. It may lie in `source`, but not the reverse.
+        style: see `Stylizer.__call__`, as `options`. Masks are resized to each photograph.
+        shard: (i, n) paints the i-th of n parts, i from 1 to n: every n-th photograph in the order of their names.
+            Several shards may be painted at once, by processes that share `target`.
+        suffix: of all paintings, such as ".png". None keeps each photograph's own.
+        overwrite: whether files that are in the way may be replaced. What is done as asked for is left all the same.
+        report: where the report is written as JSON; by default `agnlib-report.json` in `target`, with the shard's
+            number if there are several.
+        on_file: called with the name of each photograph that is finished, and why it failed or None.
+        metadata: see `Stylizer.stylize_file`, as `quality` and `limits`.
+
+    Returns:
+        The counts, and why each file failed.
+
+    Raises:
+        InputError: nothing was begun: an argument outside its range, no photographs, two of one name, a file in the
+            way, or another process at work on the same shard.
+        ImageError: nothing was begun: a folder cannot be read or written to, or a style or mask cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from agnlib.models import Generator, StyleExtractor
+        >>> from agnlib.stylizer import Stylizer
+        >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     os.makedirs(f"{folder}/photos/sea")
+        ...     Image.new("RGB", (20, 15), "navy").save(f"{folder}/photos/sea/a.jpg")
+        ...     style = stylizer.encode_style(Image.new("RGB", (16, 16), "gold"))
+        ...     report = stylize_folder(stylizer, f"{folder}/photos", f"{folder}/painted", style, suffix=".png")
+        ...     report.summary(), sorted(os.listdir(f"{folder}/painted")), os.listdir(f"{folder}/painted/sea")
+        ('1 painted', ['.agnlib', 'agnlib-report.json', 'sea'], ['a.png'])
+    """
+    if suffix is not None and suffix.lower() not in SUFFIXES:
+        raise InputError(f"suffix must be one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    plan = make_plan(source, target, shard=shard, suffix=suffix)
+    recipe = Recipe(stylizer, style, options, metadata=metadata, quality=quality, limits=limits)
+    return FolderRun(plan, recipe, overwrite=overwrite, report=report).run(on_file)
+
+
+class FolderRun:
+    """One run over a folder; made when it is clear that the work can begin, with nothing written yet.
+
+    Raises:
+        InputError: see `stylize_folder`.
+    """
+
+    def __init__(
+        self, plan: Plan, recipe: Recipe, *, overwrite: bool = False, report: str | os.PathLike[str] | None = None
+    ) -> None:
+        self._plan, self._recipe = plan, recipe
+        self._report_path = report_path(plan, report, overwrite=overwrite)
+        self._state = check_state(plan.jobs, read_records(plan.target), recipe, overwrite=overwrite)
+        self._replaced: Mapping[str, Identity | None] = {job.output: over for job, over in self._state.waiting}
+        self._failed = dict(plan.unreadable)
+        self._painted = 0
+        self._stopped: str | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many are painted already."""
+        return len(self._state.kept)
+
+    def stop(self, reason: str) -> None:
+        """Begin nothing more; what is painted in full is written, the rest is dropped. For signals' handlers too."""
+        self._stopped = self._stopped or reason
+
+    def run(self, on_file: OnFile | None = None) -> FolderReport:
+        """Do the work, and write the report, also when it is interrupted."""
+        started = time.perf_counter()
+        with Manifest(self._plan, self._recipe.settings) as manifest:
+            self._note_adopted(manifest)
+            try:
+                for job, error in self._outcomes(manifest):
+                    self._count(job, error, on_file)
+            except BaseException as error:
+                self.stop(type(error).__name__)
+                raise
+            finally:
+                report = self._save_report(time.perf_counter() - started)
+        return report
+
+    def _outcomes(self, manifest: Manifest) -> Iterator[tuple[Job, Exception | None]]:
+        def write(job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
+            self._prepare_place(job)
+            self._recipe.write(job, photo, rows, parts)
+            manifest.done(job, job.target.stat().st_size, rows.shape[:2])
+
+        recipe = self._recipe
+        steps = Pipeline(recipe.pixels, recipe.open, recipe.paint, write, lambda: self._stopped is not None)
+        return steps.run(self._begun(manifest))
+
+    def _begun(self, manifest: Manifest) -> Iterator[Job]:
+        """The jobs, noted as begun before they are."""
+        waiting = self._state.waiting
+        for first in range(0, len(waiting), _AT_ONCE):
+            manifest.begin(waiting[first : first + _AT_ONCE])
+            yield from (job for job, _ in waiting[first : first + _AT_ONCE])
+
+    def _note_adopted(self, manifest: Manifest) -> None:
+        if self._state.adopted:
+            manifest.begin([])
+        for job, done in self._state.adopted:
+            manifest.done(job, done.bytes, done.size)
+
+    def _prepare_place(self, job: Job) -> None:
+        """The folder of a painting, and a last look whether something came in the way."""
+        folder = job.target.parent
+        if not inside(self._plan.target, folder):
+            raise ImageError(f"{str(folder)!r} leads out of the output folder; nothing is written through links")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImageError(f"the folder {str(folder)!r} cannot be made ({error.strerror})") from error
+        if identity_of(job.target) != self._replaced[job.output]:
+            raise ImageError(f"{str(job.target)!r} was written by somebody else meanwhile; it is left as it is")
+
+    def _count(self, job: Job, error: Exception | None, on_file: OnFile | None) -> None:
+        if isinstance(error, Dropped):
+            return
+        if error is None:
+            self._painted += 1
+        else:
+            self._failed[job.name] = _in_words(error)
+            if (code := _system_error(error)) in _NO_PLACE:
+                self.stop(os.strerror(code or 0))
+        if on_file is not None:
+            on_file(job.name, self._failed.get(job.name))
+
+    def _save_report(self, seconds: float) -> FolderReport:
+        plan = self._plan
+        finished = self._painted + self.kept + sum(job.name in self._failed for job in plan.jobs)
+        report = FolderReport(
+            str(plan.source),
+            str(plan.target),
+            plan.shard,
+            found=plan.found,
+            chosen=len(plan.jobs),
+            painted=self._painted,
+            kept=self.kept,
+            left=len(plan.jobs) - finished,
+            failed=dict(sorted(self._failed.items())),
+            skipped=dict(sorted(plan.skipped.items())),
+            seconds=round(seconds, 3),
+            stopped=self._stopped,
+            settings={name: value for name, value in self._recipe.settings.items() if name != "style"},
+        )
+        try:
+            report.save(self._report_path)
+        except ImageError as error:
+            return replace(report, failed={**report.failed, str(self._report_path): str(error)})
+        return report
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, AgnError) else f"{type(error).__name__}: {error}"
+
+
+def _system_error(error: BaseException | None) -> int | None:
+    """The number of the system's error that is the cause."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__
+    return None

@@ -1,0 +1,235 @@
+"""Which photographs a folder holds and where their paintings go; nothing is opened, nothing is made."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from agnlib.errors import ImageError, InputError
+from agnlib.image import SUFFIXES
+
+__all__ = ["NOTES", "Job", "Plan", "Stamp", "inside", "make_plan", "output_name", "stamp_of"]
+
+NOTES = ".agnlib"  # in an output folder: what was painted there; it also says that the folder is one
+_ALSO_READ = (".jfif", ".jpe")
+Stamp = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph and its painting.
+
+    Attributes:
+        name: of the photograph, from its folder on, with "/".
+        source: where it is.
+        output: name of the painting, from its folder on, with "/".
+        target: where that goes.
+        stamp: bytes and time of change of the photograph, as `stamp_of` gives them.
+    """
+
+    name: str
+    source: Path
+    output: str
+    target: Path
+    stamp: Stamp
+
+
+@dataclass
+class Plan:
+    """What there is to do.
+
+    Attributes:
+        source: the folder of photographs.
+        target: the folder of paintings.
+        shard: number and count, from (1, 1).
+        jobs: of this shard.
+        found: photographs in all shards.
+        skipped: what was passed over, by name, and why.
+        unreadable: what could not be listed or reached, by name, and why.
+        folders: of all paintings.
+    """
+
+    source: Path
+    target: Path
+    shard: tuple[int, int]
+    jobs: list[Job] = field(default_factory=list)
+    found: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    folders: list[Path] = field(default_factory=list)
+
+
+def make_plan(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    shard: tuple[int, int] = (1, 1),
+    suffix: str | None = None,
+) -> Plan:
+    """List the photographs under `source`, in the order of their names, and where each painting goes under `target`.
+
+    Raises:
+        InputError: see `agnlib.folder.stylize_folder`.
+    """
+    _check_shard(shard)
+    plan = Plan(_real_folder(source), _real_target(target), shard)
+    _check_apart(plan)
+    jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
+    if not jobs and not plan.unreadable:
+        raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}")
+    _refuse_collisions(jobs)
+    plan.folders = sorted({job.target.parent for job in jobs})
+    for folder in plan.folders:
+        _check_output_folder(plan.target, folder)
+    plan.found, plan.jobs = len(jobs), jobs[shard[0] - 1 :: shard[1]]
+    return plan
+
+
+def output_name(name: str, suffix: str | None = None) -> str:
+    """A painting's name: the photo's, with another suffix if one is asked for; `a.jfif`, not writable, becomes PNG."""
+    path = PurePosixPath(name)
+    if suffix is None:
+        suffix = path.suffix if path.suffix.lower() in SUFFIXES else ".png"
+    return str(path.with_suffix(suffix))
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Bytes and time of change."""
+    return status.st_size, status.st_mtime_ns
+
+
+def inside(folder: Path, path: Path) -> bool:
+    """Whether a path, its links followed, is that folder or lies in it."""
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def _check_shard(shard: tuple[int, int]) -> None:
+    number, count = shard
+    if not 1 <= number <= count:
+        raise InputError(f"shard: expected (i, n) with i from 1 to n, got {shard!r}")
+
+
+def _real_folder(source: str | os.PathLike[str]) -> Path:
+    if not Path(source).is_dir():
+        state = "is not a folder" if Path(source).exists() else "does not exist"
+        raise ImageError(f"{os.fspath(source)!r} {state}; give a folder of photographs")
+    return Path(os.path.realpath(source))
+
+
+def _real_target(target: str | os.PathLike[str]) -> Path:
+    """The output folder, which exists and may be written to, or can be made."""
+    shown, folder = repr(os.fspath(target)), Path(os.path.realpath(target))
+    if not os.fspath(target):
+        raise InputError("the output folder's name is empty; give a folder")
+    if folder.exists() and not folder.is_dir():
+        raise ImageError(f"the output {shown} is a file, expected a folder; choose another name")
+    place = folder if folder.exists() else folder.parent
+    if not place.is_dir():
+        raise ImageError(
+            f"the output folder {shown} cannot be made, {str(place)!r} is not an existing folder; make that first"
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ImageError(f"the output folder {shown} cannot be written to: {str(place)!r} is read-only; choose another")
+    return folder
+
+
+def _check_apart(plan: Plan) -> None:
+    """A folder of paintings may lie in that of the photographs, which then leaves it out, but not the reverse."""
+    if inside(plan.target, plan.source) or (plan.target.exists() and plan.source.samefile(plan.target)):
+        raise InputError(
+            f"the photographs in {str(plan.source)!r} lie in the output folder {str(plan.target)!r}; "
+            "choose another output folder"
+        )
+
+
+def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
+    """Names of the photographs under a folder, with their stamps. Names that begin with a dot are no photographs."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(plan.source / folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError as error:
+            plan.unreadable[folder or "."] = f"the folder cannot be listed ({error.strerror})"
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if _is_output(plan, Path(entry.path)):
+                    plan.skipped[name] = "paintings by agnlib"
+                else:
+                    waiting.append(name)
+            elif reason := _passed_over(plan, entry):
+                plan.skipped[name] = reason
+            elif _is_photo(entry.name):
+                try:
+                    yield name, stamp_of(entry.stat())
+                except OSError as error:
+                    plan.unreadable[name] = f"the photograph cannot be reached ({error.strerror})"
+
+
+def _is_output(plan: Plan, folder: Path) -> bool:
+    if (folder / NOTES).is_dir() or folder == plan.target:
+        return True
+    return plan.target.exists() and folder.samefile(plan.target)
+
+
+def _is_photo(name: str) -> bool:
+    return Path(name).suffix.lower() in (*SUFFIXES, *_ALSO_READ)
+
+
+def _passed_over(plan: Plan, entry: os.DirEntry[str]) -> str | None:
+    """Why what looks like a photograph is none, or a link is not followed."""
+    if entry.is_symlink():
+        if entry.is_dir():
+            return "a link to a folder"
+        if _is_photo(entry.name) and not inside(plan.source, Path(entry.path)):
+            return "a link out of the folder"
+        if _is_photo(entry.name) and inside(plan.target, Path(entry.path)):
+            return "a link to a painting"
+    return "not a regular file" if _is_photo(entry.name) and not entry.is_file() else None
+
+
+def _job(plan: Plan, name: str, stamp: Stamp, suffix: str | None) -> Job:
+    output = output_name(name, suffix)
+    return Job(name, plan.source / name, output, plan.target / output, stamp)
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Two paintings for one file, also on a file system that does not tell cases or forms of accents apart."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(_folded(job.output), job)
+        if other is not job:
+            raise InputError(
+                f"{other.name!r} and {job.name!r} would both be written to {job.output!r} (upper and lower case are "
+                "the same to many file systems); rename one, or keep the photographs' formats"
+            )
+    for job in jobs:
+        for parent in PurePosixPath(job.output).parents:
+            if (taken := first.get(_folded(str(parent)))) is not None:
+                raise InputError(
+                    f"{taken.name!r} would be written to {taken.output!r}, which must be a folder for {job.name!r}; "
+                    "rename one"
+                )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _check_output_folder(target: Path, folder: Path) -> None:
+    if not inside(target, folder):
+        raise InputError(
+            f"{str(folder)!r} leads out of the output folder, to {os.path.realpath(folder)!r}; "
+            "remove the link or choose another output folder"
+        )
+    for parent in (folder, *folder.parents):
+        if parent == target:
+            return
+        if os.path.lexists(parent) and not parent.is_dir():
+            raise ImageError(f"{str(parent)!r} is a file, expected a folder; move it or choose another output folder")
