@@ -18,6 +18,7 @@ COLLAPSED_SHARE = 0.01
 MEASURES = ("confidence", "least_share", "asked", "frechet", "detail")
 _NAMES = {
     "samples": "article",
+    "samples-relativistic": "article, relativistic loss",
     "samples-class": "article, K + 1 classes",
     "modern": "modern default",
     "asked": "article, K + 1 classes, labels asked for",

@@ -27,6 +27,7 @@ SIZES = {
 }
 TITLES = {
     "agn-small": "agn-small",
+    "given-back": "the same without keep_freed_memory()",
     "eager": "the same in plain eager PyTorch",
     "eager-contiguous": "the same in plain eager PyTorch, contiguous",
     "convolutions": "its convolutions by themselves",
@@ -58,7 +59,7 @@ class Ours:
         from agnlib import Stylizer
 
         torch.set_num_threads(threads)
-        if form != "before":  # it did not have that
+        if form in ("agn-small", "convolutions"):
             from agnlib.memory import keep_freed_memory
 
             keep_freed_memory()

@@ -40,20 +40,21 @@ class Run:
     loss: str = "logistic"
     labels: bool = False
     colour: bool = False
-    minutes: float = 20.0
+    minutes: float = 5.0
     seeds: int = 1
 
 
 REAL = "real"
 RUNS = {
-    "samples": Run(),
-    "samples-class": Run(loss="class"),
-    "asked": Run(loss="class", labels=True),
-    "modern": Run("modern", "hinge"),
-    "modern-asked": Run("modern", "hinge", labels=True),
-    "colour": Run(colour=True, minutes=5),
-    "modern-colour": Run("modern", "hinge", colour=True, minutes=5),
-    **{f"loss-{name}": Run(loss=name, minutes=5, seeds=3) for name in LOSSES},
+    "samples": Run(minutes=15),
+    "samples-relativistic": Run(loss="relativistic", minutes=15),
+    "samples-class": Run(loss="class", minutes=10),
+    "asked": Run(loss="class", labels=True, minutes=8),
+    "modern": Run("modern", "hinge", minutes=12),
+    "modern-asked": Run("modern", "hinge", labels=True, minutes=8),
+    "colour": Run(colour=True),
+    "modern-colour": Run("modern", "hinge", colour=True),
+    **{f"loss-{name}": Run(loss=name, seeds=3) for name in LOSSES if name != "class"},
 }
 
 

@@ -24,6 +24,7 @@ from _ops_cases import Case, all_cases
 from torch import Tensor
 
 from agnlib.errors import BackendError
+from agnlib.memory import keep_freed_memory
 from agnlib.ops import backend
 
 PASSES = ("forward", "backward", "double")
@@ -181,6 +182,7 @@ def main() -> None:
     )
     parser.add_argument("--out", help="JSON file")
     options = parser.parse_args()
+    keep_freed_memory()  # for all forms alike: what the system takes to hand out pages is not what is measured
     device, dtype = torch.device(options.device), DTYPES[options.dtype]
     torch.set_num_threads(options.threads)
     wanted = {"eager", "agnlib"} if options.quick else {"eager", "agnlib", "agnlib reference", "torch.compile"}

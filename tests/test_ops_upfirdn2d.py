@@ -42,6 +42,17 @@ def test_is_scipys_upfirdn_along_both_axes(
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-9)
 
 
+@pytest.mark.parametrize("taps", [[1, 2, 1], [1, 3, 3, 1], [0, 1], [-3, 0.5, 0, 2], [1]])
+@pytest.mark.parametrize("cache", [1, 40, 2**20], ids=["row by row", "in bands", "at once"])
+def test_blur_of_few_channels_is_scipys(taps: list[float], cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agnlib.ops._polyphase._CACHE", cache)
+    x, n = np.random.default_rng(0).normal(size=(2, 3, 11, 9)), len(taps)
+    ours = upfirdn2d(stored(torch.from_numpy(x), "channels_last"), torch.tensor(taps, dtype=torch.float64), gain=-1.5)
+    theirs = upfirdn(taps, upfirdn(taps, x, axis=2), axis=3)[:, :, n - 1 : 11, n - 1 : 9]
+    np.testing.assert_allclose(ours.numpy(), -1.5 * theirs, atol=1e-12)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
 @given(data=st.data())
 def test_fast_forms_and_derivatives_are_the_references(data: st.DataObject) -> None:
     b, channels = data.draw(st.integers(0, 2)), data.draw(st.sampled_from([1, 3, 8, 9]))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agnlib.ops._checks import format_of
 
-__all__ = ["polyphase"]
+__all__ = ["polyphase", "smoothed"]
 
 _CACHE = 2**20  # elements of working memory that stay close to the processor
 
@@ -84,6 +84,34 @@ def polyphase(
         between = work[: one.shape[0]]
         _accumulate(one, *passes[0], between)
         _accumulate(between, *passes[1], result)
+    return y
+
+
+def smoothed(x: Tensor, taps: Sequence[float], gain: float) -> Tensor:
+    """A map in channels_last, filtered along both axes; nothing is inserted, padded or left out.
+
+    Band by band, so that what the first axis gives is still close to the processor when the second takes it.
+    """
+    (b, c, h, w), n = x.shape, len(taps)
+    height, width = h - n + 1, (w - n + 1) * c
+    y = torch.empty((b, c, height, w - n + 1), dtype=x.dtype, memory_format=torch.channels_last)
+    rows, result = x.permute(0, 2, 3, 1).reshape(b, h, w * c), y.permute(0, 2, 3, 1).view(b, height, width)
+    band = max(1, min(height, _CACHE // max(1, b * w * c)))
+    work = torch.empty((b, band, w * c), dtype=x.dtype)
+    first, *others = sorted(range(n), key=lambda tap: -abs(taps[tap]))
+    scale = taps[first] * gain
+    for top in range(0, height, band):
+        count = min(band, height - top)
+        seen = [rows[:, top + tap : top + tap + count] for tap in range(n)]
+        between, part = work[:, :count], result[:, top : top + count]
+        second = others[0]
+        torch.add(seen[first], seen[second], alpha=taps[second] / taps[first], out=between)
+        for tap in others[1:]:
+            between.add_(seen[tap], alpha=taps[tap] / taps[first])
+        seen = [between[:, :, tap * c : tap * c + width] for tap in range(n)]
+        torch.mul(seen[first], taps[first] * scale, out=part)
+        for tap in others:
+            part.add_(seen[tap], alpha=taps[tap] * scale)
     return y
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, narrowed, widened
 from agnlib.ops._dispatch import choose, define
-from agnlib.ops._polyphase import polyphase
+from agnlib.ops._polyphase import polyphase, smoothed
 
 __all__ = ["fir_filter", "upfirdn2d", "upfirdn2d_reference"]
 
@@ -139,8 +139,14 @@ def _on_cpu(x: Tensor, filter: Tensor, up: int, down: int, padding: Sequence[int
             return in_format_of(x, _strided_conv(x, kernel, down, padding))
         if down == 1 and _transposable(kernel, up, padding):
             return in_format_of(x, _transposed_conv(x, kernel, up, padding))
+    if format_of(x) == torch.channels_last and up == down == 1 and not any(padding) and _has_taps(taps):
+        return smoothed(x, taps.tolist()[::-1], gain)
     shape = _result_shape(x, filter, up, down, padding)
     return polyphase(x, taps, up=up, down=down, padding=padding, gain=gain, shape=shape)
+
+
+def _has_taps(taps: Tensor) -> bool:
+    return taps.ndim == 1 and len(taps) > 1 and bool(taps.any())
 
 
 def _kernel_2d(taps: Tensor, gain: float) -> Tensor:
