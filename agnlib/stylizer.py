@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from agnlib._engine import ENGINES, OnnxEngine
+from agnlib._frames import FramePainter
 from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
 from agnlib._photo import Photo, Rows, write_rows
 from agnlib._regions import paired
+from agnlib._smoothing import Smoothing
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output, reduced_size
 from agnlib.models import Generator, StyleExtractor
@@ -49,9 +52,14 @@ class Stylizer:
         generator: paints; moved to the device and set to evaluation.
         extractor: reads styles; likewise. Its `style_dim` is the generator's.
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        engine: what paints: "torch"; or "onnx", onnxruntime on the CPU (extra `onnx`), with as many threads as torch
+            has. It paints photos of up to 2**20 pixels in one style and without a seed, and PyTorch the others. The
+            first one takes seconds more, for the export, which is kept in `AGNLIB_CACHE`, else `~/.cache/agnlib`.
 
     Raises:
-        InputError: a device that is unknown or not there, or models of different `style_dim`.
+        InputError: a device that is unknown or not there, models of different `style_dim`, or an unknown engine or one
+            that does not run on the device.
+        MissingDependencyError: onnxruntime is not installed.
 
     Example:
         >>> from agnlib.models import Generator, StyleExtractor
@@ -61,19 +69,31 @@ class Stylizer:
         (30, 40, 3)
     """
 
-    def __init__(self, generator: Generator, extractor: StyleExtractor, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        extractor: StyleExtractor,
+        *,
+        device: str | torch.device = "auto",
+        engine: str = "torch",
+    ) -> None:
         wanted, given = generator.config.style_dim, extractor.config.style_dim
         if wanted != given:
             raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
         self.name: str | None = None
         self.license = "unknown"
-        self.device = resolve_device(device)
+        self.device, self.engine = _device_for(engine, device), engine
         self.generator = _ready(generator, self.device)
         self.extractor = _ready(extractor, self.device)
+        self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str] = "agn-small", device: str | torch.device = "auto"
+        cls,
+        name_or_path: str | os.PathLike[str] = "agn-small",
+        device: str | torch.device = "auto",
+        *,
+        engine: str = "torch",
     ) -> Stylizer:
         """Load weights by name (offline: they come with the package) or from a folder.
 
@@ -81,16 +101,18 @@ class Stylizer:
             name_or_path: a name that `agnlib.models.pretrained.available()` lists, or a folder with `config.json` and
                 `model.safetensors`.
             device: see the class.
+            engine: see the class.
 
         Raises:
             WeightsError: unknown name, or files that are incomplete, damaged or do not fit together.
             InputError: see the class.
+            MissingDependencyError: see the class.
         """
         from agnlib.models import pretrained
 
-        resolved = resolve_device(device)
+        resolved = _device_for(engine, device)
         bundle = pretrained.load(name_or_path)
-        stylizer = cls(bundle.generator, bundle.extractor, device=resolved)
+        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
         stylizer.name, stylizer.license = bundle.name, bundle.license
         return stylizer
 
@@ -233,6 +255,73 @@ class Stylizer:
         write_rows(target, rows, rows.parts, quality=quality, exif=photo.exif)
         return rows.shape[:2]
 
+    def stylize_video(
+        self,
+        content: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        style: Style | Sequence[Style],
+        *,
+        smoothing: float = 0.5,
+        progress: bool = False,
+        **options: Unpack[_Options],
+    ) -> tuple[int, int, int]:
+        """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
+
+        The style code is the same for all frames, and the statistics by which the network normalises move with the
+        clip: the means of what each frame has, over the last frames. They start afresh where a new scene begins, told
+        by the mean difference of neighbouring frames reduced to 16 x 16 pixels: above 25 of 255.
+
+        Sound is copied as it is. Times, frame rate, rotation and the shape of the pixels are the clip's. H.264 has only
+        even sizes: an odd one gets one more row or column, which repeats the last. Colours are written as BT.709.
+        Subtitles, chapters and metadata such as the place are not kept.
+
+        Args:
+            content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
+            target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9; an existing file is replaced.
+            style: see `__call__`, as the options. A mask is for all frames.
+            smoothing: in seconds, the time constant of the means; 0 paints each frame by itself.
+            progress: show a progress bar.
+            options: as in `__call__`.
+
+        Returns:
+            The number of frames written, their height and their width.
+
+        Raises:
+            MissingDependencyError: PyAV is not installed.
+            VideoError: the clip cannot be read, or ends before it should; or the target cannot be written.
+            InputError: as `__call__`, or `smoothing` is not a number from 0 to 60.
+
+        Example:
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> stylizer.stylize_video("missing.mp4", "painted.mp4", StyleCode(torch.zeros(16)))
+            Traceback (most recent call last):
+            ...
+            agnlib.errors.VideoError: 'missing.mp4' does not exist; give a clip
+        """
+        from agnlib.video import repaint
+
+        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
+        mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
+        effect, latent, averages = Effect(**given), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
+
+        def painter(frame_size: tuple[int, int]) -> FramePainter:
+            styles, masks = paired(style, mask, frame_size)
+            codes = torch.cat([self._style_vector(each) for each in styles])
+
+            def painting(frames: Picture) -> Painting:
+                frames = frames if size is None else frames.reduced(longer=_checked_size(size))
+                return Painting(self.generator, self.extractor, frames, codes, masks, latent, effect, averages)
+
+            return FramePainter(painting, self._tiles, averages, self.device)
+
+        return repaint(content, target, painter, batch=self._frames_at_once, progress=progress)
+
+    @property
+    def _frames_at_once(self) -> int:
+        """Frames of a clip to a batch: a GPU likes several, on a CPU one is as quick and takes less memory."""
+        return 8 if self.device.type == "cuda" else 1
+
     def _rows(self, painting: Painting) -> Rows:
         picture, effect = painting.picture, painting.effect
         if effect.texture_amount == effect.color_amount == 0:
@@ -256,7 +345,7 @@ class Stylizer:
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
         codes = torch.cat([self._style_vector(each) for each in styles])
-        return Painting(self.generator, self.extractor, picture, codes, masks, latent, effect)
+        return Painting(self.generator, self.extractor, picture, codes, masks, latent, effect, engine=self._engine)
 
     def _tiles(self, painting: Painting) -> Iterator[tuple[Box, Tensor]]:
         tile, (height, width) = painting.effect.tile, painting.size
@@ -404,6 +493,16 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
+def _device_for(engine: str, device: str | torch.device) -> torch.device:
+    """The device, checked to be there and to be one that the engine runs on."""
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
+    resolved = resolve_device("cpu" if engine == "onnx" and device == "auto" else device)
+    if engine == "onnx" and resolved.type != "cpu":
+        raise InputError(f"engine: onnx runs on the CPU, the device is {str(device)!r}; use engine torch or device cpu")
+    return resolved
+
+
 def _ready(model: Network, device: torch.device) -> Network:
     return model.to(device).to(memory_format=torch.channels_last).eval()
 
@@ -414,6 +513,12 @@ def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:
 
 def _kind(picture: object) -> str:
     return type(picture).__name__
+
+
+def _checked_smoothing(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 60:
+        raise InputError(f"smoothing must be a number of seconds from 0 (each frame by itself) to 60, got {seconds!r}")
+    return float(seconds)
 
 
 def _checked_size(size: int) -> int:

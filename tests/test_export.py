@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from agnlib import __version__, _atomic, _export, _optional
+from agnlib import __version__, _atomic, _engine, _export, _optional
 from agnlib._export import smallest_side
 from agnlib.errors import ImageError, InputError, MissingDependencyError
 from agnlib.models import Generator, StyleExtractor, pretrained
@@ -206,3 +209,171 @@ def forbid(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return found(name)
 
     monkeypatch.setattr(_optional.importlib, "import_module", import_module)
+
+
+# -- onnxruntime as an engine
+
+
+@pytest.fixture
+def cache(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("AGNLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def exports(files: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A name for each export; they hand out the file that is there."""
+    done: list[str] = []
+
+    def onnx_model(generator: Generator, *, name: str, license: str) -> bytes:
+        done.append(name)
+        return (files / "model.onnx").read_bytes()
+
+    monkeypatch.setattr(_export, "onnx_model", onnx_model)
+    return done
+
+
+def by_onnx() -> Stylizer:
+    return Stylizer(*tiny_models(), engine="onnx")
+
+
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+STYLE = photo(30, 40, seed=9)
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (photo(24, 37), {}),
+        (photo(1, 3), {}),
+        (photo(33, 20) / 255, {"strength": 0.6}),
+        (photo(40, 30), {"texture": 0.5, "color": 0.9, "scale": 1.5}),
+        (torch.rand(2, 3, 21, 30), {"preserve_color": True}),
+        (photo(24, 37), {"seed": 3}),
+        (photo(50, 70), {"tile": 32}),
+        (photo(24, 37), {"mask": np.tile(np.arange(37) < 20, (24, 1))}),
+    ],
+)
+def test_both_engines_paint_the_same(content: Any, options: dict[str, Any], cache: Path, exports: list[str]) -> None:
+    expected, found = (each(content, STYLE, **options) for each in (STYLIZER, by_onnx()))
+    assert type(found) is type(expected)
+    assert found.dtype == expected.dtype
+    scale = 255 if content.dtype == np.uint8 else 1
+    difference = np.abs(np.asarray(found, float) - np.asarray(expected, float)).max()
+    assert difference <= (1 if scale == 255 else 1e-3)  # a rounding apart
+
+
+def test_what_onnxruntime_paints_and_what_not(
+    cache: Path, exports: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stylizer = by_onnx()
+    code = stylizer.encode_style(STYLE)
+    stylizer(photo(24, 37), code)
+    monkeypatch.setattr(stylizer.generator, "forward", lambda *_, **__: pytest.fail("PyTorch painted"))
+    stylizer(photo(24, 37), code)
+    assert not caplog.records
+    monkeypatch.undo()
+    with caplog.at_level("INFO", logger="agnlib.engine"):
+        for _ in range(2):
+            stylizer(photo(24, 37), code, seed=1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "PyTorch paints what the exported network does not hold: large pictures, regions, seeds"
+    ]
+
+
+def test_a_large_picture_is_normalised_by_its_overview_with_either_engine(cache: Path, exports: list[str]) -> None:
+    content = np.tile(photo(16, 16), (66, 66, 1))
+    assert content.shape[0] * content.shape[1] > 2**20
+    np.testing.assert_array_equal(by_onnx()(content, STYLE), STYLIZER(content, STYLE))
+    assert exports == []
+
+
+def test_the_network_is_exported_once_for_all_processes(cache: Path, exports: list[str]) -> None:
+    first, second = by_onnx(), by_onnx()
+    painted = first(photo(24, 37), STYLE)
+    for stylizer in (first, second):
+        np.testing.assert_array_equal(stylizer(photo(24, 37), STYLE), painted)
+    assert len(exports) == 1
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", ["", "no model", "another network"])
+def test_a_cached_file_that_is_something_else_is_replaced(left: str, cache: Path, exports: list[str]) -> None:
+    by_onnx()(photo(24, 37), STYLE)
+    (file,) = cache.iterdir()
+    good = file.read_bytes()
+    model = onnx.load_from_string(good)
+    next(iter(model.graph.initializer)).raw_data = b"\x00" * len(next(iter(model.graph.initializer)).raw_data)
+    file.write_bytes({"another network": model.SerializeToString()}.get(left, left.encode()))
+    painted = by_onnx()(photo(24, 37), STYLE)
+    assert np.abs(painted.astype(int) - STYLIZER(photo(24, 37), STYLE)).max() <= 1
+    assert len(exports) == 2
+    assert file.read_bytes() == good
+
+
+def test_other_weights_have_a_file_of_their_own(cache: Path, exports: list[str]) -> None:
+    names = set()
+    for seed in (0, 1):
+        generator, _ = tiny_models()
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(generator.seed_gain)
+        names.add(_engine._cached(generator))
+    assert len(names) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, exports: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AGNLIB_CACHE", str(tmp_path / "file" / "cache"))
+    stylizer = by_onnx()
+    for _ in range(2):
+        stylizer(photo(24, 37), STYLE)
+    assert len(exports) == 1
+
+
+def test_threads_share_an_engine_and_start_it_once(cache: Path, exports: list[str]) -> None:
+    stylizer = by_onnx()
+    photos = [photo(10 + n, 40 - n, seed=n) for n in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: stylizer(each, STYLE), photos))
+    for content, found in zip(photos, together, strict=True):
+        np.testing.assert_array_equal(found, stylizer(content, STYLE))
+    assert len(exports) == 1
+
+
+def test_an_engine_travels_to_other_processes(cache: Path, exports: list[str]) -> None:
+    stylizer = by_onnx()
+    for _ in range(2):  # before its first picture and after
+        copy = pickle.loads(pickle.dumps(stylizer))
+        assert copy.engine == "onnx"
+        np.testing.assert_array_equal(copy(photo(24, 37), STYLE), stylizer(photo(24, 37), STYLE))
+    assert len(exports) == 1
+
+
+def test_threads_are_torchs(cache: Path, exports: list[str]) -> None:
+    stylizer = by_onnx()
+    stylizer(photo(24, 37), STYLE)
+    options = stylizer._engine._session.get_session_options()
+    assert options.intra_op_num_threads == torch.get_num_threads()
+
+
+def test_engines_that_cannot_run_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"^engine: expected torch or onnx, got 'tensorrt'$"):
+        Stylizer.from_pretrained("whatever", engine="tensorrt")
+    with pytest.raises(InputError, match=r"is not there|onnx runs on the CPU"):
+        Stylizer(*tiny_models(), device="mps", engine="onnx")
+    forbid("onnxruntime", monkeypatch)
+    with pytest.raises(MissingDependencyError, match=r'pip install "agnlib\[onnx\]"'):
+        by_onnx()
+
+
+def test_without_a_margin_small_pictures_are_painted_by_pytorch(cache: Path, exports: list[str]) -> None:
+    models = tiny_models(margin=0)
+    plain, engine = Stylizer(*models, device="cpu"), Stylizer(*models, engine="onnx")
+    np.testing.assert_array_equal(engine(photo(16, 40), STYLE), plain(photo(16, 40), STYLE))
+    assert exports == []
