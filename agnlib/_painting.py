@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
 from agnlib.tiling import Box, Resampled, Source, tile_side
+
+if TYPE_CHECKING:
+    from agnlib._engine import OnnxEngine
 
 __all__ = ["Effect", "Masks", "Painting", "placed"]
 
@@ -117,6 +120,7 @@ class Painting:
         masks: the regions; None for one style everywhere.
         latent: `(1, latent_dim)` or None.
         effect: how much of the styles.
+        engine: paints in the generator's place what it takes.
     """
 
     generator: Generator
@@ -126,6 +130,7 @@ class Painting:
     masks: Masks | None
     latent: Tensor | None
     effect: Effect
+    engine: OnnxEngine | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -254,7 +259,9 @@ class _Brush:
         )
 
     def _paint(self, photo: Tensor) -> Tensor:
-        latent, codes = self._painting.latent, self._codes
+        latent, codes, engine = self._painting.latent, self._codes, self._painting.engine
+        if engine is not None and engine.takes(photo, latent):
+            return engine(photo, codes[:, 0])
         z = None if latent is None else latent.expand(len(photo), -1)
         painted: Tensor = self._painting.generator(z, codes[:, 0], content=placed(photo, codes.device))
         return painted

@@ -31,7 +31,7 @@ FLOORS = (
     },
     {"layers"},
     {"models"},
-    {"stylizer", "_export", "_painting", "_photo", "_regions", "folder", "training", "metrics"},
+    {"stylizer", "_engine", "_export", "_painting", "_photo", "_regions", "folder", "training", "metrics"},
     {"cli", "_cli_folder", "_cli_messages", "_cli_stylize", "transforms", "demo", "doctor"},
     {"__main__"},
     {"testing"},
