@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._smoothing import SmoothedStatistics, Smoothing
 from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
@@ -121,6 +122,7 @@ class Painting:
         latent: `(1, latent_dim)` or None.
         effect: how much of the styles.
         engine: paints in the generator's place what it takes.
+        smoothing: where the picture is frames of a clip: over the frames before.
     """
 
     generator: Generator
@@ -130,6 +132,7 @@ class Painting:
     masks: Masks | None
     latent: Tensor | None
     effect: Effect
+    smoothing: Smoothing | None = None
     engine: OnnxEngine | None = None
 
     @property
@@ -186,7 +189,7 @@ class Painting:
     def _brushes(self) -> Mapping[float, _Brush]:
         seen = self.picture if self._brush_size == self.size else Resampled(self.picture, self._brush_size)
         amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
-        return {amount: _Brush(self, seen, self._codes_at(amount)) for amount in amounts}
+        return {amount: _Brush(self, seen, self._codes_at(amount), amount) for amount in amounts}
 
     def _codes_at(self, amount: float) -> Tensor:
         """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""
@@ -197,7 +200,7 @@ class Painting:
     def _own(self) -> Tensor:
         size = reduced_size(self.picture.size, shorter=STYLE_SIDE)
         code: Tensor = self.extractor(placed(self.picture.shrunk(size), self._device))
-        return code
+        return code if self.smoothing is None else self.smoothing.smoothed(self.extractor, code)
 
     @cached_property
     def _overview(self) -> Tensor:
@@ -218,14 +221,17 @@ class Painting:
 class _Brush:
     """The network at work on one picture, with one strength of the styles: a source of painted windows."""
 
-    def __init__(self, painting: Painting, seen: Source, codes: Tensor) -> None:
-        self._painting, self._seen, self._codes = painting, seen, codes
+    def __init__(self, painting: Painting, seen: Source, codes: Tensor, amount: float) -> None:
+        self._painting, self._seen, self._codes, self._amount = painting, seen, codes, amount
         self.size = seen.size
 
     def window(self, box: Box) -> Tensor:
         generator, whole = self._painting.generator, Box(0, 0, *self.size)
-        if box == whole and math.prod(self.size) <= OVERVIEW_PIXELS and self._codes.shape[1] == 1:
-            return self._paint(self._seen.window(box))  # its own statistics are those of the whole
+        if box == whole and math.prod(self.size) <= OVERVIEW_PIXELS:  # its own statistics are those of the whole
+            if self._painting.smoothing is None and self._codes.shape[1] == 1:
+                return self._paint(self._seen.window(box))
+            with self._window(box, self.size, self._unmeasured()).entered():
+                return self._paint(self._seen.window(box))
         outer = box.grown(generator.reach, self.size, align=generator.stride)
         with self._window(outer, self.size, self._statistics).entered():
             painted = self._paint(self._seen.window(outer))
@@ -235,10 +241,14 @@ class _Brush:
     def _statistics(self) -> dict[nn.Module, tuple[Tensor, Tensor]]:
         overview = self._painting._overview
         size = (overview.shape[2], overview.shape[3])
-        measured: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        measured = self._unmeasured()
         with self._window(Box(0, 0, *size), size, measured).entered():
             self._paint(overview)
         return measured
+
+    def _unmeasured(self) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+        smoothing = self._painting.smoothing
+        return {} if smoothing is None else SmoothedStatistics(smoothing, self._amount)
 
     def _window(self, box: Box, size: tuple[int, int], statistics: dict[nn.Module, tuple[Tensor, Tensor]]) -> Window:
         left, right, top, bottom = self._painting.generator.padding(box.height, box.width)

@@ -10,6 +10,7 @@ __all__ = [
     "MissingDependencyError",
     "TrainingDivergedError",
     "TrainingError",
+    "VideoError",
     "WeightsError",
 ]
 
@@ -28,6 +29,10 @@ class InputError(AgnError, ValueError):
 
 class ImageError(InputError):
     """A picture cannot be read, understood or written; the message names the file."""
+
+
+class VideoError(InputError):
+    """A clip cannot be read, understood or written; the message names the file."""
 
 
 class WeightsError(AgnError, RuntimeError):

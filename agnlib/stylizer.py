@@ -279,7 +279,8 @@ class Stylizer:
             content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
             target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9; an existing file is replaced.
             style: see `__call__`, as the options. A mask is for all frames.
-            smoothing: in seconds, the time constant of the means; 0 paints each frame by itself.
+            smoothing: in seconds, the time constant of the means; 0 paints each frame by itself. Engines other than
+                "torch" paint only so.
             progress: show a progress bar.
             options: as in `__call__`.
 
@@ -301,9 +302,9 @@ class Stylizer:
         """
         from agnlib.video import repaint
 
-        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
-        mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
-        effect, latent, averages = Effect(**given), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
+        values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
+        mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
+        effect, latent, averages = Effect(**values), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
             styles, masks = paired(style, mask, frame_size)
@@ -311,7 +312,8 @@ class Stylizer:
 
             def painting(frames: Picture) -> Painting:
                 frames = frames if size is None else frames.reduced(longer=_checked_size(size))
-                return Painting(self.generator, self.extractor, frames, codes, masks, latent, effect, averages)
+                given = (self.generator, self.extractor, frames, codes, masks, latent, effect)
+                return Painting(*given, averages if smoothing else None, self._engine)
 
             return FramePainter(painting, self._tiles, averages, self.device)
 

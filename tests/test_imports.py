@@ -32,7 +32,7 @@ FLOORS = (
     {"layers"},
     {"models"},
     {"stylizer", "_engine", "_export", "_painting", "_photo", "_regions", "folder", "training", "metrics"},
-    {"cli", "_cli_folder", "_cli_messages", "_cli_stylize", "transforms", "demo", "doctor"},
+    {"cli", "_cli_folder", "_cli_messages", "_cli_stylize", "_cli_video", "transforms", "demo", "doctor"},
     {"__main__"},
     {"testing"},
 )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib.ops import adain
+from agnlib.ops import adain, moments
 
 __all__ = ["Regions", "Window", "current_window"]
 
@@ -98,7 +98,7 @@ class Window:
     def modulate(self, layer: nn.Module, affine: nn.Module, x: Tensor, style: Tensor, act: str | None) -> Tensor:
         """What `layer` does to features `(B, C, H, W)`, by this window's statistics and regions."""
         if layer not in self.statistics:
-            self.statistics[layer] = (x.mean((2, 3)), x.var((2, 3), correction=0))
+            self.statistics[layer] = moments(x)
         mu, var = self.statistics[layer]
         if self.regions is None:
             mean, std = affine(style).to(x.dtype).chunk(2, dim=1)

@@ -1,6 +1,6 @@
 """Pure functions on tensors, no weights; each one's plain PyTorch form is its specification."""
 
-from agnlib.ops._adain import adain
+from agnlib.ops._adain import adain, moments
 from agnlib.ops._bias_act import bias_act
 from agnlib.ops._conv2d import conv2d
 from agnlib.ops._conv2d_resample import conv2d_resample
@@ -19,5 +19,6 @@ __all__ = [
     "conv_transpose2d",
     "fir_filter",
     "modulated_conv2d",
+    "moments",
     "upfirdn2d",
 ]

@@ -14,7 +14,7 @@ from agnlib.errors import InputError
 from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, narrowed, widened
 from agnlib.ops._dispatch import choose, define, vjp
 
-__all__ = ["adain", "adain_reference"]
+__all__ = ["adain", "adain_reference", "moments"]
 
 _ACTIVATIONS = (None, "lrelu", "relu")
 _SLOPE = 0.2
@@ -70,6 +70,32 @@ def adain(
         return _anywhere(x, mean, std, mu, var, act, eps)
     run = _op if derived else _fastest
     return run(x, mean, std, mu, var, act or "linear", eps)[0]
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The `statistics` of `adain`: mean and biased variance of each channel of each picture.
+
+    Args:
+        x: features `(B, C, H, W)`.
+
+    Returns:
+        Both `(B, C)`, of the dtype of `x`.
+
+    Raises:
+        InputError: `x` has another rank.
+
+    Example:
+        >>> import torch
+        >>> mu, var = moments(torch.tensor([1.0, 3.0]).view(1, 1, 1, 2))
+        >>> mu.item(), var.item()
+        (2.0, 1.0)
+    """
+    check_map("moments", "x", x)
+    quick = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() and x.shape[1] > 1
+    if quick and x.is_contiguous(memory_format=torch.channels_last):
+        return _moments_in_channels_last(x)
+    mu, var = _moments(widened(x))
+    return narrowed(mu, x), narrowed(var, x)
 
 
 def adain_reference(

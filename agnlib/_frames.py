@@ -1,0 +1,42 @@
+"""The frames of one clip being painted, batch after batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agnlib._painting import Painting
+from agnlib._smoothing import Smoothing
+from agnlib.image import Picture
+from agnlib.tiling import Box
+
+__all__ = ["FramePainter"]
+
+
+@dataclass(frozen=True)
+class FramePainter:
+    """Paints a clip's frames, which are to be given in order; see `agnlib.video`.
+
+    Args:
+        painting: makes the painting of some frames, with the clip's `smoothing`.
+        tiles: paints it, part by part.
+        smoothing: of what is measured on the frames.
+        device: where the painting is done.
+    """
+
+    painting: Callable[[Picture], Painting]
+    tiles: Callable[[Painting], Iterator[tuple[Box, Tensor]]]
+    smoothing: Smoothing
+    device: torch.device
+
+    def __call__(self, frames: Tensor, elapsed: Sequence[float]) -> Tensor:
+        """Frames `(B, 3, H, W)`, uint8, painted; `elapsed` is in seconds since the frame before each."""
+        self.smoothing.advance(elapsed)
+        painting = self.painting(Picture.take(frames.to(self.device), "frames"))
+        result = frames.new_empty(len(frames), *painting.size, 3).permute(0, 3, 1, 2)
+        for box, pixels in self.tiles(painting):
+            result[box.slices] = painting.picture.encoded(pixels, box)
+        return result

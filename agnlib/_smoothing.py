@@ -1,0 +1,73 @@
+"""What is measured on the frames of a clip, smoothed over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SmoothedStatistics", "Smoothing"]
+
+
+class Smoothing:
+    """Exponential moving averages of what is measured on each frame of a clip, batch after batch.
+
+    Each is `mean + (1 - exp(-elapsed / seconds)) * (measured - mean)`, so that the frame rate does not matter.
+
+    Args:
+        seconds: after so long a change has come through to 1 - 1/e; 0 for every frame by itself.
+
+    Example:
+        >>> smoothing = Smoothing(1.0)
+        >>> smoothing.advance([math.inf, math.log(2)])  # a first frame, and one after which half is left of it
+        >>> smoothing.smoothed("brightness", torch.tensor([[4.0], [8.0]])).tolist()
+        [[4.0], [6.0]]
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._before: dict[Hashable, Tensor] = {}
+        self._now: dict[Hashable, Tensor] = {}
+        self._shares = torch.ones(1, 2)
+
+    def advance(self, elapsed: Sequence[float]) -> None:
+        """Go on to the next frames: the seconds from the frame before to each; infinity where a new scene begins."""
+        self._before |= self._now
+        self._now.clear()
+        row, rows = [1.0] + [0.0] * len(elapsed), []
+        for frame, seconds in enumerate(elapsed, 1):
+            kept = math.exp(-seconds / self._seconds) if self._seconds else 0.0
+            row = [kept * share for share in row]
+            row[frame] = 1 - kept
+            rows.append(row)
+        self._shares = torch.tensor(rows)  # of the mean before and of each frame, in the mean at each frame
+
+    def smoothed(self, key: Hashable, measured: Tensor) -> Tensor:
+        """The means after each of these frames, `(B, ...)` like what was measured on them."""
+        flat = measured.flatten(1)
+        shares = self._shares.to(flat.device, flat.dtype)
+        before = self._before.get(key)
+        means = shares[:, 1:] @ flat
+        if before is not None:
+            means = means.addcmul_(shares[:, :1], before)
+        self._now[key] = means[-1:]
+        return means.view_as(measured)
+
+
+class SmoothedStatistics(dict[nn.Module, tuple[Tensor, Tensor]]):
+    """`agnlib.layers.Window.statistics` of some frames: what a layer measures is smoothed as it is noted.
+
+    Args:
+        smoothing: of the clip; at the frames that are being painted.
+        name: of this use of the network; the same layers may see the clip in several ways.
+    """
+
+    def __init__(self, smoothing: Smoothing, name: Hashable) -> None:
+        super().__init__()
+        self._smoothing, self._name = smoothing, name
+
+    def __setitem__(self, layer: nn.Module, measured: tuple[Tensor, Tensor]) -> None:
+        mu, var = self._smoothing.smoothed((self._name, layer), torch.stack(measured, dim=1)).unbind(1)
+        super().__setitem__(layer, (mu, var))

@@ -1,0 +1,246 @@
+"""A clip's frames as RGB with their times, and the packets of its sound as they are."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import chain
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from agnlib._optional import require
+from agnlib.errors import VideoError
+from agnlib.image import DEFAULT_LIMITS
+from agnlib.image._words import reason
+from agnlib.video._cuts import THUMBNAIL_SIDE, is_cut
+from agnlib.video._names import check_source
+
+__all__ = ["Chunk", "Clip", "Frame", "opened"]
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+_ITU601, _ITU709, _FULL_RANGE = 5, 1, 2  # as swscale calls them
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_SD_HEIGHT, _SD_WIDTH = 576, 1024  # larger clips that do not say their matrix have that of HD, as players take it
+_MOST_PACKETS = 512  # of sound, that are held back for a frame
+_MISSING = 0.25  # seconds of a clip that may be missing at its end; containers round, and sound may outlast the frames
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame `(H, W, 3)`, when it is shown and for how long, in the clip's time base, and seconds since the last."""
+
+    pixels: Pixels
+    pts: int
+    duration: int
+    elapsed: float
+
+
+@dataclass
+class Chunk:
+    """Frames that are painted at once, and the packets of sound that came before the last of them."""
+
+    frames: list[Frame] = field(default_factory=list)
+    packets: list[Any] = field(default_factory=list)
+
+    def pixels(self) -> Tensor:
+        """The frames `(B, 3, H, W)`, uint8, each stored as it is shown: channels last."""
+        if len(self.frames) == 1:
+            stacked = self.frames[0].pixels[None]
+        else:
+            stacked = np.stack([frame.pixels for frame in self.frames])
+        return torch.from_numpy(stacked).permute(0, 3, 1, 2)
+
+
+class Clip:
+    """An open clip.
+
+    Attributes:
+        name: the file's, in quotes.
+        size: height and width of its frames.
+        time_base: seconds to a tick of its time stamps.
+        rate: frames a second on average.
+        count: of frames, roughly; None where it is not known.
+        aspect: width of a pixel over its height.
+        matrix: nine numbers that say how it is turned when it is shown; None for not at all.
+        sounds: its streams of sound.
+    """
+
+    def __init__(self, name: str, container: Any) -> None:
+        self.name, self._container = name, container
+        self._video, self.sounds = _streams(name, container)
+        self.time_base: Fraction = self._video.time_base
+        self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(25)
+        self.aspect: Fraction = self._video.sample_aspect_ratio or Fraction(1)
+        self.count = self._video.frames or (self._seconds and round(self._seconds * self.rate)) or None
+        reformatter = require("av.video.reformatter", extra="video", purpose="video").VideoReformatter
+        self._convert, self._reduce = reformatter(), reformatter()
+        self._items = self._decoded()
+        self._first = self._up_to_a_frame()
+
+    def chunks(self, batch: int) -> Iterator[Chunk]:
+        """All of the clip, once, by so many frames.
+
+        Raises:
+            VideoError: it cannot be decoded, or ends before it should.
+        """
+        chunk, elapsed, end, thumbnail = Chunk(), math.inf, -math.inf, None
+        last: Frame | None = None
+        for item in chain(self._first, self._items):
+            if not _is_frame(item):
+                end = max(end, _end(item, item.time_base))
+                chunk.packets.append(item)
+            else:
+                small = self._small(item)
+                new_scene = thumbnail is None or is_cut(thumbnail, small)
+                frame = self._frame(item, last)
+                elapsed = math.inf if new_scene or last is None else float((frame.pts - last.pts) * self.time_base)
+                chunk.frames.append(replace(frame, elapsed=elapsed))
+                end = max(end, float((frame.pts + frame.duration) * self.time_base))
+                thumbnail, last = small, frame
+            if len(chunk.frames) == batch or len(chunk.packets) == _MOST_PACKETS:
+                yield chunk
+                chunk = Chunk()
+        self._check_end(end)
+        yield chunk
+
+    @property
+    def _seconds(self) -> float | None:
+        """How long it says that it is."""
+        if self._video.duration is not None:
+            return float(self._video.duration * self.time_base)
+        return None if self._container.duration is None else float(self._container.duration / 1e6)
+
+    def _up_to_a_frame(self) -> list[Any]:
+        items = []
+        for item in self._items:
+            items.append(item)
+            if _is_frame(item):
+                self.size = (item.height, item.width)
+                self.matrix = _matrix(item)
+                if item.color_trc in _HDR:
+                    warnings.warn(
+                        f"{self.name} is HDR ({_HDR[item.color_trc]}) and is painted as if it were not:"
+                        " its colours will look flat",
+                        stacklevel=2,
+                    )
+                return items
+        raise VideoError(f"{self.name} has no frame that can be decoded")
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames and packets of sound, in the order of the file."""
+        try:
+            for packet in self._container.demux(self._video, *self.sounds):
+                if packet.stream is self._video:
+                    yield from packet.decode()
+                elif packet.dts is not None:
+                    yield packet
+        except (OSError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+            raise _broken(self.name, error) from error
+
+    def _frame(self, decoded: Any, last: Frame | None) -> Frame:
+        step = decoded.duration or max(1, round(1 / (self.rate * self.time_base)))
+        pts = decoded.pts
+        if last is not None:
+            pts = last.pts + last.duration if pts is None else max(pts, last.pts + 1)
+        pixels = self._convert.reformat(
+            decoded,
+            width=self.size[1],
+            height=self.size[0],
+            format="rgb24",
+            src_colorspace=_matrix_of(decoded),
+            dst_color_range=_FULL_RANGE,
+            threads=1,
+        ).to_ndarray()
+        return Frame(pixels, pts or 0, step, math.inf)
+
+    def _small(self, decoded: Any) -> Pixels:
+        side = THUMBNAIL_SIDE
+        small = self._reduce.reformat(decoded, side, side, "rgb24", interpolation="AREA", threads=1)
+        return cast("Pixels", small.to_ndarray())
+
+    def _check_end(self, end: float) -> None:
+        """A file that was cut off has headers that tell of more than there is."""
+        seconds = self._seconds
+        if seconds is None:
+            return
+        start = (self._video.start_time or 0) * self.time_base
+        missing = float(start) + seconds - end
+        if missing > max(_MISSING, 2 / float(self.rate)):
+            raise VideoError(
+                f"{self.name} breaks off {missing:.1f} seconds before its end, after {end - start:.1f}; "
+                "get the whole file, or cut it there with a tool that repairs it"
+            )
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Clip]:
+    """Open a clip for one reading.
+
+    Raises:
+        MissingDependencyError: PyAV is not installed.
+        VideoError: the file is missing, not the clip that its name says, has no frames, or too large ones.
+    """
+    av = require("av", extra="video", purpose="video")
+    form, name = check_source(path), repr(os.fspath(path))
+    try:
+        container = av.open(f"file:{os.fspath(path)}", format=form, metadata_errors="replace")
+    except (OSError, ValueError, RuntimeError, LookupError, av.FFmpegError) as error:
+        raise _broken(name, error) from error
+    with container:
+        yield Clip(name, container)
+
+
+def _streams(name: str, container: Any) -> tuple[Any, list[Any]]:
+    """The first stream of moving pictures, checked, and all of sound."""
+    still = require("av.stream", extra="video", purpose="video").Disposition.attached_pic
+    moving = [each for each in container.streams.video if not each.disposition & still]
+    if not moving:
+        raise VideoError(f"{name} has no video in it; give a clip")
+    video = moving[0]
+    if video.codec_context is None:
+        raise VideoError(f"{name}: its video is in a format that this PyAV cannot decode; convert it")
+    width, height = video.codec_context.width, video.codec_context.height
+    if width * height > DEFAULT_LIMITS.pixels or max(width, height) > DEFAULT_LIMITS.side:
+        raise VideoError(
+            f"{name} has frames of {width} x {height} pixels; expected at most {DEFAULT_LIMITS.pixels:,} pixels"
+            f" and {DEFAULT_LIMITS.side:,} a side"
+        )
+    video.thread_type = "AUTO"
+    return video, [each for each in container.streams.audio if each.codec_context is not None]
+
+
+def _is_frame(item: Any) -> bool:
+    return hasattr(item, "planes")
+
+
+def _end(packet: Any, time_base: Fraction) -> float:
+    return float((packet.dts + (packet.duration or 0)) * time_base)
+
+
+def _matrix_of(frame: Any) -> int | None:
+    """The matrix of its YUV, where it does not say: as players guess it; None for what it says."""
+    if frame.colorspace != _UNSPECIFIED:
+        return None
+    return _ITU601 if frame.height <= _SD_HEIGHT and frame.width <= _SD_WIDTH else _ITU709
+
+
+def _matrix(frame: Any) -> tuple[int, ...] | None:
+    data = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else struct.unpack("=9i", bytes(data))
+
+
+def _broken(name: str, error: BaseException) -> VideoError:
+    why = getattr(error, "strerror", None) or reason(error)
+    return VideoError(f"{name} cannot be decoded as the clip that its name says: {why}; it may be damaged, or cut off")

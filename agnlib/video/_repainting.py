@@ -1,0 +1,75 @@
+"""From clip to clip: decoding, painting and encoding beside each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from torch import Tensor
+
+from agnlib.errors import VideoError
+from agnlib.video._names import check_source, check_target
+from agnlib.video._reading import opened
+from agnlib.video._threads import ahead, behind
+from agnlib.video._writing import writing
+
+__all__ = ["Painter", "repaint"]
+
+Painter: TypeAlias = Callable[[Tensor, Sequence[float]], Tensor]
+
+_AHEAD, _BEHIND = 3, 3  # chunks that wait for the painter, and that wait for the encoder
+
+
+def repaint(
+    content: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    painter: Callable[[tuple[int, int]], Painter],
+    *,
+    batch: int = 1,
+    progress: bool = False,
+) -> tuple[int, int, int]:
+    """Repaint a clip into another, written whole or not at all.
+
+    Args:
+        content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
+        target: an .mp4, .m4v, .mov, .mkv (H.264) or .webm (VP9) file.
+        painter: called with the height and width of the frames, gives the painter of this clip.
+        batch: frames painted at once.
+        progress: show a progress bar.
+
+    Returns:
+        The number of frames written, their height and their width.
+
+    Raises:
+        MissingDependencyError: PyAV is not installed.
+        VideoError: the clip cannot be read, or the painted one not be written; nothing was written.
+
+    Example:
+        >>> repaint("no.mp4", "painted.mp4", lambda size: lambda frames, elapsed: frames)
+        Traceback (most recent call last):
+        ...
+        agnlib.errors.VideoError: 'no.mp4' does not exist; give a clip
+    """
+    from tqdm import tqdm
+
+    check_source(content)
+    check_target(target)
+    _check_different(content, target)
+    with opened(content) as clip:
+        paint = painter(clip.size)
+        bar = tqdm(total=clip.count, unit="frame", disable=not progress)
+        with bar, writing(target, clip) as writer, behind(_BEHIND) as later:
+            for chunk in ahead(clip.chunks(batch), _AHEAD):
+                painted = None
+                if chunk.frames:
+                    painted = paint(chunk.pixels(), [frame.elapsed for frame in chunk.frames])
+                later.call(writer.write, painted, chunk)
+                bar.update(len(chunk.frames))
+    return writer.count, *writer.size
+
+
+def _check_different(content: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    if Path(target).exists() and Path(target).samefile(content):
+        raise VideoError(f"{os.fspath(target)!r} is the clip itself; choose another name")
