@@ -132,6 +132,7 @@ class Manifest:
         number, count = plan.shard
         self._path = folder / f"manifest-{number}-of-{count}.jsonl"
         self._id = f"{time.time_ns():x}"
+        self._left_open = False
         self._unsaid = [{"line": "settings", "id": self._id, "settings": settings}]
         try:
             plan.target.mkdir(exist_ok=True)
@@ -155,9 +156,14 @@ class Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a full disk: it only means that the next run looks at more files
-            self._append([{"line": "ended"}])
+        if not self._left_open:
+            with suppress(OSError):  # a full disk: it only means that the next run looks at more files
+                self._append([{"line": "ended"}])
         self._close()
+
+    def leave_open(self) -> None:
+        """Something that was begun may be there without being noted as done: the next run shall look."""
+        self._left_open = True
 
     def begin(self, jobs: Iterable[tuple[Job, Identity | None]]) -> None:
         """Note, lastingly, what is going to be painted and what will be replaced by it.

@@ -151,8 +151,13 @@ class FolderRun:
     def _outcomes(self, manifest: Manifest) -> Iterator[tuple[Job, Exception | None]]:
         def write(job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
             self._prepare_place(job)
-            self._recipe.write(job, photo, rows, parts)
-            manifest.done(job, job.target.stat().st_size, rows.shape[:2])
+            try:
+                self._recipe.write(job, photo, rows, parts)
+                manifest.done(job, job.target.stat().st_size, rows.shape[:2])
+            except BaseException:
+                if identity_of(job.target) != self._replaced[job.output]:
+                    manifest.leave_open()  # the painting came to be all the same
+                raise
 
         recipe = self._recipe
         steps = Pipeline(recipe.pixels, recipe.open, recipe.paint, write, lambda: self._stopped is not None)

@@ -185,13 +185,13 @@ def _is_photo(name: str) -> bool:
 def _passed_over(plan: Plan, entry: os.DirEntry[str]) -> str | None:
     """Why what looks like a photograph is none, or a link is not followed."""
     if entry.is_symlink():
-        if entry.is_dir():
+        if Path(entry.path).is_dir():  # the entry's own is_dir() raises where links go round in circles
             return "a link to a folder"
         if _is_photo(entry.name) and not inside(plan.source, Path(entry.path)):
             return "a link out of the folder"
         if _is_photo(entry.name) and inside(plan.target, Path(entry.path)):
             return "a link to a painting"
-    return "not a regular file" if _is_photo(entry.name) and not entry.is_file() else None
+    return "not a regular file" if _is_photo(entry.name) and not Path(entry.path).is_file() else None
 
 
 def _job(plan: Plan, name: str, stamp: Stamp, suffix: str | None) -> Job:
