@@ -39,9 +39,9 @@ def check(function: Function, given: Sequence[Tensor]) -> None:
     dtype = given[0].dtype
     found = results(function, given, "triton", dtype)
     plain, exact = (results(function, given, "reference", kind) for kind in (dtype, torch.float64))
-    for ours, theirs, true in zip(found, plain, exact, strict=True):
+    for place, (ours, theirs, true) in enumerate(zip(found, plain, exact, strict=True)):
         assert ours.dtype == dtype
-        assert_accurate(ours, theirs, true, factor=3, size=4)
+        assert_accurate(ours, theirs, true, factor=3 if place else 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
