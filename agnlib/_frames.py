@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agnlib._painting import Painting
 from agnlib._smoothing import Smoothing
+from agnlib._steadying import Steadying
 from agnlib.image import Picture
 from agnlib.tiling import Box
 
@@ -23,19 +24,21 @@ class FramePainter:
     Args:
         painting: makes the painting of some frames, with the clip's `smoothing`.
         tiles: paints it, part by part.
-        smoothing: of what is measured on the frames.
+        steadying: of the frames themselves.
+        smoothing: of what is measured on them.
         device: where the painting is done.
     """
 
     painting: Callable[[Picture], Painting]
     tiles: Callable[[Painting], Iterator[tuple[Box, Tensor]]]
+    steadying: Steadying
     smoothing: Smoothing
     device: torch.device
 
     def __call__(self, frames: Tensor, elapsed: Sequence[float]) -> Tensor:
         """Frames `(B, 3, H, W)`, uint8, painted; `elapsed` is in seconds since the frame before each."""
         self.smoothing.advance(elapsed)
-        painting = self.painting(Picture.take(frames.to(self.device), "frames"))
+        painting = self.painting(Picture.take(self.steadying(frames.to(self.device), elapsed), "frames"))
         result = frames.new_empty(len(frames), *painting.size, 3).permute(0, 3, 1, 2)
         for box, pixels in self.tiles(painting):
             result[box.slices] = painting.picture.encoded(pixels, box)

@@ -18,6 +18,7 @@ from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
 from agnlib._photo import Photo, Rows, write_rows
 from agnlib._regions import paired
 from agnlib._smoothing import Smoothing
+from agnlib._steadying import Steadying
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output, reduced_size
 from agnlib.models import Generator, StyleExtractor
@@ -267,9 +268,10 @@ class Stylizer:
     ) -> tuple[int, int, int]:
         """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
 
-        The style code is the same for all frames, and the statistics by which the network normalises move with the
-        clip: the means of what each frame has, over the last frames. They start afresh where a new scene begins, told
-        by the mean difference of neighbouring frames reduced to 16 x 16 pixels: above 25 of 255.
+        The style code is the same for all frames. Against flicker, two things are averaged over the last frames: the
+        pixels, where nothing moves, so that noise is not painted; and the statistics by which the network normalises,
+        so that what enters the frame does not change the whole of it. Both start afresh where a new scene begins: where
+        neighbouring frames, reduced to 16 x 16 pixels, differ by more than 25 of 255 in the mean.
 
         Sound is copied as it is. Times, frame rate, rotation and the shape of the pixels are the clip's. H.264 has only
         even sizes: an odd one gets one more row or column, which repeats the last. Colours are written as BT.709.
@@ -279,7 +281,7 @@ class Stylizer:
             content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
             target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9; an existing file is replaced.
             style: see `__call__`, as the options. A mask is for all frames.
-            smoothing: in seconds, the time constant of the means; 0 paints each frame by itself. Engines other than
+            smoothing: in seconds, the time constant of both means; 0 paints each frame by itself. Engines other than
                 "torch" paint only so.
             progress: show a progress bar.
             options: as in `__call__`.
@@ -315,7 +317,7 @@ class Stylizer:
                 given = (self.generator, self.extractor, frames, codes, masks, latent, effect)
                 return Painting(*given, averages if smoothing else None, self._engine)
 
-            return FramePainter(painting, self._tiles, averages, self.device)
+            return FramePainter(painting, self._tiles, Steadying(smoothing), averages, self.device)
 
         return repaint(content, target, painter, batch=self._frames_at_once, progress=progress)
 
