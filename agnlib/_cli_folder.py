@@ -25,6 +25,7 @@ def run(
     *,
     weights: str,
     device: str,
+    engine: str,
     threads: int | None,
     save_style: str | None,
     suffix: str | None,
@@ -44,7 +45,7 @@ def run(
     regions = checked_regions(styles, save_style)
     plan = make_plan(photos[0], output, shard=shard or (1, 1), suffix=suffix)
     refuse_to_overwrite([job.target for job in plan.jobs], pictures_of(regions))
-    stylizer = make_stylizer(weights, device, threads)
+    stylizer = make_stylizer(weights, device, engine, threads)
     given = {**options, **style_options(stylizer, regions, save_style)}
     style, metadata = given.pop("style"), given.pop("metadata")
     recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=image.DEFAULT_LIMITS)

@@ -43,6 +43,7 @@ def run(
     *,
     weights: str,
     device: str,
+    engine: str,
     threads: int | None,
     save_style: str | None,
     suffix: str | None,
@@ -61,7 +62,7 @@ def run(
     regions = checked_regions(styles, save_style)
     jobs = plan(photos, output, suffix)
     refuse_to_overwrite([job.target for job in jobs], [*photos, *pictures_of(regions)])
-    stylizer = make_stylizer(weights, device, threads)
+    stylizer = make_stylizer(weights, device, engine, threads)
     style = style_options(stylizer, regions, save_style)
     if len(jobs) == 1:
         started = time.perf_counter()
@@ -239,7 +240,7 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def make_stylizer(weights: str, device: str, threads: int | None) -> Stylizer:
+def make_stylizer(weights: str, device: str, engine: str, threads: int | None) -> Stylizer:
     """The weights on the device; sets torch's number of threads."""
     import torch
 
@@ -247,7 +248,7 @@ def make_stylizer(weights: str, device: str, threads: int | None) -> Stylizer:
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return Stylizer.from_pretrained(weights, device=device)
+    return Stylizer.from_pretrained(weights, device=device, engine=engine)
 
 
 def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:

@@ -174,6 +174,12 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="shipped weights (default agn-small), or a folder from agnlib train",
     )
     _add_device(files)
+    files.add_argument(
+        "--engine",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what paints: torch (default), or onnx: onnxruntime, on the CPU, photographs of up to a megapixel",
+    )
     files.add_argument("--quiet", action="store_true", help="say nothing but errors")
     files.add_argument(
         "--format",
@@ -304,7 +310,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
         given = {
             **{name: getattr(arguments, name) for name in ("photos", "styles", "output", "save_style", "quiet")},
-            **{name: getattr(arguments, name) for name in ("weights", "device", "threads")},
+            **{name: getattr(arguments, name) for name in ("weights", "device", "engine", "threads")},
             "suffix": arguments.format and f".{arguments.format}",
             "options": {name: getattr(arguments, name) for name in names},
         }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from agnlib import __version__, _atomic, _engine, _export, _optional
+from agnlib import __version__, _atomic, _engine, _export, _optional, cli, image
 from agnlib._export import smallest_side
 from agnlib.errors import ImageError, InputError, MissingDependencyError
 from agnlib.models import Generator, StyleExtractor, pretrained
@@ -377,3 +377,41 @@ def test_without_a_margin_small_pictures_are_painted_by_pytorch(cache: Path, exp
     plain, engine = Stylizer(*models, device="cpu"), Stylizer(*models, engine="onnx")
     np.testing.assert_array_equal(engine(photo(16, 40), STYLE), plain(photo(16, 40), STYLE))
     assert exports == []
+
+
+def test_the_command_line_takes_the_engine(
+    cache: Path, exports: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator, extractor = tiny_models()
+    pretrained.save(tmp_path / "weights", {"generator": generator, "extractor": extractor})
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        image.save(photo(24, 37, seed=number), tmp_path / "photos" / f"{number}.png")
+    first = str(tmp_path / "photos" / "0.png")
+    options = ["--style", first, "--weights", str(tmp_path / "weights"), "--engine", "onnx", "--quiet"]
+    assert cli.main(["stylize", first, *options, "-o", str(tmp_path / "painted.png")]) == 0
+    assert cli.main(["stylize", str(tmp_path / "photos"), *options, "-o", str(tmp_path / "painted")]) == 0
+    assert exports == ["agnlib"]
+    painted, again = (image.read(tmp_path / name) for name in ("painted.png", "painted/0.png"))
+    np.testing.assert_array_equal(painted, again)
+    assert np.abs(painted.astype(int) - STYLIZER(photo(24, 37), photo(24, 37))).max() <= 1
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "tensorrt"], "argument --engine: invalid choice: 'tensorrt' (choose from"),
+        (["--engine", "onnx", "--device", "mps"], "mps"),
+    ],
+)
+def test_the_command_line_says_which_engines_there_are(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image.save(photo(8, 8), tmp_path / "photo.png")
+    given = [str(tmp_path / "photo.png"), "--style", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out.png")]
+    assert cli.main(["stylize", *given, *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()

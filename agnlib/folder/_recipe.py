@@ -95,11 +95,9 @@ class Recipe:
         if self._size is not None:
             picture = picture.reduced(longer=self._size)
         self._say_once_that_masks_are_resized(picture.size)
-        return stylizer._rows(
-            Painting(
-                stylizer.generator, stylizer.extractor, picture, self._codes, self._masks, self._latent, self._effect
-            )
-        )
+        models = stylizer.generator, stylizer.extractor
+        given = *models, picture, self._codes, self._masks, self._latent, self._effect
+        return stylizer._rows(Painting(*given, engine=stylizer._engine))
 
     def write(self, job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
         """Write the painting, whole or not at all."""
