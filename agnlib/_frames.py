@@ -19,7 +19,7 @@ __all__ = ["FramePainter"]
 
 @dataclass(frozen=True)
 class FramePainter:
-    """Paints a clip's frames, which are to be given in order; see `agnlib.video`.
+    """Paints a clip's frames, which are to be given in order; see `agnlib.video.repainting`.
 
     Args:
         painting: makes the painting of some frames, with the clip's `smoothing`.

@@ -107,7 +107,10 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         epilog=_STYLIZE_NOTES,
     )
     command.add_argument(
-        "photos", nargs="+", metavar="PHOTO|DIR", help="JPEG, PNG, WebP, TIFF or BMP, or one folder of them; see below"
+        "photos",
+        nargs="+",
+        metavar="PHOTO|DIR",
+        help="JPEG, PNG, WebP, TIFF or BMP; one folder of them; or one clip; see below",
     )
     command.add_argument(
         "-o",
@@ -151,6 +154,12 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         type=_seed,
         metavar="N",
         help="draw a latent, which varies the painting a little; without it the result is fixed",
+    )
+    effect.add_argument(
+        "--smoothing",
+        type=_smoothing,
+        metavar="SECONDS",
+        help="of a clip: over how long it is steadied against flicker, 0 to 60 (default 0.5)",
     )
     files = command.add_argument_group("files and machine")
     files.add_argument("--size", type=_count, metavar="PX", help="reduce a longer side above it first")
@@ -204,6 +213,9 @@ folders:
   agnlib stylize DIR --style A -o OUT             every photograph under DIR, to the same tree under OUT
   The same command goes on where a run was stopped or killed. What agnlib did not write, or wrote with other settings,
   stops it before it begins, unless --overwrite is given.
+
+clips (extra video):
+  clip.mp4 -o painted.mp4                         MP4, MOV, MKV, WebM or AVI; the sound is copied
 
 exit status:
   0    done
@@ -291,7 +303,7 @@ def _add_device(command: argparse._ActionsContainer) -> None:
 
 
 def _stylize(arguments: argparse.Namespace) -> int:
-    from agnlib import _cli_folder, _cli_stylize
+    from agnlib import _cli_folder, _cli_stylize, _cli_video, video
 
     names = (
         "strength",
@@ -322,6 +334,10 @@ def _stylize(arguments: argparse.Namespace) -> int:
                 raise InputError(
                     f"argument --{name}: is for a folder of photographs, and {arguments.photos[0]!r} is none"
                 )
+        if any(video.is_clip(photo) for photo in arguments.photos):
+            return _cli_video.run(**given, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
+        if arguments.smoothing is not None:
+            raise InputError(f"argument --smoothing: is for a clip, and {arguments.photos[0]!r} is none")
         return _cli_stylize.run(**given)
 
 
@@ -376,6 +392,12 @@ def _whole(text: str) -> int:
 def _scale(text: str) -> float:
     if not 0.1 <= _number(text) <= 10:
         raise argparse.ArgumentTypeError(f"expected a number from 0.1 (fine strokes) to 10 (broad ones), got {text!r}")
+    return _number(text)
+
+
+def _smoothing(text: str) -> float:
+    if not 0 <= _number(text) <= 60:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 (each frame by itself) to 60, got {text!r}")
     return _number(text)
 
 

@@ -302,7 +302,7 @@ class Stylizer:
             ...
             agnlib.errors.VideoError: 'missing.mp4' does not exist; give a clip
         """
-        from agnlib.video import repaint
+        from agnlib.video.repainting import repaint
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))

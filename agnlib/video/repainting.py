@@ -1,4 +1,8 @@
-"""From clip to clip: decoding, painting and encoding beside each other."""
+"""From clip to clip: decoding, painting and encoding beside each other.
+
+A painter is anything that repaints frames `(B, 3, H, W)`, uint8, told the seconds from the frame before to each:
+infinity where a new scene begins. All that a painter gives back have one size.
+"""
 
 from __future__ import annotations
 
