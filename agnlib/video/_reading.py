@@ -34,7 +34,7 @@ _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 _SD_HEIGHT, _SD_WIDTH = 576, 1024  # larger clips that do not say their matrix have that of HD, as players take it
 _MOST_PACKETS = 512  # of sound, that are held back for a frame
-_MISSING = 0.25  # seconds of a clip that may be missing at its end; containers round, and sound may outlast the frames
+_MISSING = 0.25  # seconds that may be missing at the end, with two frames: what containers say is not exact
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Clip:
         Raises:
             VideoError: it cannot be decoded, or ends before it should.
         """
-        chunk, elapsed, end, thumbnail = Chunk(), math.inf, -math.inf, None
+        chunk, end, longest, thumbnail = Chunk(), -math.inf, 0.0, None
         last: Frame | None = None
         for item in chain(self._first, self._items):
             if not _is_frame(item):
@@ -108,11 +108,12 @@ class Clip:
                 elapsed = math.inf if new_scene or last is None else float((frame.pts - last.pts) * self.time_base)
                 chunk.frames.append(replace(frame, elapsed=elapsed))
                 end = max(end, float((frame.pts + frame.duration) * self.time_base))
+                longest = max(longest, float(frame.duration * self.time_base))
                 thumbnail, last = small, frame
             if len(chunk.frames) == batch or len(chunk.packets) == _MOST_PACKETS:
                 yield chunk
                 chunk = Chunk()
-        self._check_end(end)
+        self._check_end(end, longest)
         yield chunk
 
     @property
@@ -170,14 +171,14 @@ class Clip:
         small = self._reduce.reformat(decoded, side, side, "rgb24", interpolation="AREA", threads=1)
         return cast("Pixels", small.to_ndarray())
 
-    def _check_end(self, end: float) -> None:
+    def _check_end(self, end: float, longest: float) -> None:
         """A file that was cut off has headers that tell of more than there is."""
         seconds = self._seconds
         if seconds is None:
             return
         start = (self._video.start_time or 0) * self.time_base
         missing = float(start) + seconds - end
-        if missing > max(_MISSING, 2 / float(self.rate)):
+        if missing > _MISSING + 2 * longest:
             raise VideoError(
                 f"{self.name} breaks off {missing:.1f} seconds before its end, after {end - start:.1f}; "
                 "get the whole file, or cut it there with a tool that repairs it"

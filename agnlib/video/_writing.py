@@ -78,8 +78,18 @@ class Writer:
     def _begin(self, size: tuple[int, int]) -> None:
         self.size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self._video = self._encoder()
-        for sound in self._clip.sounds:
-            self._sounds[sound.index] = _copied(self.name, self._container, sound)
+        try:
+            for sound in self._clip.sounds:
+                self._sounds[sound.index] = _copied(self._container, sound)
+            self._container.start_encoding()
+        except ValueError as error:  # of PyAV's own, or FFmpeg's "invalid argument"
+            if not self._clip.sounds:
+                raise
+            kinds = " and ".join(sorted({sound.codec_context.name for sound in self._clip.sounds}))
+            raise VideoError(
+                f"{self.name}: this format does not take the clip's sound, which is {kinds}; give a name that ends in"
+                " .mkv"
+            ) from error
 
     def _encoder(self) -> Any:
         codec, options = _available(self.name, self._container.format.name)
@@ -152,14 +162,8 @@ def _available(name: str, form: str) -> tuple[str, dict[str, str]]:
     raise VideoError(f"{name}: this PyAV has none of the encoders {', '.join(wanted)}; install another build of it")
 
 
-def _copied(name: str, container: Any, sound: Any) -> Any:
-    try:
-        stream = container.add_stream_from_template(sound)
-    except ValueError as error:
-        raise VideoError(
-            f"{name}: this format cannot hold the clip's sound, which is {sound.codec_context.name};"
-            " give a name that ends in .mkv"
-        ) from error
+def _copied(container: Any, sound: Any) -> Any:
+    stream = container.add_stream_from_template(sound)
     if sound.language:
         stream.metadata["language"] = sound.language
     return stream
@@ -171,6 +175,8 @@ def _errors(name: str) -> Iterator[None]:
     ffmpeg = require("av", extra="video", purpose="video").FFmpegError
     try:
         yield
-    except (OSError, ffmpeg) as error:
+    except VideoError:
+        raise
+    except (OSError, ValueError, ffmpeg) as error:
         why = getattr(error, "strerror", None) or reason(error)
         raise VideoError(f"{name} could not be written: {why}; nothing was changed") from error
