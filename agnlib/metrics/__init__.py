@@ -11,6 +11,7 @@ two baselines: the photograph itself (which keeps all content) and the reference
 | `colour_ratio` | is it as colourful as the reference? | 1 |
 | `detail_ratio` | has it as much fine texture as the reference? | 1 |
 | `structure` | are the photograph's edges where they were? | 1 |
+| `flicker` | of a clip: does it change where nothing does? | 0, or the source's |
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 from agnlib.metrics._colour import colour_ratio, colourfulness, palette_distance, rgb_to_lab
 from agnlib.metrics._content import content_distance, lpips_heads
 from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
+from agnlib.metrics._flicker import flicker
 from agnlib.metrics._style import style_distance
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "content_distance",
     "detail_ratio",
     "fine_detail",
+    "flicker",
     "lpips_heads",
     "luminance",
     "palette_distance",
