@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -415,3 +416,28 @@ def test_the_command_line_says_which_engines_there_are(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("weights", ["tiny", pytest.param("shipped", marks=pytest.mark.slow)])
+def test_the_page_about_onnx_runs(
+    weights: str, files: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> None:
+    if weights == "tiny":
+        request.getfixturevalue("exports")
+        found = Stylizer.from_pretrained
+        monkeypatch.setattr(Stylizer, "from_pretrained", lambda **options: found(files / "weights", **options))
+    page = Path(__file__).parents[1] / "docs" / "onnx.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    image.save(photo(45, 70), "photo.jpg")
+    image.save(STYLE, "painting.jpg")
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+        if "pixels = " in block:  # by onnxruntime alone
+            alone = image.read("painted.png")
+    by_engine = image.read("painted.png")
+    assert alone.shape == by_engine.shape == (45, 70, 3)
+    assert np.abs(alone.astype(int) - by_engine).max() <= 1
+    assert names["painted"].shape == (1, 3, 45, 83)
