@@ -19,6 +19,7 @@ MEASURES = ("confidence", "least_share", "asked", "frechet", "detail")
 _NAMES = {
     "samples": "article",
     "samples-relativistic": "article, relativistic loss",
+    "samples-conv": "article, relativistic loss, convolutions in D",
     "samples-class": "article, K + 1 classes",
     "modern": "modern default",
     "asked": "article, K + 1 classes, labels asked for",

@@ -40,6 +40,7 @@ class Run:
     loss: str = "logistic"
     labels: bool = False
     colour: bool = False
+    features: str = "flat"
     minutes: float = 5.0
     seeds: int = 1
 
@@ -48,6 +49,7 @@ REAL = "real"
 RUNS = {
     "samples": Run(minutes=15),
     "samples-relativistic": Run(loss="relativistic", minutes=15),
+    "samples-conv": Run(loss="relativistic", features="conv", minutes=10),
     "samples-class": Run(loss="class", minutes=10),
     "asked": Run(loss="class", labels=True, minutes=8),
     "modern": Run("modern", "hinge", minutes=12),
@@ -182,7 +184,7 @@ def _trainer(run: Run, seed: int, watch: Watch) -> AdversarialTrainer:
     if run.networks == "article":
         generator = Generator.article(SIDE, channels, LATENT, num_classes=classes)
         judged = 10 if run.labels or run.loss == "class" else None
-        discriminator = Discriminator.article(SIDE, channels, num_classes=judged)
+        discriminator = Discriminator.article(SIDE, channels, num_classes=judged, features=run.features)
         config = TrainerConfig.article(run.loss, seed=seed)
     else:
         generator = Generator(LATENT, num_classes=classes or 0, image_size=SIDE)

@@ -27,7 +27,7 @@ from agnlib.ops._dispatch import choose, define
 
 __all__ = ["conv_transpose2d", "conv_transpose2d_reference"]
 
-_BAND = 32  # rows of the input at a time: a band of 32 channels x 512 columns stays in the cache
+_BAND = 16  # rows of the input at a time: what a band of 32 channels x 512 columns becomes stays in the cache
 _LARGE = 1 << 20  # numbers in a result that is worth bands
 _PICTURE = 4  # channels of a result that is a picture
 
