@@ -87,6 +87,7 @@ def test_threads_may_share_it(weights: str, photos: list[str]) -> None:
             check(rows_of(batch), photos, weights)
 
 
+@pytest.mark.slow  # Ray and its workers take a minute to start on two busy cores
 def test_ray_data_paints_every_picture(weights: str, photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray", reason="needs Ray Data, the extra ray")
     pytest.importorskip("ray.data", reason="needs Ray Data, the extra ray")
