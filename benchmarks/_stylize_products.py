@@ -27,6 +27,7 @@ SIZES = {
 }
 TITLES = {
     "agn-small": "agn-small",
+    "onnx": "agn-small, engine onnx",
     "given-back": "the same without keep_freed_memory()",
     "eager": "the same in plain eager PyTorch",
     "eager-contiguous": "the same in plain eager PyTorch, contiguous",
@@ -59,11 +60,12 @@ class Ours:
         from agnlib import Stylizer
 
         torch.set_num_threads(threads)
-        if form in ("agn-small", "convolutions"):
+        if form in ("agn-small", "onnx", "convolutions"):
             from agnlib.memory import keep_freed_memory
 
             keep_freed_memory()
-        self.stylizer = Stylizer.from_pretrained(weights, device="cpu")
+        engine = {"engine": "onnx"} if form == "onnx" else {}
+        self.stylizer = Stylizer.from_pretrained(weights, device="cpu", **engine)
         self.form = form
         self._patches = ExitStack()
         if form.startswith("eager"):
@@ -78,6 +80,9 @@ class Ours:
         contiguous = self.form == "eager-contiguous"
         pixels = pixels.contiguous(memory_format=torch.contiguous_format if contiguous else torch.channels_last)
         style = self.stylizer.encode_style(_REFERENCE).vector[None]
+
+        if self.form == "onnx":
+            return _onnx(self.stylizer, (pixels.contiguous() + 1) / 2, style)
 
         @torch.inference_mode()
         def paint() -> object:
@@ -162,6 +167,22 @@ def _plain() -> dict[str, Callable[..., Any]]:
         "agnlib.layers.conv.conv2d": conv2d,
         "agnlib.layers.resample.upfirdn2d": upfirdn2d,
     }
+
+
+def _onnx(stylizer: Any, image: torch.Tensor, style: torch.Tensor) -> Call:
+    """The exported network in onnxruntime."""
+    import tempfile
+
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        stylizer.export(file)
+        session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
+    feed = {"image": image.numpy(), "style": style.numpy()}
+    return lambda: session.run(None, feed)
 
 
 def _convolutions(generator: torch.nn.Module, paint: Call) -> Call:
