@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
 from _common import CHECKOUT
+from _plain_operators import plain_operators
 from PIL import Image, ImageOps
 
 SIZES = {
@@ -69,8 +69,7 @@ class Ours:
         self.form = form
         self._patches = ExitStack()
         if form.startswith("eager"):
-            for target, function in _plain().items():
-                self._patches.enter_context(patch(target, function))
+            self._patches.enter_context(plain_operators())
         if form == "eager-contiguous":
             self.stylizer.generator.to(memory_format=torch.contiguous_format)
 
@@ -142,31 +141,6 @@ def load(product: str, weights: str, threads: int) -> Ours | Lite:
     if product in PEERS:
         return Lite(product == "lite-any", threads)
     return Ours(weights, product, threads)
-
-
-def _plain() -> dict[str, Callable[..., Any]]:
-    """Where our ops are used -> what a person would write without them."""
-    import torch.nn.functional as F
-    from _ops_cases import adain_eager, upfirdn2d_eager
-
-    def adain(x: Any, mean: Any, std: Any, *, act: str | None = None) -> Any:
-        if act == "lrelu":
-            return adain_eager(x, mean, std)
-        return F.instance_norm(x, eps=1e-5) * std[:, :, None, None] + mean[:, :, None, None]
-
-    def conv2d(x: Any, weight: Any, bias: Any, *, act: str | None = None, **options: Any) -> Any:
-        y = F.conv2d(x, weight, bias, **options)
-        return F.leaky_relu(y, 0.2) if act == "lrelu" else y
-
-    def upfirdn2d(x: Any, filter: Any, *, up: int = 1, down: int = 1, padding: Any = 0, gain: float = 1.0) -> Any:
-        sides = (padding,) * 4 if isinstance(padding, int) else padding
-        return upfirdn2d_eager(x, filter, up, down, sides) * gain
-
-    return {
-        "agnlib.layers.styled.adain": adain,
-        "agnlib.layers.conv.conv2d": conv2d,
-        "agnlib.layers.resample.upfirdn2d": upfirdn2d,
-    }
 
 
 def _onnx(stylizer: Any, image: torch.Tensor, style: torch.Tensor) -> Call:

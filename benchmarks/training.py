@@ -5,7 +5,8 @@
 Trains the default networks on pictures from ../shared/data/train (or --content and --style). The trainer and a plain
 eager loop of the same networks and losses (benchmarks/_plain_loop.py says what it does) take turns, step by step, in
 one process; seconds are medians of `--steps` full steps, and R1, taken every 16th step, is counted with a 16th of
-what it adds. "first epoch" computes the targets of every picture, "later epochs" has them from the first.
+what it adds. "first epoch" computes the targets of every picture, "later epochs" has them from the first; "plain
+operators" is the same without agnlib.ops.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 import torch.distributed as dist
 from _common import SHARED, fail, header, markdown_table
 from _plain_loop import PlainLoop
+from _plain_operators import plain_operators
 
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, Weighted, loader
@@ -67,6 +69,7 @@ def measure(options: argparse.Namespace, size: int) -> dict[str, Any]:
     kinds: dict[str, Callable[[int, bool], None]] = {
         "later epochs": lambda turn, penalty: _step(trainer, batches[turn % 2], penalty=penalty),
         "first epoch": lambda turn, penalty: _step(trainer, new[turn % 2], penalty=penalty),
+        "later epochs, plain operators": lambda turn, penalty: _step_plainly(trainer, batches[turn % 2], penalty),
         "plain loop": lambda turn, penalty: plain.step(new[turn % 2], penalty=penalty),
     }
     seconds: dict[str, dict[bool, list[float]]] = {kind: {False: [], True: []} for kind in kinds}
@@ -93,6 +96,11 @@ def _rate(options: argparse.Namespace, times: Mapping[bool, list[float]]) -> dic
 def _step(trainer: AdversarialTrainer, batch: Batch, *, penalty: bool) -> None:
     trainer.step = _PENALTY if penalty else _FULL
     trainer.fit([batch], steps=10**9)
+
+
+def _step_plainly(trainer: AdversarialTrainer, batch: Batch, penalty: bool) -> None:
+    with plain_operators():
+        _step(trainer, batch, penalty=penalty)
 
 
 def _seconds(call: Callable[..., object], *arguments: object) -> float:
@@ -222,7 +230,7 @@ def _print(
     rows = []
     for size, report in speed.items():
         base = report["plain loop"]["pictures_per_second"]
-        for kind in ("later epochs", "first epoch", "plain loop"):
+        for kind in ("later epochs", "later epochs, plain operators", "first epoch", "plain loop"):
             rate = report[kind]["pictures_per_second"]
             name = kind if kind == "plain loop" else f"trainer, {kind}"
             numbers = [report[kind]["step"], report[kind]["step with R1"], rate, rate / base]

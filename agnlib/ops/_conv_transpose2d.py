@@ -127,20 +127,7 @@ def _quickest(
     groups: int,
     dilation: Sequence[int],
 ) -> Any:
-    """Which form to take, by measurement (two cores with AVX-512, torch 2.15, float32, stride 2, milliseconds).
-
-    | kernel, channels, from           | contiguous: torch, phases, bands | channels_last: torch, phases |
-    |----------------------------------|----------------------------------|------------------------------|
-    | 4, 32 -> 32, 512 x 512           |               207, 219, **111**  |             **57**, 143      |
-    | 4, 64 -> 64, 128 x 128           |               27.4, 22.5, **8.7**|            **5.2**, 11.0     |
-    | 4, 32 -> 3, 512 x 512            |               31.0, 18.5, 17.3   |             12.4, **10.6**   |
-    | 4, 128 -> 64, 64 x 64            |             **3.1**, 4.8, 4.3    |            **5.2**, 8.2      |
-    | 2, 32 -> 32, 512 x 512           |               200, 160, **78**   |             **44**, 90       |
-    | 2, 64 -> 64, 128 x 128           |              20.8, 16.1, **4.6** |            **1.4**, 2.4      |
-    | 2, 128 -> 64, 64 x 64            |             **1.3**, 1.8, 1.6    |            **0.6**, 0.7      |
-
-    Other devices are not measured yet: PyTorch's own.
-    """
+    """Which form to take, by measurement: benchmarks/bench_deconv.py. On other devices, not measured yet, PyTorch's."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.shape[0] == 0 or torch._C._is_tracing():
         return F.conv_transpose2d
     outputs = weight.shape[1] * groups
