@@ -7,7 +7,8 @@ from agnlib._optional import require
 
 require("torchvision.transforms.v2", extra="", purpose="agnlib.transforms")
 
-from agnlib.transforms._recolor import Recolor  # noqa: E402 (after the check of what it needs)
+from agnlib.transforms._random_style import RandomStyle, RandomStyleBatch  # noqa: E402 (after the check)
+from agnlib.transforms._recolor import Recolor  # noqa: E402
 from agnlib.transforms._rotate_to_cover import RotateToCover  # noqa: E402
 
-__all__ = ["Recolor", "RotateToCover"]
+__all__ = ["RandomStyle", "RandomStyleBatch", "Recolor", "RotateToCover"]
