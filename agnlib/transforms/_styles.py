@@ -60,7 +60,7 @@ class Styles:
             raise InputError("styles: expected at least one, got an empty list; None draws random ones")
 
     def codes(self, draws: Sequence[Draw], stylizer: Stylizer) -> Tensor:
-        """`(len(draws), style_dim)`, on the CPU where all come from pictures, else on the stylizer's device."""
+        """`(len(draws), style_dim)`, on the stylizer's device."""
         chosen = [min(int(draw.place * len(self._entries)), len(self._entries) - 1) for draw in draws]
         rows: list[Tensor | None] = [None] * len(draws)
         for label in dict.fromkeys(self._entries[i] for i in chosen if isinstance(self._entries[i], _Random)):
