@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from styled_photos import Photos, photo
+from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -41,11 +42,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stylizer(weights: Path) -> Stylizer:
     return Stylizer.from_pretrained(weights, device="cpu")
-
-
-def photo(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
-    values = torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-    return (values * 255).round().to(dtype) if dtype == torch.uint8 else values.to(dtype)
 
 
 def make_picture(path: Path, size: tuple[int, int], seed: int) -> None:
@@ -283,25 +279,6 @@ def test_a_sample_takes_one_number_even_where_the_weights_are_loaded(weights: Pa
     assert after[0] == after[1]
 
 
-class Photos(Dataset[torch.Tensor]):
-    """Photos through a transform; with `seeded` each by dice of its own index."""
-
-    def __init__(self, transform: RandomStyle, seeded: bool) -> None:
-        self.transform, self.seeded = transform, seeded
-
-    def __len__(self) -> int:
-        return 6
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        image = photo(3, 64, 64, seed=index)
-        assert not torch.cuda.is_initialized()
-        if not self.seeded:
-            return self.transform(image)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(index)
-            return self.transform(image)
-
-
 def loaded(transform: RandomStyle, workers: int, start: str | None, *, seeded: bool, seed: int = 5) -> torch.Tensor:
     dice = torch.Generator().manual_seed(seed)
     options = {
@@ -321,15 +298,20 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
-def test_workers_forked_or_spawned_give_the_same(weights: Path, two_threads: None) -> None:
+def test_forked_workers_follow_the_loaders_dice(weights: Path, two_threads: None) -> None:
     style = RandomStyle(p=0.7, weights=weights)
     style(photo(3, 64, 64))  # loads the weights and wakes the threads before workers are forked
     forked = loaded(style, 2, "fork", seeded=False)
     assert torch.equal(forked, loaded(style, 2, "fork", seeded=False))
     assert not torch.equal(forked, loaded(style, 2, "fork", seeded=False, seed=6))
     assert spread(forked) > 0.01
+
+
+@pytest.mark.slow  # two processes that import torch: up to a minute on a busy machine
+def test_spawned_workers_give_what_forked_ones_do(weights: Path) -> None:
+    style = RandomStyle(p=0.7, weights=weights)
     # one thread in every worker: the same operations in the same order
-    assert torch.equal(forked, loaded(style, 2, "spawn", seeded=False))
+    assert torch.equal(loaded(style, 2, "fork", seeded=False), loaded(style, 2, "spawn", seeded=False))
 
 
 def test_seeded_by_index_it_does_not_matter_who_does_it(weights: Path) -> None:
