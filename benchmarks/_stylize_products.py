@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from _common import CHECKOUT
-from _plain_operators import plain_operators
 from PIL import Image, ImageOps
 
 SIZES = {
@@ -69,6 +68,8 @@ class Ours:
         self.form = form
         self._patches = ExitStack()
         if form.startswith("eager"):
+            from _plain_operators import plain_operators  # not there before agnlib.ops
+
             self._patches.enter_context(plain_operators())
         if form == "eager-contiguous":
             self.stylizer.generator.to(memory_format=torch.contiguous_format)

@@ -15,6 +15,7 @@ that loaded the same weights and painted nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -70,7 +71,8 @@ class Worker:
 
     def end(self) -> None:
         """Let the process go."""
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError):  # it has died
+            self._process.communicate()
 
 
 def work(order: Mapping[str, Any]) -> None:
@@ -101,23 +103,30 @@ def work(order: Mapping[str, Any]) -> None:
 
 def measure_seconds(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """One entry for each size and product: seconds of the network and of the whole call."""
-    workers = [Worker(product, options, folder) for product in options.products]
     entries = []
-    for size in options.sizes:
+    for size in tqdm(options.sizes, desc="seconds", unit="size", disable=None):
+        large = size in ("2048", "4K")
+        together = [[product] for product in options.products] if large else [options.products]
         seconds: dict[tuple[str, str], list[float]] = {}
-        rounds = options.rounds if size not in ("2048", "4K") else max(3, options.rounds // 3)
-        for part in PARTS:
-            for _ in tqdm(range(rounds), desc=f"{size}, {part}: rounds", unit="round", disable=None):
-                for worker in workers:
-                    found = worker.ask(size=size, part=part)
-                    if found is not None:
-                        seconds.setdefault((worker.product, part), []).append(found)
+        for products in together:  # many processes with large pictures would not fit into the memory
+            workers = [Worker(product, options, folder) for product in products]
+            seconds |= _take_turns(workers, size, max(3, options.rounds // (3 if large else 1)))
         for product in options.products:
-            spread = {part: _spread(seconds[product, part]) for part in PARTS if (product, part) in seconds}
+            spread = {part: _spread(seconds[product, part]) for part in PARTS if len(seconds[product, part]) > 1}
             entries.append({"size": size, "product": product, **spread})
+    return entries
+
+
+def _take_turns(workers: Sequence[Worker], size: str, rounds: int) -> dict[tuple[str, str], list[float]]:
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for part in PARTS:
+        for _ in range(rounds):
+            for worker in workers:
+                found = worker.ask(size=size, part=part)
+                seconds.setdefault((worker.product, part), []).extend([] if found is None else [found])
     for worker in workers:
         worker.end()
-    return entries
+    return seconds
 
 
 def measure_memory(options: argparse.Namespace, folder: Path) -> dict[tuple[str, str], dict[str, float | None]]:
@@ -214,7 +223,7 @@ def goals(entries: Sequence[Mapping[str, Any]]) -> str:
         else:
             other = at.get((product, size))
         mine = at.get(("agn-small", size))
-        if mine and other:
+        if mine and other and part in mine and part in other:
             ratio = other[part]["median"] / mine[part]["median"]
             rows.append([title, f">= {least:g}", f"{ratio:.2f}", "yes" if ratio >= least else "no"])
     if mine := at.get(("agn-small", "4K")):
