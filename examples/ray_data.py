@@ -27,7 +27,7 @@ Batch = dict[str, npt.NDArray[Any]]
 
 
 class Paint:
-    """Adds to a batch with a column "path" the columns "painted", PNG files as bytes, and "error", empty if all is well.
+    """Adds to a batch with a column "path" the columns "painted", PNG files as bytes, and "error", empty if well.
 
     One picture that cannot be read does not stop the rest.
 
