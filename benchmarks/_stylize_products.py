@@ -26,6 +26,7 @@ SIZES = {
 }
 TITLES = {
     "agn-small": "agn-small",
+    "agn-fast": "agn-fast",
     "onnx": "agn-small, engine onnx",
     "given-back": "the same without keep_freed_memory()",
     "eager": "the same in plain eager PyTorch",
@@ -141,6 +142,8 @@ def load(product: str, weights: str, threads: int) -> Ours | Lite:
     """A product, its weights read."""
     if product in PEERS:
         return Lite(product == "lite-any", threads)
+    if product == "agn-fast":
+        return Ours(product, "agn-small", threads)
     return Ours(weights, product, threads)
 
 
