@@ -22,14 +22,15 @@ class FramePainter:
     """Paints a clip's frames, which are to be given in order; see `agnlib.video.repainting`.
 
     Args:
-        painting: makes the painting of some frames, with the clip's `smoothing`.
+        painting: makes the painting of some frames, with the clip's `smoothing`; called with the frames that are
+            painted, and with those that are seen where the effect leaves the photo.
         tiles: paints it, part by part.
-        steadying: of the frames themselves.
+        steadying: of the frames that are painted.
         smoothing: of what is measured on them.
         device: where the painting is done.
     """
 
-    painting: Callable[[Picture], Painting]
+    painting: Callable[[Picture, Picture], Painting]
     tiles: Callable[[Painting], Iterator[tuple[Box, Tensor]]]
     steadying: Steadying
     smoothing: Smoothing
@@ -38,7 +39,9 @@ class FramePainter:
     def __call__(self, frames: Tensor, elapsed: Sequence[float]) -> Tensor:
         """Frames `(B, 3, H, W)`, uint8, painted; `elapsed` is in seconds since the frame before each."""
         self.smoothing.advance(elapsed)
-        painting = self.painting(Picture.take(self.steadying(frames.to(self.device), elapsed), "frames"))
+        photo = frames.to(self.device)
+        steady = self.steadying(photo, elapsed)
+        painting = self.painting(Picture.take(steady, "frames"), Picture.take(photo, "frames"))
         result = frames.new_empty(len(frames), *painting.size, 3).permute(0, 3, 1, 2)
         for box, pixels in self.tiles(painting):
             result[box.slices] = painting.picture.encoded(pixels, box)

@@ -123,6 +123,7 @@ class Painting:
         effect: how much of the styles.
         engine: paints in the generator's place what it takes.
         smoothing: where the picture is frames of a clip: over the frames before.
+        photo: what is seen where the effect leaves the photo, of the picture's size; None for the picture itself.
     """
 
     generator: Generator
@@ -134,6 +135,7 @@ class Painting:
     effect: Effect
     smoothing: Smoothing | None = None
     engine: OnnxEngine | None = None
+    photo: Picture | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -155,7 +157,7 @@ class Painting:
     @torch.inference_mode()
     def window(self, box: Box) -> Tensor:
         """A part of the result, float32 `(B, 3, h, w)` in about [-1, 1], on the picture's device."""
-        photo = self.picture.window(box)
+        photo = (self.photo or self.picture).window(box)
         texture, color = self.effect.texture_amount, self.effect.color_amount
         painted = {amount: self._at(amount, box, photo) for amount in {texture, color}}
         result = painted[color]

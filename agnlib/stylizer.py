@@ -269,9 +269,11 @@ class Stylizer:
         """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
 
         The style code is the same for all frames. Against flicker, two things are averaged over the last frames: the
-        pixels, where nothing moves, so that noise is not painted; and the statistics by which the network normalises,
-        so that what enters the frame does not change the whole of it. Both start afresh where a new scene begins: where
-        neighbouring frames, reduced to 16 x 16 pixels, differ by more than 25 of 255 in the mean.
+        pixels that are painted, where nothing moves, so that noise is not painted; and the statistics by which the
+        network normalises, so that what enters the frame does not change the whole of it. What a mask, a low strength
+        or `preserve_color` leaves of the photo is the clip's own. On pans and zooms the first does nothing. Both start
+        afresh where a new scene begins: where neighbouring frames, reduced to 16 x 16 pixels, differ by more than 25 of
+        255 in the mean.
 
         Sound is copied as it is. Times, frame rate, rotation and the shape of the pixels are the clip's. H.264 has only
         even sizes: an odd one gets one more row or column, which repeats the last. Colours are written as BT.709.
@@ -312,10 +314,11 @@ class Stylizer:
             styles, masks = paired(style, mask, frame_size)
             codes = torch.cat([self._style_vector(each) for each in styles])
 
-            def painting(frames: Picture) -> Painting:
-                frames = frames if size is None else frames.reduced(longer=_checked_size(size))
+            def painting(frames: Picture, photo: Picture) -> Painting:
+                if size is not None:
+                    frames, photo = (each.reduced(longer=_checked_size(size)) for each in (frames, photo))
                 given = (self.generator, self.extractor, frames, codes, masks, latent, effect)
-                return Painting(*given, averages if smoothing else None, self._engine)
+                return Painting(*given, averages if smoothing else None, self._engine, photo)
 
             return FramePainter(painting, self._tiles, Steadying(smoothing), averages, self.device)
 
@@ -323,7 +326,7 @@ class Stylizer:
 
     @property
     def _frames_at_once(self) -> int:
-        """Frames of a clip to a batch: a GPU likes several, on a CPU one is as quick and takes less memory."""
+        """Frames of a clip to a batch: one on a CPU, for the sake of memory; several on a GPU, not measured there."""
         return 8 if self.device.type == "cuda" else 1
 
     def _rows(self, painting: Painting) -> Rows:

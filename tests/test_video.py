@@ -19,7 +19,8 @@ from torch import Tensor
 
 from agnlib import Stylizer
 from agnlib._frames import FramePainter
-from agnlib._painting import Effect, Painting
+from agnlib._painting import Effect, Masks, Painting
+from agnlib._regions import paired
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
 from agnlib.cli import main
@@ -299,12 +300,14 @@ def test_pyav_missing_is_one_typed_error(tmp_path: Path, monkeypatch: pytest.Mon
 # --- smoothing --------------------------------------------------------------------------------------------------------
 
 
-def painter(stylizer: Stylizer, painting: Image.Image, seconds: float, **effect: Any) -> FramePainter:
+def painter(
+    stylizer: Stylizer, painting: Image.Image, seconds: float, masks: Masks | None = None, **effect: Any
+) -> FramePainter:
     smoothing, codes = Smoothing(seconds), stylizer.encode_style(painting).vector[None]
 
-    def of(frames: Any) -> Painting:
-        smooth = smoothing if seconds else None
-        return Painting(stylizer.generator, stylizer.extractor, frames, codes, None, None, Effect(**effect), smooth)
+    def of(frames: Any, seen: Any) -> Painting:
+        smooth, look = smoothing if seconds else None, Effect(**effect)
+        return Painting(stylizer.generator, stylizer.extractor, frames, codes, masks, None, look, smooth, photo=seen)
 
     return FramePainter(of, stylizer._tiles, Steadying(seconds), smoothing, stylizer.device)
 
@@ -389,6 +392,39 @@ def test_what_moves_is_not_smeared() -> None:
     assert torch.equal(found[:, :, 8:16, 8:16], tensor_of(after)[:, :, 8:16, 8:16])
     gone = steadying(tensor_of(before), [0.04])
     assert torch.equal(gone[:, :, 8:16, 8:16], tensor_of(before)[:, :, 8:16, 8:16])
+
+
+def noisy_frames() -> list[Tensor]:
+    dice = np.random.default_rng(0)
+    return [tensor_of((photo() + dice.normal(0, 4, (24, 32, 3))).clip(0, 255).astype(np.uint8)) for _ in range(3)]
+
+
+@pytest.mark.parametrize("effect", [{"strength": 0.0}, {"color_only": True, "color": 0.0}])
+def test_steadying_leaves_a_clip_alone_that_is_not_painted(
+    stylizer: Stylizer, painting: Image.Image, effect: dict[str, Any]
+) -> None:
+    paint = painter(stylizer, painting, 0.5, **effect)
+    for number, frame in enumerate(noisy_frames()):
+        assert torch.equal(paint(frame, [0.04 if number else math.inf]), frame)
+
+
+def test_steadying_leaves_alone_what_a_mask_leaves_to_the_photo(stylizer: Stylizer, painting: Image.Image) -> None:
+    left = np.tile(np.arange(32) < 16, (24, 1))
+    paint = painter(stylizer, painting, 0.5, paired(painting, left, (24, 32))[1])
+    for number, frame in enumerate(noisy_frames()):
+        painted = paint(frame, [0.04 if number else math.inf])
+        assert torch.equal(painted[..., 16:], frame[..., 16:])
+        assert not torch.equal(painted[..., :16], frame[..., :16])
+
+
+def test_steadying_leaves_alone_the_lightness_that_stays_the_photos(stylizer: Stylizer, painting: Image.Image) -> None:
+    paint, lightness = painter(stylizer, painting, 0.5, color_only=True), torch.tensor([0.299, 0.587, 0.114])
+    for number, frame in enumerate(noisy_frames()):
+        painted = paint(frame, [0.04 if number else math.inf])
+        inside = ((painted > 0) & (painted < 255)).all(1)  # what is clipped has another lightness
+        difference = torch.einsum("bchw,c->bhw", painted.float() - frame.float(), lightness)[inside]
+        assert difference.numel() > 100
+        assert difference.abs().max() <= 0.51  # rounding of each channel
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------
