@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from agnlib import image
 from agnlib._cli_messages import say
+from agnlib._cli_request import Request
 from agnlib._cli_stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
 from agnlib.errors import InputError
 from agnlib.folder import FolderReport
@@ -18,42 +17,28 @@ from agnlib.folder._tree import make_plan
 _QUALITY = 95
 
 
-def run(
-    photos: Sequence[str],
-    styles: Sequence[tuple[str, str]],
-    output: str,
-    *,
-    weights: str,
-    device: str,
-    engine: str,
-    threads: int | None,
-    save_style: str | None,
-    suffix: str | None,
-    quiet: bool,
-    options: Mapping[str, Any],
-    shard: tuple[int, int] | None,
-    overwrite: bool,
-    report: str | None,
-) -> int:
-    """Stylise the folder and return the exit code; the arguments are as of `agnlib._cli_stylize.run`.
+def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, report: str | None) -> int:
+    """Stylise the folder and return the exit code; see `agnlib.folder.stylize_folder`.
 
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    if len(photos) != 1:
-        raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {len(photos)}")
-    regions = checked_regions(styles, save_style)
-    plan = make_plan(photos[0], output, shard=shard or (1, 1), suffix=suffix)
+    if (count := len(request.photos)) != 1:
+        raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {count}")
+    regions = checked_regions(request)
+    plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
     refuse_to_overwrite([job.target for job in plan.jobs], pictures_of(regions))
-    stylizer = make_stylizer(weights, device, engine, threads)
-    given = {**options, **style_options(stylizer, regions, save_style)}
+    stylizer = make_stylizer(request)
+    given = {**request.options, **style_options(stylizer, regions, request.save_style)}
     style, metadata = given.pop("style"), given.pop("metadata")
     recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=image.DEFAULT_LIMITS)
     work = FolderRun(plan, recipe, overwrite=overwrite, report=report)
-    done = _work(work, len(plan.jobs), quiet=quiet)
+    done = _work(work, len(plan.jobs), quiet=request.quiet)
     for name, error in plan.unreadable.items():
         say(f"error: {name}: {error}")
-    return _conclusion(done, quiet=quiet)
+    if plan.clips and not request.quiet:
+        say(f"left out: {plan.clips_in_words()}")
+    return _conclusion(done, quiet=request.quiet)
 
 
 def _work(work: FolderRun, total: int, *, quiet: bool) -> FolderReport:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agnlib import image
 from agnlib._cli_messages import say
+from agnlib._cli_request import Request
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import output_name
 
@@ -36,55 +37,39 @@ class Region:
     mask: str | None = None
 
 
-def run(
-    photos: Sequence[str],
-    styles: Sequence[tuple[str, str]],
-    output: str,
-    *,
-    weights: str,
-    device: str,
-    engine: str,
-    threads: int | None,
-    save_style: str | None,
-    suffix: str | None,
-    quiet: bool,
-    options: Mapping[str, Any],
-) -> int:
-    """Stylise the photos and return the exit code; `options` are those of `Stylizer.stylize_file`.
-
-    Args:
-        styles: what was given for "--style" and "--mask", in order.
+def run(request: Request) -> int:
+    """Stylise the photos and return the exit code.
 
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    failures = _unreadable(photos)
-    regions = checked_regions(styles, save_style)
-    jobs = plan(photos, output, suffix)
-    refuse_to_overwrite([job.target for job in jobs], [*photos, *pictures_of(regions)])
-    stylizer = make_stylizer(weights, device, engine, threads)
-    style = style_options(stylizer, regions, save_style)
+    failures = _unreadable(request.photos)
+    regions = checked_regions(request)
+    jobs = plan(request.photos, request.output, request.suffix)
+    refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
+    stylizer = make_stylizer(request)
+    options = {**request.options, **style_options(stylizer, regions, request.save_style)}
     if len(jobs) == 1:
         started = time.perf_counter()
-        height, width = paint(stylizer, jobs[0], style | dict(options))
-        if not quiet:
+        height, width = paint(stylizer, jobs[0], options)
+        if not request.quiet:
             say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
         return 0
-    return _paint_all(stylizer, jobs, style | dict(options), failures, quiet=quiet)
+    return _paint_all(stylizer, jobs, options, failures, quiet=request.quiet)
 
 
-def checked_regions(given: Sequence[tuple[str, str]], save_style: str | None) -> list[Region]:
+def checked_regions(request: Request) -> list[Region]:
     """The regions, as `parse_regions`, whose files have headers of pictures.
 
     Raises:
         AgnError: a mistake in them, or in where the style is to be saved.
     """
-    regions = parse_regions(given)
+    regions = parse_regions(request.styles)
     for path in pictures_of(regions):
         if not _is_code(path):
             image.probe(path)
-    if save_style is not None:
-        _check_save_style(save_style, regions)
+    if request.save_style is not None:
+        _check_save_style(request.save_style, regions)
     return regions
 
 
@@ -240,15 +225,15 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def make_stylizer(weights: str, device: str, engine: str, threads: int | None) -> Stylizer:
+def make_stylizer(request: Request) -> Stylizer:
     """The weights on the device; sets torch's number of threads."""
     import torch
 
     from agnlib.stylizer import Stylizer
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return Stylizer.from_pretrained(weights, device=device, engine=engine)
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    return Stylizer.from_pretrained(request.weights, device=request.device, engine=request.engine)
 
 
 def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:

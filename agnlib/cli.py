@@ -304,41 +304,31 @@ def _add_device(command: argparse._ActionsContainer) -> None:
 
 def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib import _cli_folder, _cli_stylize, _cli_video, video
+    from agnlib._cli_request import Request
 
-    names = (
-        "strength",
-        "texture",
-        "color",
-        "preserve_color",
-        "color_only",
-        "scale",
-        "seed",
-        "size",
-        "metadata",
-        "tile",
-    )
+    effect = ("strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
+    same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads")
     with warnings.catch_warnings():
         warnings.filterwarnings("once", module="agnlib")
         warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-        given = {
-            **{name: getattr(arguments, name) for name in ("photos", "styles", "output", "save_style", "quiet")},
-            **{name: getattr(arguments, name) for name in ("weights", "device", "engine", "threads")},
-            "suffix": arguments.format and f".{arguments.format}",
-            "options": {name: getattr(arguments, name) for name in names},
-        }
+        request = Request(
+            **{name: getattr(arguments, name) for name in same},
+            suffix=arguments.format and f".{arguments.format}",
+            options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
+        )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "overwrite", "report")}
         if any(Path(photo).is_dir() for photo in arguments.photos):
-            return _cli_folder.run(**given, **for_folders)
+            return _cli_folder.run(request, **for_folders)
         for name, value in for_folders.items():
             if value:
                 raise InputError(
                     f"argument --{name}: is for a folder of photographs, and {arguments.photos[0]!r} is none"
                 )
         if any(video.is_clip(photo) for photo in arguments.photos):
-            return _cli_video.run(**given, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
+            return _cli_video.run(request, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
         if arguments.smoothing is not None:
             raise InputError(f"argument --smoothing: is for a clip, and {arguments.photos[0]!r} is none")
-        return _cli_stylize.run(**given)
+        return _cli_stylize.run(request)
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -34,7 +34,17 @@ FLOORS = (
     {"layers"},
     {"models"},
     {"stylizer", "_engine", "_export", "_frames", "_painting", "_photo", "_regions", "folder", "training", "metrics"},
-    {"cli", "_cli_folder", "_cli_messages", "_cli_stylize", "_cli_video", "transforms", "demo", "doctor"},
+    {
+        "cli",
+        "_cli_folder",
+        "_cli_messages",
+        "_cli_request",
+        "_cli_stylize",
+        "_cli_video",
+        "transforms",
+        "demo",
+        "doctor",
+    },
     {"__main__"},
     {"testing"},
 )

@@ -60,7 +60,8 @@ def stylize_folder(
     and time of change) and made with the same settings. A file that agnlib did not write, or that has changed since, a
     photograph that has changed, or other settings are an error before any work, unless `overwrite` is given.
 
-    Photographs are the files with a suffix of a picture format; names that begin with a dot are none. Links to folders
+    Photographs are the files with a suffix of a picture format; names that begin with a dot are none. Clips are left
+    out; the report names them. Links to folders
     and links out of `source` are not followed, and folders of paintings by agnlib within `source` are left out.
 
     Args:

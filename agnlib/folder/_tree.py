@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
+from agnlib.video import is_clip
 
 __all__ = ["NOTES", "Job", "Plan", "Stamp", "inside", "make_plan", "output_name", "stamp_of"]
 
@@ -49,6 +50,7 @@ class Plan:
         found: photographs in all shards.
         skipped: what was passed over, by name, and why.
         unreadable: what could not be listed or reached, by name, and why.
+        clips: of what was skipped, the clips.
         folders: of all paintings.
     """
 
@@ -59,7 +61,18 @@ class Plan:
     found: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    clips: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+
+    def clips_in_words(self) -> str:
+        """How many clips there are, and what paints them.
+
+        Example:
+            >>> Plan(Path("photos"), Path("painted"), (1, 1), clips=["b.mp4", "a.mov"]).clips_in_words()
+            "2 clips, such as 'a.mov'; paint each by itself: agnlib stylize CLIP"
+        """
+        count = f"{len(self.clips):,} clip{'s' * (len(self.clips) > 1)}"
+        return f"{count}, such as {min(self.clips)!r}; paint each by itself: agnlib stylize CLIP"
 
 
 def make_plan(
@@ -79,7 +92,8 @@ def make_plan(
     _check_apart(plan)
     jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
     if not jobs and not plan.unreadable:
-        raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}")
+        clips = f"; it has {plan.clips_in_words()}" if plan.clips else ""
+        raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}{clips}")
     _refuse_collisions(jobs)
     plan.folders = sorted({job.target.parent for job in jobs})
     for folder in plan.folders:
@@ -165,6 +179,9 @@ def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
                     waiting.append(name)
             elif reason := _passed_over(plan, entry):
                 plan.skipped[name] = reason
+            elif is_clip(entry.name):
+                plan.skipped[name] = "a clip"
+                plan.clips.append(name)
             elif _is_photo(entry.name):
                 try:
                     yield name, stamp_of(entry.stat())

@@ -1,0 +1,40 @@
+"""What `agnlib stylize` was asked for, whether of photographs, a folder or a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line, read but not checked against the files.
+
+    Args:
+        photos: what is to be painted.
+        styles: what was given for "--style" and "--mask", in order.
+        output: a file or a folder.
+        save_style: where the style code goes, if anywhere.
+        weights: a name or a folder.
+        device: as of `Stylizer.from_pretrained`.
+        engine: likewise.
+        threads: of torch; None for its own choice.
+        suffix: of all that goes to a folder; None keeps each photograph's.
+        quiet: say nothing but errors.
+        options: those of `Stylizer.stylize_file`.
+    """
+
+    photos: Sequence[str]
+    styles: Sequence[tuple[str, str]]
+    output: str
+    save_style: str | None
+    weights: str
+    device: str
+    engine: str
+    threads: int | None
+    suffix: str | None
+    quiet: bool
+    options: Mapping[str, Any]
