@@ -17,8 +17,10 @@ from agnlib._frames import FramePainter
 from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
 from agnlib._photo import Photo, Rows, write_rows
 from agnlib._regions import paired
+from agnlib._sampling import latent, sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
+from agnlib._style_names import ANY, is_name
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output, reduced_size
 from agnlib.models import Generator, StyleExtractor
@@ -83,6 +85,7 @@ class Stylizer:
             raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
         self.name: str | None = None
         self.license = "unknown"
+        self.class_names: tuple[str, ...] = ()
         self.device, self.engine = _device_for(engine, device), engine
         self.generator = _ready(generator, self.device)
         self.extractor = _ready(extractor, self.device)
@@ -115,6 +118,7 @@ class Stylizer:
         bundle = pretrained.load(name_or_path)
         stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
         stylizer.name, stylizer.license = bundle.name, bundle.license
+        stylizer.class_names = bundle.class_names
         return stylizer
 
     def __repr__(self) -> str:
@@ -150,8 +154,8 @@ class Stylizer:
         Args:
             content: a path, PIL image, array `(H, W)` or `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`;
                 floats in [0, 1]. See `agnlib.image.Picture`.
-            style: one picture, a list of (picture, weight), a `StyleCode`, or the path of a file that
-                `StyleCode.save` wrote (.safetensors). With `mask`, see there.
+            style: one picture, a list of (picture, weight), a `StyleCode`, the path of a file that `StyleCode.save`
+                wrote (.safetensors), or a style by name: one of `class_names`, or "random". With `mask`, see there.
             strength: from 0 (the input, bit for bit) to 1.
             texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
             color: from 0 to 1, times `strength`: of the colours.
@@ -163,8 +167,8 @@ class Stylizer:
                 or an array or tensor of booleans. A list of masks stands for regions, with a list of as many styles,
                 one for each; with one style more than masks, the last takes what the masks leave. The network paints
                 all regions in one go. A mask of another size is resized, with a warning.
-            seed: draws a latent that varies the painting; every picture of a batch gets the same one. None paints the
-                deterministic middle.
+            seed: draws a latent that varies the painting, and a style that was given by name; every picture of a batch
+                gets the same one. None paints the deterministic middle.
             size: scale the content down first until its longer side has at most so many pixels. The result has that
                 size too.
             tile: "auto" paints in tiles what is large for the device's memory, and in smaller ones if memory runs out
@@ -192,9 +196,8 @@ class Stylizer:
             (40, 30)
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
-        latent = self._latent(seed)
         picture = Picture.take(content, "content")
-        painting = self._painting(picture, style, effect, mask=mask, latent=latent, size=size)
+        painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size)
         if effect.texture_amount == effect.color_amount == 0:
             return painting.picture.unchanged()
         result = painting.picture.blank()
@@ -251,7 +254,7 @@ class Stylizer:
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         effect = Effect(**given)
         photo = Photo.open(content, target, metadata=metadata, limits=limits)
-        painting = self._painting(photo.picture, style, effect, mask=mask, latent=self._latent(seed), size=size)
+        painting = self._painting(photo.picture, style, effect, mask=mask, seed=seed, size=size)
         rows = self._rows(painting)
         write_rows(target, rows, rows.parts, quality=quality, exif=photo.exif)
         return rows.shape[:2]
@@ -308,16 +311,16 @@ class Stylizer:
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
-        effect, latent, averages = Effect(**values), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
+        effect, z, averages = Effect(**values), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
             styles, masks = paired(style, mask, frame_size)
-            codes = torch.cat([self._style_vector(each) for each in styles])
+            codes = torch.cat([self._style_vector(each, seed) for each in styles])
 
             def painting(frames: Picture, photo: Picture) -> Painting:
                 if size is not None:
                     frames, photo = (each.reduced(longer=_checked_size(size)) for each in (frames, photo))
-                given = (self.generator, self.extractor, frames, codes, masks, latent, effect)
+                given = (self.generator, self.extractor, frames, codes, masks, z, effect)
                 return Painting(*given, averages if smoothing else None, self._engine, photo)
 
             return FramePainter(painting, self._tiles, Steadying(smoothing), averages, self.device)
@@ -345,14 +348,15 @@ class Stylizer:
         effect: Effect,
         *,
         mask: Any,
-        latent: Tensor | None,
+        seed: int | None,
         size: int | None,
     ) -> Painting:
+        z = self._latent(seed)
         styles, masks = paired(style, mask, picture.size)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
-        codes = torch.cat([self._style_vector(each) for each in styles])
-        return Painting(self.generator, self.extractor, picture, codes, masks, latent, effect, engine=self._engine)
+        codes = torch.cat([self._style_vector(each, seed) for each in styles])
+        return Painting(self.generator, self.extractor, picture, codes, masks, z, effect, engine=self._engine)
 
     def _tiles(self, painting: Painting) -> Iterator[tuple[Box, Tensor]]:
         tile, (height, width) = painting.effect.tile, painting.size
@@ -403,14 +407,39 @@ class Stylizer:
 
         export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
+    def random_style(self, seed: int | None = None, name: str | None = None) -> StyleCode:
+        """A style without a reference, by chance: like those of the pictures that the weights were trained on.
+
+        Args:
+            seed: the same gives the same style; None draws a new one each time.
+            name: of a class, one of `class_names`; None for any.
+
+        Raises:
+            InputError: a name that the weights do not know, or a seed that is none.
+
+        Example:
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> stylizer.random_style(3)
+            StyleCode(style_dim=16, source='random, seed 3')
+        """
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        return sampled(self.generator, self.class_names, ANY if name is None else name, seed)
+
     def encode_style(
-        self, pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]]
+        self,
+        pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]],
+        *,
+        seed: int | None = None,
     ) -> StyleCode:
         """The style of one picture, or the weighted mean of several, as a reusable `StyleCode`.
 
         Args:
             pictures: one picture, a list of pictures (equal weights), or a list of (picture, weight); weights count
-                relative to their sum. Each is read with its shorter side reduced to 256 pixels.
+                relative to their sum. Each is read with its shorter side reduced to 256 pixels. A text that names no
+                file is a style by name: one of `class_names`, or "random" for any.
+            seed: of styles by name, see `random_style`; without it a class gives its mean style.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -424,20 +453,22 @@ class Stylizer:
             StyleCode(style_dim=16, source='Image')
         """
         entries = list(pictures) if _is_listing(pictures) else [pictures]
-        pairs = [self._weighted(entry) for entry in entries]
+        pairs = [self._weighted(entry, seed) for entry in entries]
         if not pairs:
             raise InputError("style: expected at least one picture, got an empty list")
         return StyleCode.mix(pairs)
 
-    def _weighted(self, entry: Any) -> tuple[StyleCode, float]:
+    def _weighted(self, entry: Any, seed: int | None) -> tuple[StyleCode, float]:
         picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
         if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
             raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
-        return self._encode(picture), float(weight)
+        return self._encode(picture, seed), float(weight)
 
-    def _encode(self, picture: PictureLike | StyleCode) -> StyleCode:
+    def _encode(self, picture: PictureLike | StyleCode, seed: int | None) -> StyleCode:
         if isinstance(picture, StyleCode):
             return picture
+        if isinstance(picture, str) and is_name(picture):
+            return sampled(self.generator, self.class_names, picture, seed)
         if isinstance(picture, (str, os.PathLike)) and Path(picture).suffix.lower() == CODE_SUFFIX:
             return StyleCode.load(picture)
         taken = Picture.take(picture, "style")
@@ -448,9 +479,9 @@ class Stylizer:
             vector = self.extractor(placed(pixels, self.device))[0]
         return StyleCode(vector, os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else _kind(picture))
 
-    def _style_vector(self, style: Any) -> Tensor:
+    def _style_vector(self, style: Any, seed: int | None = None) -> Tensor:
         """The code as `(1, style_dim)` on the device."""
-        code = style if isinstance(style, StyleCode) else self.encode_style(style)
+        code = style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed)
         wanted = self.generator.config.style_dim
         if code.vector.numel() != wanted:
             raise InputError(
@@ -460,13 +491,8 @@ class Stylizer:
         return code.vector.to(self.device).unsqueeze(0)
 
     def _latent(self, seed: int | None) -> Tensor | None:
-        """z ~ N(0, I) as `(1, latent_dim)` on the device; drawn on the CPU, so that a seed means the same anywhere."""
-        if seed is None:
-            return None
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-            raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
-        source = torch.Generator().manual_seed(int(seed))
-        return torch.randn(1, self.generator.config.latent_dim, generator=source).to(self.device)
+        """z as `(1, latent_dim)` on the device."""
+        return None if seed is None else latent(self.generator, seed).to(self.device)
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:

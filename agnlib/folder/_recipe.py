@@ -67,7 +67,7 @@ class Recipe:
         self._stylizer, self._effect = stylizer, Effect(**given)
         self._metadata, self._quality, self._limits = metadata, quality, limits
         self._latent = stylizer._latent(seed)
-        codes = [stylizer._style_vector(each) for each in styles_of(style, mask)]
+        codes = [stylizer._style_vector(each, seed) for each in styles_of(style, mask)]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask)
         self._warned = False
         self.settings = {

@@ -1,0 +1,46 @@
+"""Styles by chance and by name: codes that the generator's mapping network makes of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from agnlib._style_names import ANY
+from agnlib.errors import InputError
+from agnlib.models import Generator
+from agnlib.style import StyleCode
+
+__all__ = ["latent", "sampled"]
+
+
+def latent(generator: Generator, seed: int) -> Tensor:
+    """z ~ N(0, I) as `(1, latent_dim)`; drawn on the CPU, so that a seed means the same anywhere.
+
+    Raises:
+        InputError: a seed that is none.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    source = torch.Generator().manual_seed(int(seed))
+    return torch.randn(1, generator.config.latent_dim, generator=source)
+
+
+@torch.inference_mode()
+def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: int | None) -> StyleCode:
+    """A style of a class, or of any: that of a seed; without one the class's mean, and of no class a new one each time.
+
+    Raises:
+        InputError: a name that the weights do not know, or a seed that is none.
+    """
+    if name not in (ANY, *class_names):
+        known = f"their styles by name are {', '.join((*class_names, ANY))}"
+        raise InputError(f"style: {name!r} is neither a file nor a name that the weights know: {known}")
+    if seed is None and name == ANY:
+        seed = int(torch.randint(2**62, ()))
+    z = torch.zeros(1, generator.config.latent_dim) if seed is None else latent(generator, seed)
+    label = None if name == ANY else torch.tensor([list(class_names).index(name)])
+    device = generator.seed_gain.device
+    code = generator.sample_style(z.to(device), None if label is None else label.to(device))[0]
+    return StyleCode(code, name if seed is None else f"{name}, seed {seed}")
