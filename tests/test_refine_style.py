@@ -1,0 +1,77 @@
+"""`Stylizer.refine_style`: a code learned for one reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from agnlib import Stylizer
+from agnlib._refining import refined
+from agnlib.errors import InputError
+from agnlib.models import Generator, StyleExtractor
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Stylizer.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """A photo and a picture of other colours and texture."""
+    return data.astronaut()[:160, 100:260], data.rocket()[:200, 200:420]
+
+
+def distance(stylizer, photo, reference, code):
+    """Of the painting's mean colours from the reference's, which is no part of what is learned from by itself."""
+    painted = stylizer(photo, code).astype(float) / 255
+    return np.abs(painted.mean((0, 1)) - reference.mean((0, 1)) / 255).sum()
+
+
+def test_it_comes_closer_to_the_reference(shipped, pictures):
+    photo, reference = pictures
+    refined_code = shipped.refine_style(reference, photo, steps=20, size=96)
+    before, after = (
+        distance(shipped, photo, reference, code) for code in (shipped.encode_style(reference), refined_code)
+    )
+    assert after < before
+    assert refined_code.source == "ndarray, refined"
+
+
+def test_no_steps_is_the_extractors_code(shipped, pictures):
+    photo, reference = pictures
+    code = shipped.refine_style(reference, photo, steps=0, size=64)
+    torch.testing.assert_close(code.vector, shipped.encode_style(reference).vector)
+
+
+def test_the_distances_fall_and_the_weights_stay():
+    torch.manual_seed(0)
+    generator = Generator(style_dim=8, channels=(8, 8, 16), blocks=(0, 1, 1)).eval()
+    extractor = StyleExtractor(style_dim=8).eval()
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    photos, reference = [torch.rand(1, 3, 40, 48) * 2 - 1, torch.rand(1, 3, 32, 32) - 1], torch.rand(1, 3, 64, 64) - 1
+    code, distances = refined(generator, extractor, photos, reference, steps=8)
+    assert distances.shape == (9,)
+    assert distances.min() < distances[0]
+    assert code.shape == (8,)
+    for key, value in generator.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(p.grad is None for model in (generator, extractor) for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"content": []}, "content: expected at least one photo, got none"),
+        ({"steps": -1}, "steps must be a whole number from 0, got -1"),
+        ({"steps": 1.5}, "steps must be a whole number from 0, got 1.5"),
+        ({"size": 0}, "size must be"),
+        ({"content": np.zeros((2, 8, 8, 3), np.uint8)}, "content"),
+    ],
+)
+def test_bad_input_is_refused(shipped, pictures, options, message):
+    given = {"style": pictures[1], "content": pictures[0], "steps": 1, "size": 32} | options
+    with pytest.raises(InputError, match=message):
+        shipped.refine_style(**given)
