@@ -29,7 +29,7 @@ def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, rep
     plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
     refuse_to_overwrite([job.target for job in plan.jobs], pictures_of(regions))
     stylizer = make_stylizer(request)
-    given = {**request.options, **style_options(stylizer, regions, request.save_style)}
+    given = {**request.options, **style_options(stylizer, regions, request)}
     style, metadata = given.pop("style"), given.pop("metadata")
     recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=image.DEFAULT_LIMITS)
     work = FolderRun(plan, recipe, overwrite=overwrite, report=report)

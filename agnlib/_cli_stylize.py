@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agnlib import image
 from agnlib._cli_messages import say
 from agnlib._cli_request import Request
+from agnlib._style_names import is_name
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import output_name
 
@@ -48,7 +49,7 @@ def run(request: Request) -> int:
     jobs = plan(request.photos, request.output, request.suffix)
     refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
     stylizer = make_stylizer(request)
-    options = {**request.options, **style_options(stylizer, regions, request.save_style)}
+    options = {**request.options, **style_options(stylizer, regions, request)}
     if len(jobs) == 1:
         started = time.perf_counter()
         height, width = paint(stylizer, jobs[0], options)
@@ -74,17 +75,17 @@ def checked_regions(request: Request) -> list[Region]:
 
 
 def pictures_of(regions: Sequence[Region]) -> list[str]:
-    """The files of styles and masks."""
-    styles = [picture for region in regions for picture, _ in region.styles]
+    """The files of styles and masks; a style by name has none."""
+    styles = [picture for region in regions for picture, _ in region.styles if not is_name(picture)]
     return [*styles, *(region.mask for region in regions if region.mask is not None)]
 
 
-def style_options(stylizer: Stylizer, regions: Sequence[Region], save_style: str | None) -> dict[str, Any]:
+def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
     """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
     masks = [region.mask for region in regions if region.mask is not None]
-    codes = [stylizer.encode_style(region.styles) for region in regions]
-    if save_style is not None:
-        codes[0].save(save_style)
+    codes = [stylizer.encode_style(region.styles, seed=request.options["seed"]) for region in regions]
+    if request.save_style is not None:
+        codes[0].save(request.save_style)
     return {"style": codes if masks else codes[0], "mask": masks or None}
 
 

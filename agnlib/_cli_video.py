@@ -34,7 +34,7 @@ def run(request: Request, *, smoothing: float) -> int:
     regions = checked_regions(request)
     refuse_to_overwrite([target], [clip, *pictures_of(regions)])
     stylizer = make_stylizer(request)
-    options |= style_options(stylizer, regions, request.save_style)
+    options |= style_options(stylizer, regions, request)
     started = time.perf_counter()
     count, height, width = stylizer.stylize_video(
         clip, target, smoothing=smoothing, progress=not request.quiet, **options

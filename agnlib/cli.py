@@ -93,6 +93,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_stylize(commands)
     _add_train(commands)
+    _add_finetune(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
     return parser, commands.choices
@@ -126,8 +127,9 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         action=_InOrder,
         required=True,
         metavar="PICTURE[:WEIGHT]",
-        help="a picture with the style, or a file from --save-style; give several to mix them, with weights relative"
-        " to their sum",
+        help="a picture with the style, a file from --save-style, or a style by name, which --seed varies (random, or"
+        " one of the weights' classes; agn-small's are below); give several to mix them, with weights relative to their"
+        " sum",
     )
     style.add_argument(
         "--mask",
@@ -153,7 +155,8 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--seed",
         type=_seed,
         metavar="N",
-        help="draw a latent, which varies the painting a little; without it the result is fixed",
+        help="draw a latent, which varies styles by name, and the painting a little; without it the result is fixed,"
+        " but for the style random",
     )
     effect.add_argument(
         "--smoothing",
@@ -203,6 +206,11 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 _STYLIZE_NOTES = """\
+styles by name:
+  --style random --seed 3                         a style of no picture, another with every seed
+  --style ukiyo-e --seed 3                        one of a class: cubism, fauvism, impressionism, museum, naive,
+                                                  pointillism, rococo or ukiyo-e; its mean without a seed
+
 regions:
   --style A --mask m.png                          A where m is white, the photo elsewhere
   --style A --mask m.png --style B                A where m is white, B elsewhere
@@ -294,6 +302,31 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=_train)
 
 
+def _add_finetune(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser(
+        "finetune",
+        help="specialise weights to one artist, or to one picture, in minutes",
+        allow_abbrev=False,
+        epilog="Ctrl-C ends it after the step; agnlib train --init NAME has all options, and can resume. Exit code as "
+        "that of agnlib train.",
+    )
+    command.add_argument(
+        "--style", type=Path, nargs="+", required=True, metavar="PICTURE|DIR", help="the pictures, or one folder"
+    )
+    command.add_argument("--content", type=Path, required=True, metavar="DIR", help="a folder of photographs")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples")
+    command.add_argument("--init", default="agn-small", metavar="NAME|FOLDER", help="to start from (default agn-small)")
+    command.add_argument("--minutes", type=_minutes, default=5.0, metavar="M", help="train for so long (default 5)")
+    command.add_argument("--size", type=_count, default=160, metavar="PX", help="side of the crops (default 160)")
+    command.add_argument("--batch", type=_count, metavar="N", help="pairs worked on at a time (default 4)")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of everything random (default 0)")
+    command.add_argument(
+        "--perceptual", type=_perceptual, default="auto", metavar="NET[+NET]", help="as of agnlib train (default auto)"
+    )
+    _add_device(command)
+    command.set_defaults(run=_finetune)
+
+
 def _add_device(command: argparse._ActionsContainer) -> None:
     command.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:N or mps")
     command.add_argument("--threads", type=_count, metavar="N", help="CPU threads")
@@ -346,6 +379,16 @@ def _train(arguments: argparse.Namespace) -> int:
         # above the progress bar
         warnings.showwarning = lambda message, *_: tqdm.write(line(f"warning: {message}"), file=sys.stderr)
         train(TrainOptions(**values))
+    return 0
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    if not arguments.content.is_dir():
+        raise InputError(f"argument --content: {str(arguments.content)!r} is not a folder; give one of photographs")
+    from agnlib.training.finetune import finetune
+
+    values = {name: value for name, value in vars(arguments).items() if name not in ("run", "style")}
+    finetune(arguments.style, **values)
     return 0
 
 

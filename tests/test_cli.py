@@ -433,3 +433,13 @@ assert "torch" not in sys.modules
     assert "unknown 'x' in 'vgg16+x'" in lines[1]
     assert "'missing' does not exist" in lines[2]
     assert len(lines) == 3
+
+
+def test_a_style_by_name(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for target, seed in (("a.png", 3), ("b.png", 3), ("c.png", 4)):
+        assert stylize("one.jpg", "--style", "random", "--seed", seed, "-o", target, weights=weights) == 0
+    assert np.array_equal(pixels(folder / "a.png"), pixels(folder / "b.png"))
+    assert not np.array_equal(pixels(folder / "a.png"), pixels(folder / "c.png"))
+    assert stylize("one.jpg", "--style", "randon", "-o", "d.png", weights=weights) == 2
+    assert "'randon' is neither a file nor a name that the weights know" in capsys.readouterr().err
+    assert not (folder / "d.png").exists()

@@ -1,0 +1,66 @@
+"""`agnlib finetune`: the pictures it takes, what it leaves, and its mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agnlib import Stylizer, cli
+from agnlib.models import pretrained
+
+SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
+
+
+def finetune(folders: tuple[Path, Path], start: Path, *style: Path) -> tuple[int, Path]:
+    out = start.parent / "mine"
+    named = ["--content", str(folders[0]), "--out", str(out), "--init", str(start)]
+    return cli.main(["finetune", "--style", *map(str, style), *named, *SHORT]), out
+
+
+def test_two_pictures_become_weights_of_their_own(folders: tuple[Path, Path], start: Path) -> None:
+    pictures = sorted((folders[1] / "oil").iterdir())[:2]
+    code, out = finetune(folders, start, *pictures)
+    assert code == 0
+    facts = json.loads((out / "config.json").read_text())["info"]["training"]
+    assert facts["steps"] > 0
+    before, after = (pretrained.load(weights).generator.state_dict() for weights in (start, out))
+    assert any(not np.allclose(before[key], after[key], atol=1e-3) for key in before if key in after)
+    stylizer = Stylizer.from_pretrained(out, device="cpu")
+    assert stylizer(np.zeros((20, 30, 3), np.uint8), pictures[0]).shape == (20, 30, 3)
+    assert stylizer(np.zeros((20, 30, 3), np.uint8), "random", seed=1).shape == (20, 30, 3)
+
+
+def test_a_folder_keeps_its_classes(folders: tuple[Path, Path], start: Path) -> None:
+    code, out = finetune(folders, start, folders[1])
+    assert code == 0
+    assert pretrained.load(out).class_names == ("ink", "oil")
+
+
+@pytest.mark.parametrize(
+    ("style", "words"),
+    [
+        (["nowhere.png"], ["nowhere.png", "neither a folder nor a file"]),
+        (["oil/0.png", "oil"], ["'oil'", "is a folder among others"]),
+        (["oil/0.png", "text.png"], ["text.png"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    folders: tuple[Path, Path],
+    start: Path,
+    style: list[str],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folders[1])
+    Path("text.png").write_text("no picture")
+    code, out = finetune(folders, start, *map(Path, style))
+    assert code == 2
+    assert not out.exists()
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    for word in words:
+        assert word in said
