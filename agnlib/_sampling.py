@@ -29,7 +29,7 @@ def latent(generator: Generator, seed: int) -> Tensor:
 
 @torch.inference_mode()
 def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: int | None) -> StyleCode:
-    """A style of a class, or of any: that of a seed; without one the class's mean, and of no class a new one each time.
+    """A style of a class, or of any, by seed; without one a class gives that of seed 0, `ANY` a new one each time.
 
     Raises:
         InputError: a name that the weights do not know, or a seed that is none.
@@ -37,10 +37,10 @@ def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: i
     if name not in (ANY, *class_names):
         known = f"their styles by name are {', '.join((*class_names, ANY))}"
         raise InputError(f"style: {name!r} is neither a file nor a name that the weights know: {known}")
-    if seed is None and name == ANY:
-        seed = int(torch.randint(2**62, ()))
-    z = torch.zeros(1, generator.config.latent_dim) if seed is None else latent(generator, seed)
+    if seed is None:
+        seed = int(torch.randint(2**62, ())) if name == ANY else 0
+    z = latent(generator, seed)
     label = None if name == ANY else torch.tensor([list(class_names).index(name)])
     device = generator.seed_gain.device
     code = generator.sample_style(z.to(device), None if label is None else label.to(device))[0]
-    return StyleCode(code, name if seed is None else f"{name}, seed {seed}")
+    return StyleCode(code, f"{name}, seed {seed}")

@@ -209,7 +209,7 @@ _STYLIZE_NOTES = """\
 styles by name:
   --style random --seed 3                         a style of no picture, another with every seed
   --style ukiyo-e --seed 3                        one of a class: cubism, fauvism, impressionism, museum, naive,
-                                                  pointillism, rococo or ukiyo-e; its mean without a seed
+                                                  pointillism, rococo or ukiyo-e
 
 regions:
   --style A --mask m.png                          A where m is white, the photo elsewhere

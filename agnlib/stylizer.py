@@ -439,7 +439,7 @@ class Stylizer:
             pictures: one picture, a list of pictures (equal weights), or a list of (picture, weight); weights count
                 relative to their sum. Each is read with its shorter side reduced to 256 pixels. A text that names no
                 file is a style by name: one of `class_names`, or "random" for any.
-            seed: of styles by name, see `random_style`; without it a class gives its mean style.
+            seed: of styles by name, see `random_style`; without it a class gives that of seed 0, "random" a new one.
 
         Raises:
             ImageError: a picture file cannot be read.
