@@ -12,7 +12,11 @@ import re
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/measurements.md", "agnlib/weights/agn-small/README.md")
+PAGES = (
+    "README.md",
+    "docs/measurements.md",
+    *(f"agnlib/weights/{name}/README.md" for name in ("agn-small", "agn-fast")),
+)
 _MARKED = re.compile(r"(<!-- begin (?P<name>\w+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 

