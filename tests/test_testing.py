@@ -34,7 +34,7 @@ def says(words: str) -> pytest.RaisesExc[AssertionError]:
 # -- examples ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["custom_loss", "custom_block", "custom_encoder", "custom_trainer"])
+@pytest.mark.parametrize("name", ["custom_loss", "custom_block", "custom_encoder", "custom_kernel", "custom_trainer"])
 def test_our_examples_pass_and_run(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
