@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -74,4 +75,6 @@ def find_by_alias(app, env, node, contnode):
 
 
 def setup(app):
+    sys.path.insert(0, str(HERE))
+    app.connect("builder-inited", importlib.import_module("_gallery").builder_inited)
     app.connect("missing-reference", find_by_alias, priority=100)
