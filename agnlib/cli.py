@@ -274,6 +274,12 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         "or several networks joined by +",
     )
     command.add_argument(
+        "--adversarial",
+        type=_number,
+        metavar="W",
+        help="weight of what the discriminator says (default 0.5); 0 trains the generator alone, by the other losses",
+    )
+    command.add_argument(
         "--augment",
         metavar="OP[+OP]",
         help="for little data, what is done to the pictures before the discriminator judges them: "

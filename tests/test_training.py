@@ -96,6 +96,23 @@ def test_both_networks_learn_and_the_average_follows(folders: tuple[Path, Path])
     assert any(not torch.equal(v, average[k]) for k, v in subject.averaged_generator.state_dict().items())
 
 
+def test_without_an_adversary_the_other_losses_teach_and_the_discriminator_stays(folders: tuple[Path, Path]) -> None:
+    subject = trainer(adversarial=0.0)
+    before = {k: v.clone() for k, v in subject.discriminator.state_dict().items()}
+    painter = {k: v.clone() for k, v in subject.generator.state_dict().items()}
+    logs = subject.fit(loader(data(folders)), steps=3)
+    assert "generator/palette" in logs
+    assert not [name for name in logs if name.startswith("discriminator/") or name == "generator/adversarial"]
+    assert all(torch.equal(v, before[k]) for k, v in subject.discriminator.state_dict().items())
+    assert any(not torch.equal(v, painter[k]) for k, v in subject.generator.state_dict().items())
+
+
+@pytest.mark.parametrize("weight", [-0.5, float("nan")])
+def test_an_adversary_of_negative_weight_is_an_error(weight: float) -> None:
+    with pytest.raises(InputError, match="expected a weight of 0 or more"):
+        TrainerConfig(adversarial=weight)
+
+
 @pytest.mark.parametrize("classes", [None, 2])
 def test_one_picture_of_one_pixel_in_a_batch_can_be_trained_on(tmp_path: Path, classes: int | None) -> None:
     picture(tmp_path / "content" / "dot.png", (1, 1), 0)

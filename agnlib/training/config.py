@@ -40,7 +40,8 @@ class TrainerConfig:
     `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays
     so. `loss` is "logistic", "hinge", "least_squares", "wasserstein", "relativistic" or "class" (K + 1 classes). The
     penalty goes with the loss: the gradient's for "wasserstein", R1 + R2 for "relativistic", else R1; it is taken every
-    `penalty_every` steps with its weight multiplied by as much, None being what suits the loss. A batch is worked
+    `penalty_every` steps with its weight multiplied by as much, None being what suits the loss. With `adversarial` 0
+    the discriminator is not trained and says nothing. A batch is worked
     through in `accumulate` parts, whose gradients are averaged before the one step that is taken with them: it takes
     less memory, and the generator runs once more.
     `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
@@ -84,6 +85,8 @@ class TrainerConfig:
         for name in ("lr_generator", "lr_discriminator", "clip_gradient"):
             if getattr(self, name) <= 0:
                 raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected more than 0")
+        if not self.adversarial >= 0:
+            raise InputError(f"TrainerConfig: adversarial is {self.adversarial}; expected a weight of 0 or more")
         for name in ("penalty_every", "identity_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:

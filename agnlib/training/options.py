@@ -44,6 +44,7 @@ class TrainOptions:
     device: str = "auto"
     threads: int | None = None
     workers: int = 0
+    adversarial: float | None = None
 
 
 def check_place(options: TrainOptions) -> None:

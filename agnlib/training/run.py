@@ -162,6 +162,7 @@ def _trainer(
         terms=build_terms(encoders, networks.generator, warmup=warmup),
         config=TrainerConfig(
             seed=options.seed,
+            adversarial=TrainerConfig.adversarial if options.adversarial is None else options.adversarial,
             warmup=warmup,
             accumulate=options.accumulate,
             augment=tuple(options.augment.split("+")) if options.augment else (),

@@ -160,7 +160,8 @@ class AdversarialTrainer:
         parts = batch.split(self.config.accumulate)
         # a whole batch is painted once for both turns; the graphs of all parts would have to be kept at the same time
         painted = self._paint(batch) if len(parts) == 1 else None
-        logs = {} if batch.identity else self._discriminator_turn(parts, painted)
+        alone = batch.identity or self.config.adversarial == 0
+        logs = {} if alone else self._discriminator_turn(parts, painted)
         return logs | self._generator_turn(parts, painted)
 
     def get_extra_state(self) -> dict[str, Any]:
