@@ -89,9 +89,7 @@ def gradient(stylizer: Stylizer, out: Path) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pictures to be looked at.")
-    parser.add_argument(
-        "--photo", type=Path, required=True, metavar="FILE", help="brought to 24 megapixels"
-    )
+    parser.add_argument("--photo", type=Path, required=True, metavar="FILE", help="brought to 24 megapixels")
     parser.add_argument("--weights", default="agn-small", metavar="NAME|FOLDER")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

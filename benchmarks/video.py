@@ -3,9 +3,9 @@
     python benchmarks/video.py --out benchmarks/results/video.json | tee benchmarks/results/video.md
     python benchmarks/video.py --seconds 1 --rounds 2 --sheet sheet.png    # a quick look; its numbers are worth nothing
 
-The clip has three scenes with grain and a disc that moves: a camera that stands still, one that pans and one that zooms.
-Every part is done once in each round: median and interquartile range. Flicker is measured on the files, as a viewer gets
-them, by the flow that the clip was made with, without the disc: steps of 255 between a frame and the one before.
+The clip has three scenes with grain and a disc that moves: a camera stands still, one pans, one zooms. Every part is
+done once in each round: median and interquartile range. Flicker is measured on the files, as a viewer gets them, by the
+flow that the clip was made with, without the disc: steps of 255 between a frame and the one before.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def main() -> None:
         speed = measure_speed(clip, folder, stylizer, options)
     print("\n\n".join(tables(options.weights, speed, unsteady)))
     if options.out:
-        settings = {"weights": options.weights, "threads": options.threads, "rounds": options.rounds, "seconds": options.seconds}
+        settings = {name: getattr(options, name) for name in ("weights", "threads", "rounds", "seconds")}
         write_json(options.out, header(**settings) | {"frames a second": speed, "flicker": unsteady})
 
 
