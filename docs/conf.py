@@ -77,4 +77,5 @@ def find_by_alias(app, env, node, contnode):
 def setup(app):
     sys.path.insert(0, str(HERE))
     app.connect("builder-inited", importlib.import_module("_gallery").builder_inited)
+    app.connect("include-read", importlib.import_module("_cards").include_read)
     app.connect("missing-reference", find_by_alias, priority=100)
