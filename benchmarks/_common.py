@@ -104,3 +104,15 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", maxsplit=1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_megabytes() -> float:
+    """Peak resident memory of this process. Linux's ru_maxrss is no use here: a child starts with its parent's."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _common import CHECKOUT, fail, header, markdown_table, median_iqr, write_json
+from _common import CHECKOUT, fail, header, markdown_table, median_iqr, peak_megabytes, write_json
 from _stylize_products import PEERS, SIZES, TITLES, load, photo_file
 from tqdm import tqdm
 
@@ -100,7 +100,7 @@ def work(order: Mapping[str, Any]) -> None:
                 calls[size, part]()
                 answer = time.perf_counter() - start
         elif question.get("part") == "peak":
-            answer = _peak_megabytes()
+            answer = peak_megabytes()
         print(json.dumps(answer), flush=True)
 
 
@@ -153,18 +153,6 @@ def _peak(product: str, size: str | None, options: argparse.Namespace, folder: P
     peak = worker.ask(part="peak")
     worker.end()
     return None if peak is None else float(peak)
-
-
-def _peak_megabytes() -> float:
-    """Peak resident memory of this process. Linux's ru_maxrss is no use here: a child starts with its parent's."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def measure_cold(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,8 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "show-inheritance": True, "special-members": "__call__"}
+autodoc_type_aliases = {"npt.DTypeLike": "npt.DTypeLike"}
 autodoc_inherit_docstrings = False
 python_use_unqualified_type_names = True
 napoleon_custom_sections = ["Shapes"]
@@ -49,6 +50,7 @@ intersphinx_mapping = {
         "numpy": "https://numpy.org/doc/stable/",
         "PIL": "https://pillow.readthedocs.io/en/stable/",
         "torch": "https://docs.pytorch.org/docs/stable/",
+        "torchvision": "https://docs.pytorch.org/vision/stable/",
     }.items()
 }
 
@@ -58,6 +60,21 @@ ALIASES = {
     "nn.Module": "torch.nn.Module",
     "images.PictureLike": "agnlib.image.PictureLike",
     "PictureLike": "agnlib.image.PictureLike",
+    "Style": "agnlib.stylizer.Style",
+    "StyleLike": "agnlib.transforms.StyleLike",
+    "Box": "agnlib.tiling.Box",
+    "Term": "agnlib.training.terms.Term",
+    "OnFile": "agnlib.folder.OnFile",
+    "Painter": "agnlib.video.repainting.Painter",
+    "Image.Image": "PIL.Image.Image",
+    "npt.NDArray": "numpy.typing.NDArray",
+    "State": "collections.abc.Mapping",
+    "agnlib.models.pretrained.Model": "agnlib.models.pretrained.PretrainedModel",
+    "agnlib.training.ema.Network": "torch.nn.Module",
+    "_Options": "agnlib.stylizer.Stylizer.__call__",
+    "npt.DTypeLike": "numpy.typing.DTypeLike",
+    "torch.nn.modules.conv.Conv2d": "torch.nn.Conv2d",
+    "torchvision.transforms.v2._transform.Transform": "torchvision.transforms.v2.Transform",
     "Path": "pathlib.Path",
     "Any": "typing.Any",
 }
@@ -78,4 +95,7 @@ def setup(app):
     sys.path.insert(0, str(HERE))
     app.connect("builder-inited", importlib.import_module("_gallery").builder_inited)
     app.connect("include-read", importlib.import_module("_cards").include_read)
+    reference = importlib.import_module("_reference")
+    app.connect("source-read", reference.modules_read)
+    app.connect("autodoc-process-signature", reference.signature)
     app.connect("missing-reference", find_by_alias, priority=100)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "PictureLike", "reduced_size"]
 
-_LARGE_PIXELS = 2**22  # a picture is brought down to between 1 and 4 times so many before it is resampled
+_LARGE_PIXELS = 2**20  # a picture is brought down to between 1 and 4 times so many before it is resampled
 _STRIP_PIXELS = 2**20  # turned into floats at a time
 
 PictureLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor"
@@ -68,8 +68,8 @@ class Picture:
     the colour hidden under fully transparent pixels is replaced by a smooth continuation of the visible colour, so that
     it can neither leak into its surroundings nor come back.
 
-    The pixels stay what they were, 8 or 16 bits or floats; only `window`s of them are turned into floats. So a picture
-    of any size needs little besides itself.
+    The pixels stay what they were, 8 or 16 bits or floats; only parts of them, see `window`, are turned into floats. So
+    a picture of any size needs little besides itself.
 
     Attributes:
         values: `(B, C, H, W)`, of the dtype and on the device that the picture came in.

@@ -3,15 +3,13 @@
 Every function takes float RGB `(B, 3, H, W)` in [-1, 1], gives one number per picture, `(B,)`, and is to be read beside
 two baselines: the photograph itself (which keeps all content) and the reference itself (which has all style).
 
-| function | asks | best |
-|---|---|---|
-| `style_distance` | does it have the reference's features? | 0 |
-| `content_distance` | is it still the photograph, to the eye? | 0, but a painting is not a photograph |
-| `palette_distance` | does it have the reference's colours, in the same amounts? | 0 |
-| `colour_ratio` | is it as colourful as the reference? | 1 |
-| `detail_ratio` | has it as much fine texture as the reference? | 1 |
-| `structure` | are the photograph's edges where they were? | 1 |
-| `flicker` | of a clip: does it change where nothing does? | 0, or the source's |
+- `style_distance`: does it have the reference's features? Best is 0.
+- `content_distance`: is it still the photograph, to the eye? Best is 0, but a painting is not a photograph.
+- `palette_distance`: does it have the reference's colours, in the same amounts? Best is 0.
+- `colour_ratio`: is it as colourful as the reference? Best is 1.
+- `detail_ratio`: has it as much fine texture as the reference? Best is 1.
+- `structure`: are the photograph's edges where they were? Best is 1.
+- `flicker`: of a clip, does it change where nothing does? Best is 0, or the source's.
 """
 
 from __future__ import annotations

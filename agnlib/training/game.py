@@ -61,12 +61,12 @@ class AdversarialGame:
 
     @property
     def penalty_every(self) -> int:
-        """Steps between penalties: the configuration's, or the loss's own."""
+        """Steps between penalties; the configuration's, or the loss's own."""
         return self.config.penalty_every or LOSSES[self.config.loss].penalty_every
 
     @property
     def penalty_weight(self) -> float:
-        """Weight of a penalty when it is taken: the rarer, the heavier."""
+        """Weight of a penalty when it is taken; the rarer, the heavier."""
         weight = LOSSES[self.config.loss].penalty if self.config.penalty is None else self.config.penalty
         return weight * self.penalty_every
 

@@ -282,7 +282,7 @@ class AdversarialTrainer:
 
     @property
     def averaged_generator(self) -> Generator:
-        """The generator with averaged weights, in eval mode: the one to use and to ship."""
+        """The generator with averaged weights, in eval mode; the one to use and to ship."""
         return cast("Generator", self.ema.module["generator"])
 
     @property

@@ -17,6 +17,8 @@ NAMES = {
         "class": {
             "library/stdtypes.html": ["dict", "int", "list", "str", "tuple", "bytes", "range"],
             "library/functions.html": ["bool", "float", "object"],
+            "library/contextlib.html": ["contextlib.AbstractContextManager"],
+            "library/types.html": ["types.EllipsisType"],
             "library/pathlib.html": ["pathlib.Path"],
             "library/os.html": ["os.PathLike"],
             "library/typing.html": ["typing.Any", "typing.NamedTuple", "typing.Protocol"],
@@ -28,8 +30,19 @@ NAMES = {
             "library/exceptions.html": ["Exception", "ImportError", "RuntimeError", "TypeError", "ValueError"],
         },
     },
-    "numpy": {"class": {"reference/generated/numpy.ndarray.html": ["numpy.ndarray"]}},
-    "PIL": {"class": {"reference/Image.html": ["PIL.Image.Image"]}},
+    "numpy": {
+        "class": {
+            "reference/generated/numpy.ndarray.html": ["numpy.ndarray"],
+            "reference/generated/numpy.dtype.html": ["numpy.dtype"],
+            "reference/typing.html": ["numpy.typing.DTypeLike", "numpy.typing.NDArray"],
+        }
+    },
+    "PIL": {"class": {"reference/Image.html": ["PIL.Image.Image", "PIL.Image.Exif"]}},
+    "torchvision": {
+        "class": {
+            "generated/torchvision.transforms.v2.Transform.html": ["torchvision.transforms.v2.Transform"],
+        }
+    },
     "torch": {
         "class": {
             "tensors.html": ["torch.Tensor"],
@@ -37,6 +50,8 @@ NAMES = {
             "tensor_attributes.html": ["torch.device", "torch.dtype"],
             "generated/torch.nn.Module.html": ["torch.nn.Module", "torch.nn.modules.module.Module"],
             "generated/torch.nn.Conv2d.html": ["torch.nn.Conv2d"],
+            "generated/torch.nn.parameter.Parameter.html": ["torch.nn.parameter.Parameter"],
+            "torch.overrides.html": ["torch.overrides.TorchFunctionMode"],
             "optim.html": ["torch.optim.Optimizer", "torch.optim.optimizer.Optimizer"],
             "data.html": ["torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset"],
             "distributions.html": ["torch.distributions.Normal", "torch.distributions.normal.Normal"],
