@@ -18,8 +18,9 @@ def style_distance(image: Tensor, reference: Tensor, encoder: PerceptualEncoder)
 
     For each tap of the encoder the statistics s are the means and the standard deviations of its channels over all
     positions. The tap's distance is the sum of abs(s_image - s_reference) over the sum of abs(s_reference), and the
-    taps are averaged. Means and deviations as a description of style are those of Huang & Belongie, "Arbitrary Style Transfer in
-    Real-time with Adaptive Instance Normalization" (ICCV 2017). It is not symmetric: the reference is the yardstick.
+    taps are averaged. Means and deviations as a description of style are those of Huang & Belongie, "Arbitrary Style
+    Transfer in Real-time with Adaptive Instance Normalization" (ICCV 2017). It is not symmetric: the reference is the
+    yardstick.
     Judge with an encoder that took no part in training, since a loss is no measure of itself.
 
     Args:
