@@ -291,7 +291,18 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
         "cpu",
     ]
     more = ["--perceptual", "none", "--threads", "2", "--workers", "1", "--resume", "auto", "--dry-run"]
-    more += ["--accumulate", "3", "--checkpoint-every", "5", "--sample-every", "6", "--keep", "4"]
+    more += [
+        "--adversarial",
+        "0.25",
+        "--accumulate",
+        "3",
+        "--checkpoint-every",
+        "5",
+        "--sample-every",
+        "6",
+        "--keep",
+        "4",
+    ]
     more += ["--keep-best", "generator/palette"]
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
@@ -300,7 +311,15 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     expected = {
         **{"content": Path("sub"), "style": Path("sub"), "out": Path("out"), "init": "agn-small", "steps": None},
         **{"minutes": 1.5, "size": 96, "batch": 2, "seed": 7, "perceptual": "none", "device": "cpu"},
-        **{"threads": 2, "workers": 1, "resume": "auto", "dry_run": True, "accumulate": 3, "checkpoint_every": 5},
+        **{
+            "threads": 2,
+            "workers": 1,
+            "resume": "auto",
+            "dry_run": True,
+            "adversarial": 0.25,
+            "accumulate": 3,
+            "checkpoint_every": 5,
+        },
         **{"sample_every": 6, "keep": 4, "keep_best": "generator/palette", "augment": None, "ada": None},
     }
     assert full == expected
