@@ -18,7 +18,7 @@ from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
-from agnlib.tiling import Box, Resampled, Source, tile_side
+from agnlib.tiling import Box, Resampled, Source, window_side
 
 if TYPE_CHECKING:
     from agnlib._engine import OnnxEngine
@@ -151,7 +151,9 @@ class Painting:
             budget = _window_pixels(self._device) // len(self.picture.values)
             if math.prod(self._brush_size) <= budget:
                 return [whole]
-            tile = int(tile_side(budget, self.generator.reach, align=self.generator.stride) * self.effect.scale)
+            side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.effect.scale
+            halo = math.ceil(self.generator.reach * self.effect.scale)
+            return whole.split(int(side), align=self.generator.stride, halo=halo)
         return whole.split(int(tile), align=self.generator.stride)
 
     @torch.inference_mode()

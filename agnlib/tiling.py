@@ -19,8 +19,9 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 
-__all__ = ["Box", "Computed", "Resampled", "Source", "bands", "is_out_of_memory", "paint_tiles", "tile_side"]
+__all__ = ["Box", "Computed", "Resampled", "Source", "bands", "is_out_of_memory", "paint_tiles", "window_side"]
 
+_ROWS = 64  # given away at a time, so that those of a wide picture are not held twice
 _SMALLEST = 64  # pixels; a tile that does not fit when it is so small will not fit at all
 
 
@@ -60,22 +61,30 @@ class Box:
         """The box in the coordinates of a box around it."""
         return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
 
-    def split(self, side: int, *, align: int = 1) -> list[Box]:
-        """Tiles of about equal size, none longer than `side` and none begun off a multiple of `align`, row by row.
+    def split(self, side: int, *, align: int = 1, halo: int = 0) -> list[Box]:
+        """Tiles, row by row, begun at multiples of `align`, whose windows are about equal and none longer than `side`.
+
+        A tile's window is the tile with `halo` more pixels towards each neighbour. There are none towards the picture's
+        edge, so the outer tiles are larger.
 
         Example:
             >>> [(box.top, box.left) for box in Box(0, 0, 30, 50).split(32, align=8)]
             [(0, 0), (0, 32)]
+            >>> [(box.left, box.right) for box in Box(0, 0, 30, 100).split(50, halo=10)]
+            [(0, 37), (37, 64), (64, 100)]
         """
-        rows = _cuts(self.top, self.bottom, side, align)
-        columns = _cuts(self.left, self.right, side, align)
+        rows = _cuts(self.top, self.bottom, side, align, halo)
+        columns = _cuts(self.left, self.right, side, align, halo)
         return [Box(top, left, bottom, right) for top, bottom in rows for left, right in columns]
 
 
-def _cuts(start: int, stop: int, side: int, align: int) -> list[tuple[int, int]]:
-    count = max(1, math.ceil((stop - start) / max(side, align)))
-    step = math.ceil((stop - start) / count / align) * align
-    edges = [*range(start, stop, step), stop]
+def _cuts(start: int, stop: int, side: int, align: int, halo: int) -> list[tuple[int, int]]:
+    length = stop - start
+    inner = max(side - 2 * halo, align)  # of a window with two neighbours
+    count = 1 if length <= side else math.ceil((length - 2 * halo) / inner)
+    step = (length - 2 * halo) / max(count, 1)
+    inside = (start + math.ceil((halo + i * step) / align) * align for i in range(1, count))
+    edges = sorted({start, *(edge for edge in inside if edge < stop), stop})
     return list(itertools.pairwise(edges))
 
 
@@ -164,14 +173,14 @@ def _cubic(x: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def tile_side(window_pixels: int, halo: int, *, align: int = 1) -> int:
-    """The side of a square tile whose window, the tile with its halo, has at most so many pixels.
+def window_side(pixels: int, halo: int, *, align: int = 1) -> int:
+    """The side of a square window of at most so many pixels; it holds at least a small tile with its halo.
 
     Example:
-        >>> tile_side(1024**2, 144, align=8)
-        736
+        >>> window_side(1024**2, 144, align=8)
+        1024
     """
-    return max(_SMALLEST, (math.isqrt(max(0, window_pixels)) - 2 * halo) // align * align)
+    return max(_SMALLEST + 2 * halo, math.isqrt(max(0, pixels)) // align * align)
 
 
 def paint_tiles(
@@ -230,7 +239,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bands(tiles: Iterable[tuple[Box, Tensor]], width: int) -> Iterator[Tensor]:
-    """Tiles in reading order as full rows `(B, C, rows, width)`, each as soon as it is whole.
+    """Tiles in reading order as full rows `(B, C, rows, width)`, at most 64 at a time, each as soon as it is whole.
 
     Example:
         >>> boxes = Box(0, 0, 20, 30).split(16)
@@ -245,8 +254,21 @@ def bands(tiles: Iterable[tuple[Box, Tensor]], width: int) -> Iterator[Tensor]:
         whole = Box(held[0][0].top, 0, max(box.bottom for box, _ in held), width)
         if area < whole.height * whole.width:
             continue
-        pixels = tile[1].new_empty(*tile[1].shape[:2], whole.height, width)
-        for box, part in held:
-            pixels[box.within(whole).slices] = part
+        for top in range(whole.top, whole.bottom, _ROWS):
+            yield _rows(held, Box(top, 0, min(top + _ROWS, whole.bottom), width))
         held.clear()
-        yield pixels
+
+
+def _rows(tiles: Iterable[tuple[Box, Tensor]], rows: Box) -> Tensor:
+    """The part of the tiles within these rows; after out of memory they differ in height."""
+    pixels: Tensor | None = None
+    for box, part in tiles:
+        top, bottom = max(box.top, rows.top), min(box.bottom, rows.bottom)
+        if top >= bottom:
+            continue
+        if pixels is None:
+            pixels = part.new_empty(*part.shape[:2], rows.height, rows.width)
+        shared = Box(top, box.left, bottom, box.right)
+        pixels[shared.within(rows).slices] = part[shared.within(box).slices]
+    assert pixels is not None
+    return pixels

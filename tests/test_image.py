@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import struct
 import tempfile
@@ -470,6 +471,49 @@ def test_jpeg_keeps_the_chroma(tmp_path: Path) -> None:
     image.save(smooth(), tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as written:
         assert JpegImagePlugin.get_sampling(written) == 0
+
+
+def in_parts(pixels: np.ndarray, target: Path, cuts: list[int], quality: int = 95) -> None:
+    with image.writing(target, pixels.shape, pixels.dtype, quality=quality) as write:
+        for top, bottom in itertools.pairwise([0, *sorted(set(cuts) - {0, len(pixels)}), len(pixels)]):
+            write(pixels[top:bottom])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 400), st.integers(1, 90), st.sampled_from([1, 3]), st.integers(1, 100), st.lists(st.integers(1, 399))
+)
+def test_a_jpeg_written_in_strips_is_the_one_that_pillow_writes_whole(
+    height: int, width: int, channels: int, quality: int, cuts: list[int]
+) -> None:
+    pixels = noise(height, height, width, channels).astype(np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels).save(whole, "JPEG", quality=quality, subsampling=0)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "a.jpg")
+        in_parts(pixels, target, [cut for cut in cuts if cut < height], quality)
+        with Image.open(target) as written, Image.open(whole) as expected:
+            assert written.size == (width, height)
+            np.testing.assert_array_equal(np.asarray(written), np.asarray(expected))
+
+
+def test_another_decoder_sees_the_same_jpeg(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="the extra `video` is not installed")
+    pixels = np.asarray(smooth(1000, 130))
+    in_parts(pixels, tmp_path / "strips.jpg", [100, 700])
+    Image.fromarray(pixels).save(tmp_path / "whole.jpg", quality=95, subsampling=0)
+    seen = []
+    for name in ("strips.jpg", "whole.jpg"):
+        with av.open(str(tmp_path / name)) as opened:
+            seen.append(next(opened.decode(video=0)).to_ndarray(format="rgb24"))
+    np.testing.assert_array_equal(*seen)
+
+
+def test_a_jpeg_of_too_many_pixels_a_side_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as error:
+        image.save(np.zeros((65_501, 1, 3), np.uint8), tmp_path / "a.jpg")
+    one_line(error, "a.jpg", "65,500 pixels a side", "another format")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif", ".jpg", ".bmp"])

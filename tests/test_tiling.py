@@ -21,7 +21,7 @@ from agnlib.errors import InputError
 from agnlib.layers import Window
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
-from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, tile_side
+from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, window_side
 
 IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
 SIDES = st.integers(1, 90)
@@ -61,9 +61,22 @@ def test_a_grown_box_has_its_margin_or_ends_with_the_picture(
 
 
 @given(st.integers(1, 10**7), st.integers(0, 200))
-def test_a_tiles_window_keeps_to_its_budget(pixels: int, halo: int) -> None:
-    side = tile_side(pixels, halo, align=8)
-    assert side == 64 or (side + 2 * halo) ** 2 <= pixels < (side + 8 + 2 * halo + 1) ** 2
+def test_a_window_keeps_to_its_budget(pixels: int, halo: int) -> None:
+    side = window_side(pixels, halo, align=8)
+    assert side == 64 + 2 * halo or side**2 <= pixels < (side + 8) ** 2
+
+
+@given(st.integers(1, 3000), st.integers(16, 400), st.integers(0, 60), st.sampled_from([1, 8]))
+def test_windows_are_of_about_equal_size_and_none_is_longer_than_asked_for(
+    length: int, more: int, halo: int, align: int
+) -> None:
+    side = 2 * halo + more
+    boxes = Box(0, 0, 1, length).split(side, align=align, halo=halo)
+    assert [box.left for box in boxes[1:]] == [box.right for box in boxes[:-1]]
+    assert (boxes[0].left, boxes[-1].right) == (0, length)
+    windows = [min(length, box.right + halo) - max(0, box.left - halo) for box in boxes]
+    assert max(windows) <= side + align - 1
+    assert max(windows) - min(windows) < 2 * align
 
 
 @settings(max_examples=60, deadline=None)

@@ -85,24 +85,26 @@ def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -
     if mode is None:
         return None
     if mode.startswith("LA"):  # four bytes a pixel: as good as any four channels
-        bytes_of = _decoded(opened, "RGBA", "RGBA", name)
-        return _joined(bytes_of[..., ::2], bytes_of[..., 1::2])
+        pixels = _empty(opened, 2)
+        _decoded(opened, "RGBA", "RGBA", pixels.view(np.uint8), name)
+        if sys.byteorder == "little":
+            pixels.byteswap(inplace=True)
+        return pixels
     letters, ending = mode.split(";")[0], ";" + mode.split(";")[1]
     plain = letters.upper()  # "RGBa" is multiplied by its alpha, which is undone below, at full depth
     kind = "RGBA" if plain in ("RGBA", "RGBX") else "RGB"
-    upper = _decoded(opened, kind, plain + ending, name)
-    with reopen() as again:
-        pixels = _joined(upper, _decoded(again, kind, plain + _OTHER_BYTE[ending], name))
+    pixels = _empty(opened, len(kind))
+    lower, upper = (0, 1) if sys.byteorder == "little" else (1, 0)
+    with reopen() as again:  # first, so that what Pillow holds of it is gone when it decodes the other
+        _decoded(again, kind, plain + _OTHER_BYTE[ending], pixels.view(np.uint8)[..., lower::2], name)
+    _decoded(opened, kind, plain + ending, pixels.view(np.uint8)[..., upper::2], name)
     if plain == "RGBX":
         return pixels[..., :3]
     return _straight(pixels) if letters == "RGBa" else pixels
 
 
-def _joined(upper: npt.NDArray[np.uint8], lower: npt.NDArray[np.uint8]) -> Pixels:
-    joined = upper.astype(np.uint16)
-    joined *= 256
-    joined += lower
-    return joined
+def _empty(image: Image.Image, channels: int) -> Pixels:
+    return np.empty((image.height, image.width, channels), np.uint16)
 
 
 def _sixteen_bit_mode(image: Image.Image) -> str | None:
@@ -119,13 +121,13 @@ def _sixteen_bit_mode(image: Image.Image) -> str | None:
     return mode if mode[:-4] in ("RGB", "RGBA", "RGBX", "RGBa", "LA") and mode[-4:] in _OTHER_BYTE else None
 
 
-def _decoded(image: Image.Image, mode: str, raw_mode: str, name: str) -> npt.NDArray[np.uint8]:
-    """The bytes that Pillow's unpacker for `raw_mode` gives."""
+def _decoded(image: Image.Image, mode: str, raw_mode: str, out: npt.NDArray[np.uint8], name: str) -> None:
+    """Write the bytes that Pillow's unpacker for `raw_mode` gives."""
     assert isinstance(image, ImageFile.ImageFile)
     image._mode = mode
     image.tile = [tile._replace(args=_with_mode(tile.args, raw_mode)) for tile in image.tile]
     decode(image, name)
-    return array_of(image)
+    _copy(image, out)
 
 
 def _with_mode(args: Any, raw_mode: str) -> Any:
@@ -133,13 +135,18 @@ def _with_mode(args: Any, raw_mode: str) -> Any:
 
 
 def array_of(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """The pixels `(H, W, C)` of a decoded image, copied in strips: all at once Pillow makes two copies on the way."""
+    """The pixels `(H, W, C)` of a decoded image."""
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    _copy(image, pixels)
+    return pixels
+
+
+def _copy(image: Image.Image, out: npt.NDArray[np.uint8]) -> None:
+    """In strips: all at once Pillow makes two copies on the way."""
     width, height = image.size
-    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
     for top in range(0, height, _ROWS):
         bottom = min(height, top + _ROWS)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom))).reshape(bottom - top, width, -1)
-    return pixels
+        out[top:bottom] = np.asarray(image.crop((0, top, width, bottom))).reshape(bottom - top, width, -1)
 
 
 def _straight(pixels: Pixels) -> Pixels:

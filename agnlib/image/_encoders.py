@@ -1,23 +1,27 @@
-"""Encoders that take a picture row by row: PNG and TIFF strip by strip at 8 and 16 bits, the others through Pillow.
+"""Encoders that take a picture row by row: PNG, TIFF and JPEG strip by strip, the others through Pillow as a whole.
 
 Pillow encodes only what it holds as a whole, and it holds no colour of 16 bits.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, TiffImagePlugin
 
-__all__ = ["Encoder", "PillowEncoder", "PngEncoder", "TiffEncoder"]
+__all__ = ["Encoder", "JpegEncoder", "PillowEncoder", "PngEncoder", "TiffEncoder"]
 
 Rows = npt.NDArray[Any]
 
 _ROWS = 64  # encoded at a time
+_PNG_STRIP_BYTES = 2**19  # filtered at a time
+_JPEG_LONGEST = 65_500  # pixels a side, of libjpeg
 _PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _STRIP_OFFSETS = 273
 _EXIF_HEADER = b"Exif\0\0"
@@ -52,8 +56,9 @@ class PngEncoder:
             self._chunk(b"eXIf", exif.tobytes().removeprefix(_EXIF_HEADER))
 
     def write(self, rows: Rows) -> None:
-        for top in range(0, len(rows), _ROWS):
-            part = np.ascontiguousarray(rows[top : top + _ROWS])
+        step = max(1, _PNG_STRIP_BYTES // self._above.shape[1])
+        for top in range(0, len(rows), step):
+            part = np.ascontiguousarray(rows[top : top + step])
             part = part.astype(part.dtype.newbyteorder(">"), copy=False)
             lines = part.view(np.uint8).reshape(len(part), -1)
             self._data(self._compressor.compress(self._filtered(lines)))
@@ -109,7 +114,7 @@ class TiffEncoder:
         self._file = file
         self._offsets: list[int] = []
         self._lengths: list[int] = []
-        self._waiting: list[Rows] = []
+        self._strips = _Strips()
         tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
         fixed = {256: width, 257: height, 258: (8 * kind.itemsize,) * channels, 259: 8, 262: 2 if channels >= 3 else 1}
         more = {277: channels, 278: _ROWS, 284: 1, 317: 2, 339: (1,) * channels}
@@ -129,12 +134,12 @@ class TiffEncoder:
         file.write(bytes(8))  # the header, once it is known where the directory is
 
     def write(self, rows: Rows) -> None:
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= _ROWS:
-            self._flush(everything=False)
+        for strip in self._strips.of(rows):
+            self._encode(strip)
 
     def close(self) -> None:
-        self._flush(everything=True)
+        for strip in self._strips.rest():
+            self._encode(strip)
         self._tags.tagtype |= {_STRIP_OFFSETS: 4, 279: 4}
         self._tags[_STRIP_OFFSETS], self._tags[279] = tuple(self._offsets), tuple(self._lengths)
         if self._file.tell() % 2:
@@ -144,17 +149,12 @@ class TiffEncoder:
         self._file.seek(0)
         self._file.write(struct.pack("<2sHI", b"II", 42, start))
 
-    def _flush(self, *, everything: bool) -> None:
-        rows = np.concatenate(self._waiting) if self._waiting else np.empty(0)
-        stop = len(rows) if everything else len(rows) // _ROWS * _ROWS
-        for top in range(0, stop, _ROWS):
-            strip = rows[top : min(top + _ROWS, stop)]
-            differences = np.concatenate([strip[:, :1], strip[:, 1:] - strip[:, :-1]], axis=1)
-            data = zlib.compress(differences.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes(), 3)
-            self._offsets.append(self._file.tell())
-            self._lengths.append(len(data))
-            self._file.write(data)
-        self._waiting = [rows[stop:].copy()] if stop < len(rows) else []
+    def _encode(self, strip: Rows) -> None:
+        differences = np.concatenate([strip[:, :1], strip[:, 1:] - strip[:, :-1]], axis=1)
+        data = zlib.compress(differences.astype(strip.dtype.newbyteorder("<"), copy=False).tobytes(), 3)
+        self._offsets.append(self._file.tell())
+        self._lengths.append(len(data))
+        self._file.write(data)
 
 
 def _placed(directory: bytes, start: int, offsets: list[int]) -> bytes:
@@ -168,8 +168,87 @@ def _placed(directory: bytes, start: int, offsets: list[int]) -> bytes:
     return bytes(placed)
 
 
+class _Strips:
+    """Rows that come in any number, as strips of equal height."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Rows] = []
+
+    def of(self, rows: Rows) -> Iterator[Rows]:
+        """The strips that these rows make whole."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) < _ROWS:
+            return
+        held = np.concatenate(self._waiting)
+        stop = len(held) // _ROWS * _ROWS
+        self._waiting = [held[stop:].copy()] if stop < len(held) else []
+        for top in range(0, stop, _ROWS):
+            yield held[top : top + _ROWS]
+
+    def rest(self) -> Iterator[Rows]:
+        """The last strip, which may be lower, if there is one."""
+        if self._waiting:
+            yield np.concatenate(self._waiting)
+
+
+class JpegEncoder:
+    """Baseline JPEG (ISO/IEC 10918-1) without chroma subsampling: each strip is encoded by Pillow, and they are joined.
+
+    Between strips stands a restart marker, after which a decoder begins anew as if there had been nothing before
+    (sections B.1.1.2 and E.1.3), and all strips have the same tables.
+    """
+
+    def __init__(
+        self, file: BinaryIO, shape: tuple[int, int, int], profile: bytes, exif: Image.Exif, *, quality: int
+    ) -> None:
+        self._height, self._width, channels = shape
+        if max(self._height, self._width) > _JPEG_LONGEST:
+            raise ValueError(f"it holds at most {_JPEG_LONGEST:,} pixels a side")
+        self._file, self._count, self._strips = file, 0, _Strips()
+        self._options: dict[str, Any] = {"quality": quality, "subsampling": 0}
+        self._notes: dict[str, Any] = {"icc_profile": profile} if profile and channels >= 3 else {}
+        if len(exif):
+            self._notes["exif"] = exif.tobytes()
+
+    def write(self, rows: Rows) -> None:
+        for strip in self._strips.of(rows):
+            self._encode(strip)
+
+    def close(self) -> None:
+        for strip in self._strips.rest():
+            self._encode(strip)
+        self._file.write(b"\xff\xd9")
+
+    def _encode(self, strip: Rows) -> None:
+        encoded = io.BytesIO()
+        image = Image.fromarray(np.ascontiguousarray(strip[..., 0] if strip.shape[2] == 1 else strip))
+        image.save(encoded, format="JPEG", **self._options, **({} if self._count else self._notes))
+        data = encoded.getvalue()
+        frame, scan = _jpeg_parts(data)
+        if self._count:
+            self._file.write(bytes([0xFF, 0xD0 + (self._count - 1) % 8]))
+        else:
+            head = bytearray(data[:scan])
+            struct.pack_into(">H", head, frame + 5, self._height)
+            units = -(-self._width // 8) * (_ROWS // 8)  # of 8 x 8 pixels in a strip
+            self._file.write(head + struct.pack(">HHH", 0xFFDD, 4, units))
+        start = scan if self._count == 0 else scan + 2 + struct.unpack_from(">H", data, scan + 2)[0]
+        self._file.write(memoryview(data)[start:-2])
+        self._count += 1
+
+
+def _jpeg_parts(data: bytes) -> tuple[int, int]:
+    """Where the segments begin that give the size (SOF0) and that precede the coded pixels (SOS)."""
+    frame, at = 0, 2
+    while data[at + 1] != 0xDA:
+        if data[at + 1] == 0xC0:
+            frame = at
+        at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    return frame, at
+
+
 class PillowEncoder:
-    """JPEG, WebP and BMP: the rows are gathered in an image, which Pillow encodes at the end."""
+    """WebP and BMP: the rows are gathered in an image, which Pillow encodes at the end."""
 
     def __init__(
         self,

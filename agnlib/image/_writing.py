@@ -15,7 +15,7 @@ from PIL import Image
 from agnlib._atomic import replacing, write_bytes
 from agnlib.errors import ImageError, InputError
 from agnlib.image._deep import array_of
-from agnlib.image._encoders import Encoder, PillowEncoder, PngEncoder, TiffEncoder
+from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
 from agnlib.image._profile import srgb_profile
 from agnlib.image._srgb import upright_srgb
 from agnlib.image._words import quoted, reason
@@ -103,7 +103,7 @@ def writing(
 ) -> Iterator[Callable[[Rows], None]]:
     """A function that takes the rows of a picture from the top; the file appears, whole, when the block ends.
 
-    PNG and TIFF are encoded as the rows come, so that a picture of any size needs no memory.
+    PNG, TIFF and JPEG are encoded as the rows come, so that a picture of any size needs no memory.
 
     Args:
         path: see `save`.
@@ -181,13 +181,11 @@ def _encoder(
 ) -> Encoder:
     if name in _DEEP:
         return (PngEncoder if name == "PNG" else TiffEncoder)(file, shape, depth, srgb_profile(), exif)
-    options: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": quality, "subsampling": 0},
-        "WEBP": {"quality": quality},
-        "BMP": {},
-    }
-    profile, exif = (b"", Image.Exif()) if name == "BMP" else (srgb_profile(), exif)
-    return PillowEncoder(file, shape, name, profile, exif, **options[name])
+    if name == "JPEG":
+        return JpegEncoder(file, shape, srgb_profile(), exif, quality=quality)
+    if name == "WEBP":
+        return PillowEncoder(file, shape, name, srgb_profile(), exif, quality=quality)
+    return PillowEncoder(file, shape, name, b"", Image.Exif())
 
 
 def _stored_channels(given: int, format_name: str) -> int:
