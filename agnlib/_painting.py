@@ -32,7 +32,7 @@ BLEND_BELOW = 0.25
 # A larger picture's normalisation statistics are taken from it reduced to so many pixels, tiled or not.
 OVERVIEW_PIXELS = 2**20
 # A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
-_WINDOW_PIXELS = 1344**2
+_WINDOW_PIXELS = 1168**2
 _BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = (
+    "CONTRIBUTING.md",
     "README.md",
+    "docs/explanation/adversary.md",
     "docs/measurements.md",
     *(f"agnlib/weights/{name}/README.md" for name in ("agn-small", "agn-fast")),
 )
