@@ -94,6 +94,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _add_stylize(commands)
     _add_train(commands)
     _add_finetune(commands)
+    _add_demo(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
     return parser, commands.choices
@@ -333,6 +334,20 @@ def _add_finetune(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=_finetune)
 
 
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("demo", help="a page in the browser to play with", allow_abbrev=False)
+    command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="(default agn-small)")
+    command.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="where to listen (default 127.0.0.1: only this machine; there is no password)",
+    )
+    command.add_argument("--port", type=int, default=7860, metavar="N", help="(default 7860; 0 takes a free one)")
+    command.add_argument("--no-browser", action="store_true", help="do not open the page")
+    _add_device(command)
+    command.set_defaults(run=_demo)
+
+
 def _add_device(command: argparse._ActionsContainer) -> None:
     command.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:N or mps")
     command.add_argument("--threads", type=_count, metavar="N", help="CPU threads")
@@ -492,3 +507,9 @@ def _perceptual(text: str) -> str:
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from agnlib import _cli_demo
+
+    return _cli_demo.run(arguments)
