@@ -105,7 +105,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, desk: Path) -> No
         if block.language == "bash":
             run_shell(code)
         else:
-            run_python(code, f"{page}:{block.line}", namespace)
+            run_python(code.replace('"CHECKOUT"', repr(str(CHECKOUT))), f"{page}:{block.line}", namespace)
 
 
 def run_python(code: str, where: str, namespace: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from agnlib._atomic import write_bytes
 from agnlib.errors import WeightsError
+from agnlib.models import _hub
 
 if TYPE_CHECKING:
     from agnlib.models.discriminator import Discriminator
@@ -59,7 +60,7 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls: type[Model], name_or_folder: str | os.PathLike[str]) -> Model:
-        """The model of this kind from a shipped name or a folder, in float32 and in eval mode.
+        """The model of this kind from a shipped name, a folder or `hf://OWNER/NAME@COMMIT`, in float32 and eval mode.
 
         Raises:
             WeightsError: the name is unknown, or the folder incomplete, corrupt or without this kind of model.
@@ -97,13 +98,15 @@ def available() -> list[str]:
 
 
 def find(name_or_folder: str | os.PathLike[str]) -> Path:
-    """The folder of a shipped name, or the folder itself.
+    """The folder of a shipped name, of an address on the Hugging Face Hub, or the folder itself.
 
     Raises:
-        WeightsError: it is neither.
+        WeightsError: it is none of these, or cannot be downloaded.
     """
     if str(name_or_folder) in available():
         return _SHIPPED / str(name_or_folder)
+    if str(name_or_folder).startswith(_hub.PREFIX):
+        return _hub.fetched(str(name_or_folder), (_CONFIG, _TENSORS))
     folder = Path(name_or_folder)
     if (folder / _CONFIG).is_file():
         return folder

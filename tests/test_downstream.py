@@ -1,0 +1,56 @@
+"""A project that uses agnlib, type-checked strictly and run against the wheel that users get."""
+
+from __future__ import annotations
+
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STUDIO = Path(__file__).resolve().parent / "data" / "downstream" / "studio.py"
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an environment that has the built wheel, and the rest from the one that runs the tests."""
+    pytest.importorskip("hatchling", reason="building the wheel without a network needs hatchling")
+    place = tmp_path_factory.mktemp("downstream")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(CHECKOUT)]
+    subprocess.run([*pip, *build], check=True)
+    venv.create(place / "env", with_pip=False, symlinks=True)
+    (packages,) = (place / "env").glob("lib/python*/site-packages")
+    (wheel,) = place.glob("agnlib-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(packages), str(wheel)], check=True)
+    others = {sysconfig.get_path("purelib"), *site.getsitepackages()}
+    (packages / "others.pth").write_text("\n".join(sorted(others)))
+    return place / "env" / "bin" / "python"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment is laid out as on Unix")
+def test_the_project_runs_on_the_wheel(python: Path, tmp_path: Path) -> None:
+    style = CHECKOUT / "examples" / "images" / "auvers.jpg"
+    command = [str(python), "-W", "error::UserWarning:agnlib", str(STUDIO), str(style)]
+    clean = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=clean)
+    assert done.returncode == 0, done.stderr
+    assert str(python.parent.parent) in done.stdout.split(" ")[0]
+    assert "(40, 30)" in done.stdout
+    assert "generator/colour" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the environment is laid out as on Unix")
+def test_the_project_type_checks_strictly_and_a_mistake_is_seen(python: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from agnlib import Stylizer\n\nStylizer.from_pretrained(1.5).encode_style(None)\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "--config-file", ""]
+    command += ["--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run([*command, str(STUDIO)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    done = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.count("[arg-type]") == 2, done.stdout
