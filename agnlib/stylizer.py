@@ -102,8 +102,8 @@ class Stylizer:
         """Load weights by name (offline: they come with the package) or from a folder.
 
         Args:
-            name_or_path: a name that `agnlib.models.pretrained.available()` lists, or a folder with `config.json` and
-                `model.safetensors`.
+            name_or_path: a name that `agnlib.models.pretrained.available()` lists, a folder with `config.json` and
+                `model.safetensors`, or `hf://OWNER/NAME@COMMIT` on the Hugging Face Hub (extra `hub`).
             device: see the class.
             engine: see the class.
 

@@ -1,6 +1,6 @@
 """Pictures per second through RandomStyle beside torchvision's AugMix and ColorJitter: alone, and in a DataLoader.
 
-    python benchmarks/augmentation.py [--pictures 64] [--rounds 5] [--json augmentation.json]
+    python benchmarks/augmentation.py [--pictures 64] [--rounds 5] [--out benchmarks/results/augmentation.json]
 
 "alone" is the transform by itself on a PIL picture of 224 x 224, one thread. "loader" is what a training sees: two
 workers of one thread each decode a photograph, crop it to 224, transform it and turn it into a tensor. Numbers are
@@ -129,14 +129,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=64, help="a pass has so many (64)")
     parser.add_argument("--rounds", type=int, default=5, help="at least 2 (5)")
-    parser.add_argument("--json", type=Path, help="write every number there")
+    parser.add_argument("--out", type=Path, help="write every number there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rates = measure(options.pictures, max(2, options.rounds))
     print(table(rates))
-    if options.json is not None:
+    if options.out is not None:
         settings = {"side": SIDE, "workers": WORKERS, "batch": BATCH, "pictures": options.pictures}
-        write_json(options.json, {**header(**settings, rounds=options.rounds), "pictures_per_second": rates})
+        write_json(options.out, {**header(**settings, rounds=options.rounds), "pictures_per_second": rates})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from _common import fail, markdown_table
 
 _STEP = re.compile(r"^== (.*) \((\d+)s\)$", re.MULTILINE)
 _TESTS = re.compile(r"^\d+ passed.*? in [\d.]+s.*$", re.MULTILINE)
+_COVERAGE = re.compile(r"^coverage: .*$", re.MULTILINE)
 
 
 def table(log: str) -> str:
@@ -27,8 +28,7 @@ def table(log: str) -> str:
     rows = [[now[0], str(then[1] - now[1])] for now, then in itertools.pairwise(steps)]
     rows = [row for row in rows if row[1] != "0"]
     found = markdown_table(["step", "seconds"], [*rows, ["in all", str(steps[-1][1])]])
-    tests = _TESTS.search(log)
-    return found + (f"\n\npytest: {tests[0]}" if tests else "")
+    return "\n\n".join([found, *(each[0] for each in (_TESTS.search(log), _COVERAGE.search(log)) if each)])
 
 
 def main() -> None:

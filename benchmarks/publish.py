@@ -15,6 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = (
     "CONTRIBUTING.md",
     "README.md",
+    "docs/augmentation.md",
     "docs/explanation/adversary.md",
     "docs/measurements.md",
     *(f"agnlib/weights/{name}/README.md" for name in ("agn-small", "agn-fast")),
