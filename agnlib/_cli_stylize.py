@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib._cli_messages import say
+from agnlib._cli_messages import relay, say
 from agnlib._cli_request import Request
 from agnlib._style_names import is_name
 from agnlib.errors import AgnError, ImageError, InputError
@@ -234,6 +234,7 @@ def make_stylizer(request: Request) -> Stylizer:
 
     if request.threads is not None:
         torch.set_num_threads(request.threads)
+    relay("agnlib.engine", wanted=not request.quiet)  # the first export takes seconds
     return Stylizer.from_pretrained(request.weights, device=request.device, engine=request.engine)
 
 

@@ -113,7 +113,7 @@ class OnnxEngine:
         from agnlib._export import onnx_model
 
         path = _cached(self._generator)
-        _log.info("exporting the network for onnxruntime")
+        _log.info("exporting the network for onnxruntime; this happens once")
         self._model = model = onnx_model(self._generator, name="agnlib", license="unknown")
         if path is not None:
             with suppress(OSError):  # it is in memory all the same

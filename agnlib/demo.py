@@ -69,7 +69,8 @@ def page(stylizer: Stylizer, folder: str | Path) -> Any:
             with gr.Column(scale=2, min_width=340):
                 photo = _drop(gr, "Photo", height=170, elem_id="photo")
                 way = gr.Radio(ways, value=_BY_PICTURE, label="Style from", elem_id="way")
-                picture = _drop(gr, "Style picture", height=170, elem_id="style")
+                with gr.Column() as by_picture:
+                    picture = _drop(gr, "Style picture", height=170, elem_id="style")
                 name = gr.Dropdown(list(stylizer.class_names), label="Name", visible=False, elem_id="name")
                 with gr.Row(visible=False) as chance:
                     seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed")
@@ -89,7 +90,7 @@ def page(stylizer: Stylizer, folder: str | Path) -> Any:
                 download = gr.DownloadButton("Download the full size", interactive=False, elem_id="download")
         wishes = [photo, way, picture, name, seed, strength, texture, color, scale]
         results = [both, download, note]
-        way.change(_choices(gr), way, [picture, name, chance], show_progress="hidden")
+        way.change(_choices(gr), way, [by_picture, name, chance], show_progress="hidden")
         painted = {"inputs": wishes, "outputs": results, "concurrency_limit": 1, "concurrency_id": "paint"}
         paint.click(studio.painted, **painted)
         dice.click(lambda: random.randrange(2**31), None, seed).then(studio.repainted, **painted)
@@ -108,7 +109,10 @@ def _choices(gr: Any) -> Callable[[str], tuple[Any, Any, Any]]:
 
 
 def _drop(gr: Any, label: str, **options: Any) -> Any:
-    """A place to drop a picture. Gradio would decode it at once, whatever its size; this gives the file's name."""
+    """A place to drop a picture. Gradio would decode it at once, whatever its size; this gives the file's name.
+
+    It must not be updated by an event: Gradio then makes another one, which decodes.
+    """
     place = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], buttons=[], **options)
     place.preprocess = lambda payload: None if payload is None else payload.path
     return place

@@ -11,6 +11,7 @@ some 100 MB from run to run with what the C library's allocator makes of it.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import subprocess
@@ -30,6 +31,7 @@ from agnlib import image
 STYLE = CHECKOUT / "examples" / "images" / "auvers.jpg"
 PHOTO = CHECKOUT / "examples" / "images" / "castle.jpg"
 KINDS = {"PNG": ("png", 8), "PNG, 16 bits": ("png", 16), "JPEG": ("jpg", 8)}
+_M_MMAP_THRESHOLD = -3  # malloc.h of the GNU C library
 _PROCESSES = 3  # for each row
 _MOST, _GROWTH = 1500.0, 1.1  # MB of a 64-megapixel PNG in all; the largest beyond over that of the smallest
 
@@ -41,7 +43,10 @@ def work(order: Mapping[str, Any]) -> None:
     from agnlib import Stylizer
     from agnlib.memory import keep_freed_memory
 
-    keep_freed_memory()
+    if order["map_blocks"]:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
+    else:
+        keep_freed_memory()
     torch.set_num_threads(order["threads"])
     stylizer = Stylizer.from_pretrained(order["weights"], device="cpu")
     code = stylizer.encode_style(STYLE)
@@ -53,13 +58,14 @@ def work(order: Mapping[str, Any]) -> None:
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """One entry for each size and kind of file."""
-    for kind in tqdm(KINDS, unit="kind", disable=None):
+    for kind in tqdm(options.kinds, unit="kind", disable=None):
         suffix, bits = KINDS[kind]
         for megapixels in options.sizes:
             side = round((megapixels * 2**20) ** 0.5)
             photo, target = folder / f"photo.{suffix}", folder / f"painted.{suffix}"
             _draw(photo, side, bits)
-            order = {"photo": str(photo), "target": str(target), "weights": options.weights, "threads": options.threads}
+            order = {"photo": str(photo), "target": str(target)}
+            order |= {name: getattr(options, name) for name in ("weights", "threads", "map_blocks")}
             found = [_peaks(order) for _ in range(_PROCESSES)]
             before, peak = (statistics.median(each) for each in zip(*found, strict=True))
             decoded = 3 * side * side * bits / 8 / 2**20
@@ -99,7 +105,7 @@ def tables(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _goals(entries: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    for kind in KINDS:
+    for kind in dict.fromkeys(entry["kind"] for entry in entries):
         mine = [entry for entry in entries if entry["kind"] == kind]
         title = f"{mine[-1]['megapixels']} over {mine[0]['megapixels']} Mpx"
         growth = mine[-1]["beyond"] / mine[0]["beyond"]
@@ -116,6 +122,12 @@ def main() -> None:
     add("--weights", default="agn-small", metavar="NAME|FOLDER")
     add("--threads", type=int, default=2)
     add("--sizes", type=int, nargs="+", default=[4, 16, 64], metavar="MPX", help="of 2**20 pixels (default 4 16 64)")
+    add("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="(default all)")
+    add(
+        "--map-blocks",
+        action="store_true",
+        help="blocks from 1 MB are mapped and returned: what is held, slowly (glibc)",
+    )
     add("--out", type=Path, metavar="FILE.json", help="all measurements")
     add("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -126,7 +138,7 @@ def main() -> None:
         entries = list(measure(options, Path(name)))
     print("\n\n".join(tables(entries)))
     if options.out:
-        settings = {"weights": options.weights, "threads": options.threads}
+        settings = {"weights": options.weights, "threads": options.threads, "map_blocks": options.map_blocks}
         write_json(options.out, header(**settings) | {"entries": entries})
 
 

@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,22 +181,22 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     opened.quit()
 
 
+def wait(ask: Callable[[], Any], what: str) -> Any:
+    for _ in range(600):
+        try:
+            if answer := ask():
+                return answer
+        except Exception:  # an element that is being redrawn
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"waited in vain for {what}")
+
+
 def test_a_visitor_paints_a_photo_changes_the_strength_and_throws_the_dice(
     address: str, browser: Any, tmp_path: Path
 ) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-
-    def wait(ask: Any, what: str) -> Any:
-        for _ in range(600):
-            try:
-                if answer := ask():
-                    return answer
-            except Exception:  # an element that is being redrawn
-                pass
-            time.sleep(0.1)
-        browser.save_screenshot(str(tmp_path / "failed.png"))
-        pytest.fail(f"waited in vain for {what}")
 
     def find(selector: str) -> Any:
         return browser.find_element(By.CSS_SELECTOR, selector)
@@ -238,12 +240,34 @@ def test_a_visitor_paints_a_photo_changes_the_strength_and_throws_the_dice(
     assert_same_host(browser, address)
 
 
+def test_a_file_that_is_no_picture_is_a_line_even_after_the_choice_was_changed(
+    address: str, browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+
+    def find(selector: str) -> Any:
+        return browser.find_element(By.CSS_SELECTOR, selector)
+
+    Image.fromarray(data.coffee()).resize((60, 40)).save(tmp_path / "coffee.png")
+    (tmp_path / "text.png").write_text("no picture")
+    browser.get(address)
+    wait(lambda: find("#photo input[type=file]"), "the page").send_keys(str(tmp_path / "coffee.png"))
+    find("#way input[value=chance]").click()
+    wait(lambda: find("#dice").is_displayed(), "the dice")
+    find("#way input[value='a picture']").click()
+    wait(lambda: find("#style input[type=file]"), "the style").send_keys(str(tmp_path / "text.png"))
+    wait(lambda: find("#style img"), "the uploaded style")
+    find("#paint").click()
+    said = wait(lambda: find(".toast-body").text, "the message")
+    assert "'text.png' is not a picture that can be read" in said
+
+
 def assert_same_host(browser: Any, address: str) -> None:
-    """Whatever the page asked for over the network, it got from its own host, or it was refused."""
+    """Whatever the page asked for over the network, it asked of its own host."""
     import json
 
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    answered = [each["params"]["response"]["url"] for each in events if each["method"] == "Network.responseReceived"]
-    elsewhere = [url for url in answered if url.startswith("http") and not url.startswith(address)]
-    assert answered
-    assert not elsewhere
+    asked = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+    asked = [url for url in asked if not url.startswith(("data:", "blob:"))]
+    assert any(url.endswith(".js") for url in asked)
+    assert {urllib.parse.urlsplit(url).netloc for url in asked} == {urllib.parse.urlsplit(address).netloc}

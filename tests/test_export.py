@@ -393,10 +393,14 @@ def test_the_command_line_takes_the_engine(
     assert cli.main(["stylize", first, *options, "-o", str(tmp_path / "painted.png")]) == 0
     assert cli.main(["stylize", str(tmp_path / "photos"), *options, "-o", str(tmp_path / "painted")]) == 0
     assert exports == ["agnlib"]
+    assert capsys.readouterr() == ("", "")
     painted, again = (image.read(tmp_path / name) for name in ("painted.png", "painted/0.png"))
     np.testing.assert_array_equal(painted, again)
     assert np.abs(painted.astype(int) - STYLIZER(photo(24, 37), photo(24, 37))).max() <= 1
-    assert capsys.readouterr() == ("", "")
+    for model in cache.rglob("*.onnx"):
+        model.unlink()
+    assert cli.main(["stylize", first, *options[:-1], "-o", str(tmp_path / "aloud.png")]) == 0
+    assert "exporting the network for onnxruntime; this happens once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ FLOORS = (
     },
     {
         "cli",
+        "_cli_demo",
         "_cli_folder",
         "_cli_messages",
         "_cli_request",
