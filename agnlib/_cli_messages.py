@@ -24,11 +24,15 @@ class _Relay(logging.Handler):
 _relay = _Relay()
 
 
-def relay(name: str, *, wanted: bool) -> None:
-    """Say from now on what the logger of this name is told, or no longer."""
+def relay(name: str) -> None:
+    """Say from now on what the logger of this name is told."""
     log = logging.getLogger(name)
-    if wanted:
-        log.addHandler(_relay)
-        log.setLevel(logging.INFO)
-    else:
-        log.removeHandler(_relay)
+    log.addHandler(_relay)
+    log.setLevel(logging.INFO)
+
+
+def end_relay(name: str) -> None:
+    """Leave the logger as it was."""
+    log = logging.getLogger(name)
+    log.removeHandler(_relay)
+    log.setLevel(logging.NOTSET)

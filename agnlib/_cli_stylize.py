@@ -234,7 +234,8 @@ def make_stylizer(request: Request) -> Stylizer:
 
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    relay("agnlib.engine", wanted=not request.quiet)  # the first export takes seconds
+    if not request.quiet:
+        relay("agnlib.engine")  # the first export takes seconds
     return Stylizer.from_pretrained(request.weights, device=request.device, engine=request.engine)
 
 

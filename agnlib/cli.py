@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agnlib import __version__
-from agnlib._cli_messages import line, say
+from agnlib._cli_messages import end_relay, line, say
 from agnlib._perceptual import PERCEPTUAL, parse_perceptual
 from agnlib.errors import AgnError, InputError, TrainingError
 from agnlib.memory import keep_freed_memory
@@ -48,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return 130
+    finally:
+        end_relay("agnlib.engine")
 
 
 class _Parser(argparse.ArgumentParser):
