@@ -96,6 +96,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _add_stylize(commands)
     _add_train(commands)
     _add_finetune(commands)
+    _add_evaluate(commands)
     _add_demo(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
@@ -336,6 +337,25 @@ def _add_finetune(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=_finetune)
 
 
+def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="judge weights by numbers, beside the photograph and the reference themselves",
+        allow_abbrev=False,
+    )
+    command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="photographs never trained on")
+    command.add_argument("--styles", type=Path, required=True, metavar="DIR", help="references never trained on")
+    command.add_argument(
+        "--weights", nargs="+", default=["agn-small"], metavar="NAME|DIR", help="a row each (default agn-small)"
+    )
+    command.add_argument("--pairs", type=_count, default=50, metavar="N", help="photograph and reference (default 50)")
+    command.add_argument("--out", type=Path, metavar="FILE.json", help="all scores")
+    command.add_argument("--grid", type=Path, metavar="PICTURE", help="a contact sheet of the first eight pairs")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the pairs (default 0)")
+    _add_device(command)
+    command.set_defaults(run=_evaluate)
+
+
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("demo", help="a page in the browser to play with", allow_abbrev=False)
     command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="(default agn-small)")
@@ -413,6 +433,18 @@ def _finetune(arguments: argparse.Namespace) -> int:
     values = {name: value for name, value in vars(arguments).items() if name not in ("run", "style")}
     finetune(arguments.style, **values)
     return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from agnlib import _cli_evaluate
+
+    return _cli_evaluate.run(arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from agnlib import _cli_demo
+
+    return _cli_demo.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -509,9 +541,3 @@ def _perceptual(text: str) -> str:
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from agnlib import _cli_demo
-
-    return _cli_demo.run(arguments)

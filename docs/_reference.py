@@ -19,6 +19,8 @@ import agnlib
 _PAGES = Path(__file__).parent / "reference"
 _MARK = "<!-- modules -->"
 _DATA = {
+    "agnlib.evaluation.BASELINES": "Row -> painter: the photograph itself, and the reference itself.",
+    "agnlib.evaluation.COLUMNS": "What is measured, in the order of the table.",
     "agnlib.image.DEFAULT_LIMITS": "The limits that files are read with where no others are given.",
     "agnlib.image.SUFFIXES": "Suffixes of the picture formats that are written.",
     "agnlib.metrics.lpips_heads": "The weights of LPIPS heads for the taps that `content_distance` uses.",
@@ -31,7 +33,7 @@ _DATA = {
     "agnlib.video.SUFFIXES": "Suffixes of the clips that are read.",
     "agnlib.video.TARGET_SUFFIXES": "Suffixes of the clips that are written.",
 }
-_TYPES = ("PictureLike", "Term", "Painter")  # types.md has them
+_TYPES = ("PictureLike", "Term", "Painter", "Scores")  # types.md has them
 _WITHOUT_SIGNATURE = ("agnlib.image.Picture", "agnlib.image.door.Picture")  # made by `take`
 
 

