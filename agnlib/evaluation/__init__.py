@@ -7,7 +7,7 @@ itself) are always among the rows, since they show what each number is worth. `a
 
 from agnlib.evaluation._judge import Judge, installed_judge
 from agnlib.evaluation._pairs import Pair, choose_pairs
-from agnlib.evaluation._rows import BASELINES, Painter, Scores, evaluate
+from agnlib.evaluation._rows import BASELINES, Painter, evaluate
 from agnlib.evaluation._sheet import contact_sheet
 from agnlib.evaluation._table import COLUMNS, markdown_table, summarise, table
 
@@ -17,7 +17,6 @@ __all__ = [
     "Judge",
     "Painter",
     "Pair",
-    "Scores",
     "choose_pairs",
     "contact_sheet",
     "evaluate",

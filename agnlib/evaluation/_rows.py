@@ -15,11 +15,9 @@ from agnlib.evaluation._pairs import Pair
 from agnlib.image import Picture
 from agnlib.metrics import flicker
 
-__all__ = ["BASELINES", "Painter", "Recall", "Scores", "evaluate"]
+__all__ = ["BASELINES", "Painter", "evaluate"]
 
 Painter: TypeAlias = Callable[[Image.Image, Image.Image], Image.Image]
-Scores: TypeAlias = "dict[str, float]"
-Recall: TypeAlias = "Callable[[str, Pair], Scores | None]"
 _PAN = (5, 3)  # px to the right and downwards: no multiple of a network's strides
 
 BASELINES: Mapping[str, Painter] = MappingProxyType(
@@ -35,9 +33,9 @@ def evaluate(
     pairs: Sequence[Pair],
     judge: Judge,
     *,
-    known: Recall = lambda row, pair: None,
+    known: Callable[[str, Pair], dict[str, float] | None] = lambda row, pair: None,
     progress: bool = False,
-) -> dict[str, list[Scores]]:
+) -> dict[str, list[dict[str, float]]]:
     """What each painter's pictures are worth: row -> the scores of each pair; `BASELINES` are the first rows.
 
     Beside the judge's columns there is "flicker": the mean change, in steps of 8 bits, between the paintings of two
@@ -59,7 +57,7 @@ def evaluate(
         {'identity': [], 'style copied': []}
     """
     rows = {**BASELINES, **painters}
-    scores: dict[str, list[Scores]] = {row: [] for row in rows}
+    scores: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
     for pair in tqdm(pairs, "pairs", unit="pair", disable=None if progress else True):
         photo, reference = pair.open()
         for row, painter in rows.items():
