@@ -284,6 +284,22 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="weight of what the discriminator says (default 0.5); 0 trains the generator alone, by the other losses",
     )
     command.add_argument(
+        "--stroke-scale",
+        type=_stroke_scale,
+        default=1.5,
+        metavar="X",
+        help="how much broader strokes are than in the pictures with the style, 1 to 8 (default 1.5): photographs are"
+        " cropped at X times --size, and paintings looked at from as far",
+    )
+    command.add_argument(
+        "--blocks",
+        type=_from_zero,
+        nargs=3,
+        metavar=("HALF", "QUARTER", "EIGHTH"),
+        help="of the generator at 1/2, 1/4 and 1/8 of the size (default 1 3 6, or those of --init, to which blocks can"
+        " be added)",
+    )
+    command.add_argument(
         "--augment",
         metavar="OP[+OP]",
         help="for little data, what is done to the pictures before the discriminator judges them: "
@@ -308,7 +324,7 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--sample-every", type=_count, default=500, metavar="N", help="steps between sample pictures (default 500)"
     )
     _add_device(command)
-    command.add_argument("--workers", type=_workers, default=0, metavar="N", help="processes that read pictures")
+    command.add_argument("--workers", type=_from_zero, default=0, metavar="N", help="processes that read pictures")
     command.set_defaults(run=_train)
 
 
@@ -483,6 +499,12 @@ def _scale(text: str) -> float:
     return _number(text)
 
 
+def _stroke_scale(text: str) -> float:
+    if not 1 <= _number(text) <= 8:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 (as they are) to 8, got {text!r}")
+    return _number(text)
+
+
 def _smoothing(text: str) -> float:
     if not 0 <= _number(text) <= 60:
         raise argparse.ArgumentTypeError(f"expected seconds from 0 (each frame by itself) to 60, got {text!r}")
@@ -516,7 +538,7 @@ def _count(text: str) -> int:
     return _whole(text)
 
 
-def _workers(text: str) -> int:
+def _from_zero(text: str) -> int:
     if _whole(text) < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number, at least 0, got {text!r}")
     return _whole(text)

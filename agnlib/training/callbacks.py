@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -278,8 +279,9 @@ class SaveSamples:
             codes = trainer.averaged_generator.sample_style(_latents(trainer, len(references)))
         else:
             codes = extractor(references)
+        shown = F.interpolate(references, photos.shape[2:], mode="bicubic").clamp(-1, 1)
         corner = torch.ones_like(photos[0])
-        rows = [torch.cat([corner, *references], dim=2)]
+        rows = [torch.cat([corner, *shown], dim=2)]
         for photo in photos:
             if may_leave_off and trainer.stopping:
                 return None

@@ -44,6 +44,10 @@ class TrainerConfig:
     the discriminator is not trained and says nothing. A batch is worked
     through in `accumulate` parts, whose gradients are averaged before the one step that is taken with them: it takes
     less memory, and the generator runs once more.
+    With a `stroke_scale` above 1 the photos are to be that much larger than the references, and the losses look at the
+    paintings reduced to the references' size, every fourth step at a part of them in full size: strokes become broader
+    by as much, see `agnlib.training.viewing`. One step in `from_nothing_every` paints from the latent and the style
+    alone, without a photo; 0 is never.
     `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
     data `("translation", "cutout", "flip")`, see `agnlib.training.augment`. With `ada_target`, for which 0.6 is usual,
     the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU `compile` has
@@ -69,6 +73,8 @@ class TrainerConfig:
     clip_gradient: float = 1.0
     accumulate: int = 1
     latent_probability: float = 0.5
+    stroke_scale: float = 1.0
+    from_nothing_every: int = 0
     augment: tuple[str, ...] = ()
     augment_probability: float = 1.0
     ada_target: float | None = None
@@ -87,6 +93,11 @@ class TrainerConfig:
                 raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected more than 0")
         if not self.adversarial >= 0:
             raise InputError(f"TrainerConfig: adversarial is {self.adversarial}; expected a weight of 0 or more")
+        if not 1 <= self.stroke_scale <= 8 or self.from_nothing_every < 0:
+            raise InputError(
+                f"TrainerConfig: stroke_scale is {self.stroke_scale}, from_nothing_every {self.from_nothing_every};"
+                " expected a scale from 1 to 8, and a number of steps, 0 for never"
+            )
         for name in ("penalty_every", "identity_every", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:

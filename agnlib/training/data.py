@@ -69,6 +69,10 @@ class Batch:
         """The same photos with themselves as references."""
         return replace(self, style=self.photos, style_keys=self.content_keys, identity=True)
 
+    def from_nothing(self) -> Batch:
+        """The same references without photos."""
+        return replace(self, content=None, content_keys=())
+
     def split(self, parts: int) -> list[Batch]:
         """The batch in so many parts, as equal as can be; fewer where it has fewer rows."""
         parts = min(parts, len(self))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,12 @@ class TrainOptions:
     threads: int | None = None
     workers: int = 0
     adversarial: float | None = None
+    stroke_scale: float = 1.5
+    blocks: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", list(self.blocks))  # as it comes back from the record
 
 
 def check_place(options: TrainOptions) -> None:

@@ -70,20 +70,24 @@ def build_terms(encoders: Mapping[str, PerceptualEncoder], generator: Generator,
     """The generator's terms beside the adversarial one and identity, as in the last stage of agn-small's training."""
     terms = {
         "palette": Weighted(PaletteTerm(), 3.0, warmup),
-        "guided_smoothness": Weighted(guided_smoothness_term, 2.0, warmup),
+        "guided_smoothness": Weighted(guided_smoothness_term, 2.0, warmup, needs_content=True),
         "smoothness": Weighted(smoothness_term, 0.05, warmup),
     }
     shared = {name: SharedEncoder(encoder) for name, encoder in encoders.items()}
     if "vgg16" in shared:
         vgg = shared["vgg16"]
         terms["style_vgg16"] = Weighted(CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache()), 5.0, warmup, _RAMP)
-        terms["content_vgg16"] = Weighted(ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.2, warmup)
+        terms["content_vgg16"] = Weighted(
+            ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.2, warmup, needs_content=True
+        )
     if "efficientnet-lite0" in shared:
         lite = shared["efficientnet-lite0"]
         terms["style_lite0"] = Weighted(MomentStyleTerm(lite, _LITE_TAPS, TargetCache()), 5.0, warmup, _RAMP)
         if "vgg16" not in shared:
-            terms["content_lite0"] = Weighted(ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.2, warmup)
+            terms["content_lite0"] = Weighted(
+                ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.2, warmup, needs_content=True
+            )
     if not shared:
         content = SharedEncoder(generator.content_features)
-        terms["patch_nce"] = Weighted(PatchNCETerm(content, "quarter"), 0.5, warmup)
+        terms["patch_nce"] = Weighted(PatchNCETerm(content, "quarter"), 0.5, warmup, needs_content=True)
     return terms

@@ -33,6 +33,7 @@ from agnlib.training.watch import CollapseWatch
 __all__ = ["TrainOptions", "loader", "train"]
 
 _DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 192, 4
+_FROM_NOTHING_EVERY = 8  # steps between those that paint without a photo
 _LEAST_SIZE = 8  # of a crop; a smaller one has no texture to learn from
 _SAMPLE_STEP = 1 << 30  # a step that no run reaches: its crops make the sample grid
 
@@ -124,7 +125,11 @@ def _data_of(options: TrainOptions, encoders: Mapping[str, PerceptualEncoder]) -
     least = max([_LEAST_SIZE, *(encoder.min_size for encoder in encoders.values())])
     if size < least:
         raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
-    folders = [PictureFolder(folder, size, seed=options.seed) for folder in (options.content, options.style)]
+    sides = (round(size * options.stroke_scale), size)
+    folders = [
+        PictureFolder(folder, side, seed=options.seed)
+        for folder, side in zip((options.content, options.style), sides, strict=True)
+    ]
     batch = (options.batch or _DEFAULT_BATCH) * options.accumulate
     data = PairData(folders[0], folders[1], batch=batch, accumulate=options.accumulate, seed=options.seed)
     data[_SAMPLE_STEP]  # now, so that a folder without one whole picture is noticed before the long part
@@ -154,7 +159,7 @@ def _trainer(
 ) -> AdversarialTrainer:
     sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
-    networks = starting_networks(options.init, data.style)
+    networks = starting_networks(options.init, data.style, options.blocks)
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
     warmup = 0 if options.init else TrainerConfig.warmup
     return AdversarialTrainer(
@@ -164,6 +169,8 @@ def _trainer(
             seed=options.seed,
             adversarial=TrainerConfig.adversarial if options.adversarial is None else options.adversarial,
             warmup=warmup,
+            stroke_scale=options.stroke_scale,
+            from_nothing_every=_FROM_NOTHING_EVERY,
             accumulate=options.accumulate,
             augment=tuple(options.augment.split("+")) if options.augment else (),
             ada_target=options.ada,

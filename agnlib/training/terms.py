@@ -46,12 +46,16 @@ Encoder = Callable[[Tensor], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Weighted:
-    """A term and its weight, which grows from 0 to its full value over `ramp` steps after step `start`."""
+    """A term and its weight, which grows from 0 to its full value over `ramp` steps after step `start`.
+
+    One that `needs_content` is left out where a batch has no photos.
+    """
 
     term: Term
     weight: float
     start: int = 0
     ramp: int = 0
+    needs_content: bool = False
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.start < 0 or self.ramp < 0:

@@ -27,11 +27,13 @@ from agnlib.training.game import AdversarialGame
 from agnlib.training.precision import autocast, full
 from agnlib.training.state import differing_options, restore, restore_learned, take, take_learned
 from agnlib.training.terms import SharedEncoder, TargetCache, Weighted
+from agnlib.training.viewing import close_up, from_afar
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 
 Network = TypeVar("Network", bound=nn.Module)
 _REMEMBER_EVERY = 100  # steps between the states that a diverging run goes back to
+_CLOSE_EVERY = 4  # with broad strokes, in one step of so many the losses look at the pixels
 
 
 class AdversarialTrainer:
@@ -123,7 +125,8 @@ class AdversarialTrainer:
             painted: Tensor = self.generator(latent, label=batch.label if self._labelled else None)
             return painted
         batch.code = self._codes(batch, latent)
-        size = None if content is not None else (batch.style.shape[2], batch.style.shape[3])
+        scale = self.config.stroke_scale
+        size = None if content is not None else tuple(round(scale * side) for side in batch.style.shape[2:])
         fake: Tensor = self.generator(latent, batch.code, content=content, size=size)
         return fake
 
@@ -142,7 +145,7 @@ class AdversarialTrainer:
         losses = {}
         for name, weighted in self.terms.items():
             weight = weighted.weight_at(self.step)
-            if weight > 0:
+            if weight > 0 and not (weighted.needs_content and batch.content is None):
                 losses[name] = weight * weighted.term(batch, fake)
         since = self.step - self.config.warmup
         ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
@@ -157,6 +160,8 @@ class AdversarialTrainer:
         turn = self.step < self.config.warmup or self.step % self.config.identity_every == 0
         if turn and batch.content is not None and self.config.identity > 0:
             batch = batch.as_identity()
+        elif self._is_from_nothing:
+            batch = batch.from_nothing()
         parts = batch.split(self.config.accumulate)
         # a whole batch is painted once for both turns; the graphs of all parts would have to be kept at the same time
         painted = self._paint(batch) if len(parts) == 1 else None
@@ -318,6 +323,17 @@ class AdversarialTrainer:
         (statistics,) = self._statistics.get(batch.style_keys, batch.style, lambda style: [extractor.statistics(style)])
         return extractor.encode(statistics)
 
+    @property
+    def _is_from_nothing(self) -> bool:
+        every = self.config.from_nothing_every
+        return every > 0 and self.step >= self.config.warmup and self.step % every == every // 2
+
+    def _seen(self, batch: Batch, fake: Tensor) -> tuple[Batch, Tensor]:
+        """What the losses look at of a batch and its paintings."""
+        if self.config.stroke_scale == 1 or batch.identity:
+            return batch, fake
+        return (close_up if self.step % _CLOSE_EVERY == _CLOSE_EVERY - 1 else from_afar)(batch, fake)
+
     def _latents(self, count: int) -> Tensor:
         return torch.randn(count, self.generator.config.latent_dim, generator=self._dice).to(self.device)
 
@@ -370,8 +386,9 @@ class AdversarialTrainer:
     def _discriminator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             with torch.no_grad():
-                part.fake = self._paint(part) if painted is None else painted.detach()
-            return self.discriminator_loss(part, part.fake)
+                fake = self._paint(part) if painted is None else painted.detach()
+                seen, part.fake = self._seen(part, fake)
+            return self.discriminator_loss(seen, part.fake)
 
         network, phase = self.discriminator, "discriminator"
         self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -387,7 +404,7 @@ class AdversarialTrainer:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             fake = self._paint(part) if painted is None else painted
             self.latest = part, fake.detach()
-            return self.generator_loss(part, fake)
+            return self.generator_loss(*self._seen(part, fake))
 
         trained = self._trained()
         self.generator_optimizer.zero_grad(set_to_none=True)
