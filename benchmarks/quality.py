@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -97,11 +98,30 @@ def print_tables(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs
     print(markdown_table(["", *names], wins))
 
 
+def print_seeds(table: Mapping[str, Sequence[Scores]], count: int) -> None:
+    """The values of each deal of pairs by itself."""
+    deals = [{row: scores[i : i + count] for row, scores in table.items()} for i in range(0, len(table[PEER]), count)]
+    summaries = [evaluation.summarise(deal, peer=PEER, seed=SEED) for deal in deals]
+    names = ["style", "content", "palette", "structure"]
+    rows = [
+        [
+            row,
+            *(
+                " / ".join(f"{s[row][name]['value']:.{2 if name == 'palette' else 3}f}" for s in summaries)
+                for name in names
+            ),
+        ]
+        for row in table
+    ]
+    print(f"\nThe same by seed: {len(deals)} deals of {count} pairs.\n\n{markdown_table(['', *names], rows)}")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality of agnlib's weights beside baselines and a peer.")
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
+    add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")
     add("--out", type=Path, metavar="FILE.json", help="all scores and the summary")
@@ -117,14 +137,16 @@ def arguments() -> argparse.Namespace:
     add("--threads", type=int, default=2, help="of torch and of onnxruntime (default 2)")
     add("--device", default="cpu", help="where our weights run (default cpu)")
     chosen = parser.parse_args()
-    if chosen.pairs < 2 or chosen.grid_pairs < 1 or chosen.threads < 1:
-        parser.error("expected --pairs of 2 or more, --grid-pairs and --threads of 1 or more")
+    if chosen.pairs < 2 or min(chosen.grid_pairs, chosen.threads, chosen.seeds) < 1:
+        parser.error("expected --pairs of 2 or more, --grid-pairs, --threads and --seeds of 1 or more")
     return chosen
 
 
 def judged(options: argparse.Namespace) -> None:
     """Print the tables and write what is asked for."""
-    pairs = evaluation.choose_pairs(options.data / "content", options.data / "style", options.pairs, seed=SEED)
+    folders = options.data / "content", options.data / "style"
+    dealt = [evaluation.choose_pairs(*folders, options.pairs, seed=SEED + 1000 * k) for k in range(options.seeds)]
+    pairs = list(itertools.chain.from_iterable(dealt))
     fixed = baselines(options.threads)
     own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
     adain = {"AdaIN": load_adain(options.adain, options.vgg).stylize} if options.adain else {}
@@ -143,9 +165,17 @@ def judged(options: argparse.Namespace) -> None:
     memory.keep(kept, pairs, table)
     summary = evaluation.summarise(table, peer=PEER, seed=SEED)
     print_tables(summary, len(pairs))
+    if options.seeds > 1:
+        print_seeds(table, options.pairs)
     if options.out:
         named = [{"photo": pair.photo.name, "reference": pair.reference.name} for pair in pairs]
-        settings = {"seed": SEED, "pairs": len(pairs), "threads": options.threads, "device": options.device}
+        settings = {
+            "seed": SEED,
+            "seeds": options.seeds,
+            "pairs": len(pairs),
+            "threads": options.threads,
+            "device": options.device,
+        }
         settings |= {"scores_from_cache": memory.reused}
         found = {"caption": CAPTION, "summary": summary, "pairs": named, "scores": table}
         write_json(options.out, header(**settings) | found)
