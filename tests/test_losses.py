@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 
@@ -48,6 +49,7 @@ from agnlib.losses import (
     relativistic_discriminator_loss,
     relativistic_generator_loss,
     rgb_to_lab,
+    sliced_style_loss,
     total_variation,
     uniformity_loss,
     wasserstein_discriminator_loss,
@@ -86,6 +88,40 @@ def test_style_losses_see_statistics_and_not_places() -> None:
     f = torch.randn(1, 4, 8, 8)
     shuffled = f.flatten(2)[:, :, torch.randperm(64)].view_as(f)
     assert covariance_style_loss({"a": shuffled}, {"a": feature_moments(f)}) < ZERO
+
+
+def test_the_sliced_loss_is_the_best_transport_where_there_is_one_line() -> None:
+    """One channel has two lines, there and back, and on them the sorted values are scipy's optimal assignment."""
+    dice = torch.Generator().manual_seed(3)
+    ours, theirs = torch.randn(2, 1, 5, 5, generator=dice), 3 * torch.randn(2, 1, 5, 5, generator=dice) + 1
+    expected = []
+    for one, other in zip(ours.flatten(1).numpy(), theirs.flatten(1).numpy(), strict=True):
+        cost = (one[:, None] - other) ** 2
+        expected.append(rounded((cost[linear_sum_assignment(cost)].mean() / (other**2).mean()) ** 0.5))
+    assert sliced_style_loss({"a": ours}, {"a": theirs}).item() == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 4))
+def test_the_sliced_loss_takes_any_sizes_and_ignores_places(height: int, width: int, channels: int) -> None:
+    dice = torch.Generator().manual_seed(height)
+    f = torch.randn(1, channels, height, width, generator=dice, requires_grad=True)
+    places = torch.randperm(height * width, generator=dice)
+    shuffled = f.detach().flatten(2)[:, :, places].view_as(f)
+    assert sliced_style_loss({"a": f}, {"a": shuffled}, seed=width) < ZERO
+    doubled = F.interpolate(f.detach(), scale_factor=2)  # every value four times
+    assert sliced_style_loss({"a": f}, {"a": doubled}) < 0.5
+    sliced_style_loss({"a": f}, {"a": doubled + 1}).backward()
+    assert torch.isfinite(f.grad).all()
+
+
+def test_the_sliced_loss_says_what_does_not_fit() -> None:
+    f = torch.zeros(1, 2, 3, 3)
+    with pytest.raises(InputError, match="0 taps"):
+        sliced_style_loss({}, {})
+    with pytest.raises(InputError, match="0 directions"):
+        sliced_style_loss({"a": f}, {"a": f}, directions=0)
+    with pytest.raises(InputError, match=r"a of shape \(1, 2, 3, 3\) and \(2, 2, 3, 3\)"):
+        sliced_style_loss({"a": f}, {"a": f.repeat(2, 1, 1, 1)})
 
 
 @given(gain=st.floats(0.1, 10), shift=st.floats(-5, 5))
@@ -402,6 +438,7 @@ def test_total_variation_counts_steps() -> None:
         lambda x: content_loss({"a": x}, {"a": normalize_features(torch.ones(1, 3, 1, 1))}),
         lambda x: covariance_style_loss({"a": x}, {"a": feature_moments(torch.ones(1, 3, 1, 1))}),
         lambda x: moment_style_loss({"a": x}, {"a": (torch.ones(1, 3), torch.zeros(1, 3))}),
+        lambda x: sliced_style_loss({"a": x}, {"a": torch.ones(1, 3, 1, 1)}),
     ],
 )
 def test_one_pixel_has_a_finite_loss_and_gradient(loss: Callable[[torch.Tensor], torch.Tensor]) -> None:

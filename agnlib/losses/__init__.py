@@ -27,6 +27,7 @@ from agnlib.losses.latent import KLDivergence, kl_divergence
 from agnlib.losses.matching import FeatureMatchingLoss, feature_matching_loss
 from agnlib.losses.patch_nce import patch_nce_loss
 from agnlib.losses.penalty import GradientPenalty, R1Penalty, gradient_penalty, interpolate, r1_penalty
+from agnlib.losses.sliced import sliced_style_loss
 from agnlib.losses.smoothness import guided_smoothness, total_variation
 from agnlib.losses.style import FeatureMoments, covariance_style_loss, feature_moments, moment_style_loss
 
@@ -64,6 +65,7 @@ __all__ = [
     "relativistic_discriminator_loss",
     "relativistic_generator_loss",
     "rgb_to_lab",
+    "sliced_style_loss",
     "total_variation",
     "uniformity_loss",
     "wasserstein_discriminator_loss",

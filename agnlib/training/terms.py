@@ -21,6 +21,7 @@ from agnlib.losses import (
     normalize_features,
     palette_loss,
     patch_nce_loss,
+    sliced_style_loss,
     total_variation,
 )
 from agnlib.training.data import Batch
@@ -32,6 +33,7 @@ __all__ = [
     "PaletteTerm",
     "PatchNCETerm",
     "SharedEncoder",
+    "SlicedStyleTerm",
     "TargetCache",
     "Term",
     "Weighted",
@@ -168,6 +170,19 @@ class MomentStyleTerm:
         flat = [value.float() for value in self.cache.get(batch.style_keys, batch.style, compute)]
         target = {tap: (flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
         return moment_style_loss(self.encoder(fake), target)
+
+
+class SlicedStyleTerm:
+    """`sliced_style_loss` of the result against the reference, on taps of an encoder, along other lines every step."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], directions: int = 64) -> None:
+        self.encoder, self.taps, self.directions = encoder, tuple(taps), directions
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.encoder(batch.style)
+        target = {tap: features[tap] for tap in self.taps}
+        return sliced_style_loss(self.encoder(fake), target, directions=self.directions, seed=batch.step)
 
 
 class ContentTerm:
