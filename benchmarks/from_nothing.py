@@ -1,10 +1,10 @@
 """Pictures from a latent and a style alone, `generator(z, style)`: have they the reference's style?
 
-    python benchmarks/from_nothing.py --weights agn-small --grid docs/images/from-nothing.jpg
+    python benchmarks/from_nothing.py --weights agn-small
 
 The style distance is quality.py's. Beside it stand other references, since two paintings by different hands are about
-as far apart as a picture can be that ignores the style asked for, and the plain mean colour of the reference. The grid
-has the seeds 0 to 15, each in a style by chance: nothing is chosen.
+as far apart as a picture can be that ignores the style asked for, and the plain mean colour of the reference. What such
+pictures look like is in the gallery.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from agnlib import Stylizer, evaluation, image
 from agnlib.errors import AgnError
 
 SIDE = 384  # painted as large as quality.py's photographs
-GRID = (4, 4)
 COLUMNS = ("style", "deep style", "palette", "colour ratio", "detail ratio")
 Maker = Callable[[int], Image.Image]
 
@@ -72,17 +71,6 @@ def measure(
     return found
 
 
-def grid(stylizer: Stylizer) -> Image.Image:
-    """Seeds 0 to 15, each with the random style of that seed."""
-    rows, columns = GRID
-    sheet = Image.new("RGB", (columns * (SIDE // 2 + 4) - 4, rows * (SIDE // 2 + 4) - 4), "white")
-    for seed in range(rows * columns):
-        picture = paint(stylizer, stylizer.random_style(seed).vector, seed, SIDE)
-        picture = picture.resize((SIDE // 2, SIDE // 2), Image.Resampling.LANCZOS)
-        sheet.paste(picture, (seed % columns * (SIDE // 2 + 4), seed // columns * (SIDE // 2 + 4)))
-    return sheet
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -91,7 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--count", type=int, default=54, help="how many references (default 54)")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
     add("--threads", type=int, default=2)
-    add("--grid", type=Path, metavar="FILE", help="16 pictures of the first weights")
     add("--out", type=Path, metavar="FILE.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -107,8 +94,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(references)} references, each with a latent of its own.\n\n{evaluation.table(summary)}")
     if options.out:
         write_json(options.out, header(references=len(references), side=SIDE) | {"summary": summary, "scores": found})
-    if options.grid:
-        image.save(grid(next(iter(stylizers.values()))), options.grid)
 
 
 if __name__ == "__main__":

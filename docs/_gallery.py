@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -67,11 +68,24 @@ def strengths(stylizer: Stylizer, side: int) -> Image.Image:
     return make_grid.lay_out([[stylizer(photo, style, strength=strength) for strength in STRENGTHS]])
 
 
+@torch.inference_mode()
+def from_nothing(stylizer: Stylizer, side: int) -> Image.Image:
+    """Pictures without a photograph: the latents of the seeds 0 to 15, each in the random style of its seed."""
+    generator, painted = stylizer.generator, []
+    for seed in range(16):
+        z = torch.randn(1, generator.config.latent_dim, generator=torch.Generator().manual_seed(seed))
+        pixels = generator(z, stylizer.random_style(seed).vector[None], size=(side, side))[0]
+        bytes_ = (pixels.clamp(-1, 1) + 1).mul(127.5).round().byte()
+        painted.append(Image.fromarray(bytes_.permute(1, 2, 0).numpy()))
+    return make_grid.lay_out([list(painted[row : row + 4]) for row in range(0, 16, 4)])
+
+
 PICTURES: dict[str, Callable[[Stylizer, int], Image.Image]] = {
     "grid": grid,
     "random": random_styles,
     "named": named_styles,
     "interpolation": interpolation,
+    "nothing": from_nothing,
     "strength": strengths,
 }
 
