@@ -146,6 +146,7 @@ class Variant:
     networks: Callable[[Networks], Networks] = lambda networks: networks
     terms: Callable[[Terms, Mapping[str, Any], Generator], Terms] = lambda terms, encoders, generator: terms
     scale: float = 1.5
+    blocks: tuple[int, int, int] | None = None
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -160,6 +161,8 @@ VARIANTS: Mapping[str, Variant] = {
     "moments alone, no covariances": Variant(terms=without("style_vgg16")),
     "PatchNCE for VGG16 content": Variant(terms=patch_nce),
     "colour transform by the code": Variant(networks=with_colour_transform),
+    "more blocks: 1, 3, 6": Variant(blocks=(1, 3, 6)),
+    "more blocks: 2, 5, 10": Variant(blocks=(2, 5, 10)),
     "gated skips": Variant(networks=with_gated_skips),
     "modulated convolutions in the decoder": Variant(networks=with_modulated_decoder),
 }
@@ -173,7 +176,7 @@ def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Nam
         for name, side in zip(("content", "style"), sides, strict=True)
     ]
     torch.manual_seed(options.seed)
-    networks = variant.networks(starting_networks(options.init, folders[1]))
+    networks = variant.networks(starting_networks(options.init, folders[1], variant.blocks))
     terms = variant.terms(build_terms(encoders, networks.generator, warmup=0), encoders, networks.generator)
     chosen = {"warmup": 0, "stroke_scale": 1.5, "from_nothing_every": 8, "seed": options.seed, "ema_decay": 0.99}
     config = TrainerConfig(**{**chosen, "adversarial_ramp": 0, **variant.config})
