@@ -365,6 +365,13 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--weights", nargs="+", default=["agn-small"], metavar="NAME|DIR", help="a row each (default agn-small)"
     )
     command.add_argument("--pairs", type=_count, default=50, metavar="N", help="photograph and reference (default 50)")
+    command.add_argument(
+        "--random-styles",
+        type=_seed,
+        default=3,
+        metavar="N",
+        help="photographs that are also painted in 10 random styles, beside 10 real ones (default 3; 0 for none)",
+    )
     command.add_argument("--out", type=Path, metavar="FILE.json", help="all scores")
     command.add_argument("--grid", type=Path, metavar="PICTURE", help="a contact sheet of the first eight pairs")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the pairs (default 0)")

@@ -108,6 +108,8 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
         str(EXAMPLES),
         "--pairs",
         "2",
+        "--random-styles",
+        "0",
         "--weights",
         "agn-fast",
     ]

@@ -2,7 +2,8 @@
 
 `choose_pairs` deals photographs and references, `evaluate` judges what painters make of them, `summarise` and `table`
 say it in numbers, `contact_sheet` shows it. "identity" (the photograph itself) and "style copied" (the reference
-itself) are always among the rows, since they show what each number is worth. `agnlib evaluate` does all of it.
+itself) are always among the rows, since they show what each number is worth. `random_styles` asks whether styles by
+chance are as varied as real ones, and `variety` sums it up. `agnlib evaluate` does all of it.
 """
 
 from agnlib.evaluation._judge import Judge, installed_judge
@@ -10,10 +11,12 @@ from agnlib.evaluation._pairs import Pair, choose_pairs
 from agnlib.evaluation._rows import BASELINES, Painter, evaluate
 from agnlib.evaluation._sheet import contact_sheet
 from agnlib.evaluation._table import COLUMNS, markdown_table, summarise, table
+from agnlib.evaluation._variety import Improviser, random_styles, variety, variety_table
 
 __all__ = [
     "BASELINES",
     "COLUMNS",
+    "Improviser",
     "Judge",
     "Painter",
     "Pair",
@@ -22,6 +25,9 @@ __all__ = [
     "evaluate",
     "installed_judge",
     "markdown_table",
+    "random_styles",
     "summarise",
     "table",
+    "variety",
+    "variety_table",
 ]

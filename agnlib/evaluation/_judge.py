@@ -41,6 +41,18 @@ class Judge:
         self._styles, self._content = dict(styles), content
 
     @torch.inference_mode()
+    def variety(self, pictures: Sequence[Image.Image]) -> dict[str, float]:
+        """What is to be said of a set of pictures, two or more.
+
+        "distance": `metrics.diversity`, the mean LPIPS of pairs, where content is judged. "hue entropy":
+        `metrics.hue_entropy` of all of them together.
+        """
+        shown = torch.cat([_tensor(picture) for picture in pictures])
+        distance = {} if self._content is None else {"distance": metrics.diversity(shown, self._content).item()}
+        beside = shown.transpose(0, 1).flatten(1, 2).unsqueeze(0)
+        return {**distance, "hue entropy": metrics.hue_entropy(beside).item()}
+
+    @torch.inference_mode()
     def __call__(self, result: Image.Image, photo: Image.Image, reference: Image.Image) -> dict[str, float]:
         """The numbers by column, in the order of `COLUMNS`."""
         painted, content, style = (_tensor(picture) for picture in (result, photo, reference))
@@ -115,6 +127,8 @@ class _Recent:
         self._seen: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
+        if len(image) > 1:  # a set is looked at once, and is large
+            return self._encoder(image)
         key = image.numpy().tobytes()
         if key not in self._seen:
             self._seen[key] = self._encoder(image)

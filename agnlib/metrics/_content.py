@@ -55,7 +55,7 @@ def content_distance(
     """
     check_aligned(("image", "content"), image, content, min_size=encoder.min_size)
     heads = lpips_heads() if heads is None else heads
-    taps = _shared_taps(encoder, heads)
+    taps = shared_taps(encoder, heads)
     of_image, of_content = encoder(image), encoder(content)
     return torch.stack([_tap_distance(of_image[tap], of_content[tap], heads[tap]) for tap in taps]).sum(dim=0)
 
@@ -77,7 +77,7 @@ def lpips_heads() -> Mapping[str, Tensor]:
     return MappingProxyType({tap: stored[f"lin{number}.model.1.weight"] for number, tap in enumerate(_TAPS)})
 
 
-def _shared_taps(encoder: PerceptualEncoder, heads: Mapping[str, Tensor]) -> list[str]:
+def shared_taps(encoder: PerceptualEncoder, heads: Mapping[str, Tensor]) -> list[str]:
     taps = [tap for tap, channels in encoder.channels.items() if tap in heads and heads[tap].shape[1] == channels]
     if not taps:
         raise InputError(
@@ -88,9 +88,9 @@ def _shared_taps(encoder: PerceptualEncoder, heads: Mapping[str, Tensor]) -> lis
 
 
 def _tap_distance(features: Tensor, target: Tensor, head: Tensor) -> Tensor:
-    squared = (_unit_length(features) - _unit_length(target)).square()
+    squared = (unit_length(features) - unit_length(target)).square()
     return (squared * head.to(squared)).sum(dim=1).mean(dim=(1, 2))
 
 
-def _unit_length(features: Tensor) -> Tensor:
+def unit_length(features: Tensor) -> Tensor:
     return features / (features.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
