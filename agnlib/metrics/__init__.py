@@ -9,24 +9,38 @@ two baselines: the photograph itself (which keeps all content) and the reference
 - `colour_ratio`: is it as colourful as the reference? Best is 1.
 - `detail_ratio`: has it as much fine texture as the reference? Best is 1.
 - `structure`: are the photograph's edges where they were? Best is 1.
+- `diversity`: of a set, one number: how far apart are its pictures? Best is what real ones have.
+- `checkerboard`, `droplets`, `border_band`: has it a grid, a lone round spot, a band along its border? Best is what
+  real art has, which `benchmarks/artefacts.py` measures.
+- `hue_entropy`: has it many hues? 0 is one, 1 is all alike; best is the reference's.
 - `flicker`: of a clip, does it change where nothing does? Best is 0, or the source's.
 """
 
 from __future__ import annotations
 
+from agnlib.metrics._border import border_band
+from agnlib.metrics._checkerboard import checkerboard
 from agnlib.metrics._colour import colour_ratio, colourfulness, palette_distance, rgb_to_lab
 from agnlib.metrics._content import content_distance, lpips_heads
 from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
+from agnlib.metrics._diversity import diversity
+from agnlib.metrics._droplets import droplets
 from agnlib.metrics._flicker import flicker
+from agnlib.metrics._hues import hue_entropy
 from agnlib.metrics._style import style_distance
 
 __all__ = [
+    "border_band",
+    "checkerboard",
     "colour_ratio",
     "colourfulness",
     "content_distance",
     "detail_ratio",
+    "diversity",
+    "droplets",
     "fine_detail",
     "flicker",
+    "hue_entropy",
     "lpips_heads",
     "luminance",
     "palette_distance",
