@@ -77,11 +77,10 @@ def _frequencies(stride: int) -> Iterator[tuple[int, int]]:
 def _weighed_power(plane: Tensor) -> Tensor:
     """Squared amplitudes of the waves under a Hann window, times the square of their frequency."""
     height, width = plane.shape[1:]
-    like = {"dtype": plane.dtype, "device": plane.device}
-    window = torch.hann_window(height, **like)[:, None] * torch.hann_window(width, **like)
-    window = window / window.sum()
+    hann = [torch.hann_window(length, dtype=plane.dtype, device=plane.device) for length in (height, width)]
+    window = torch.outer(hann[0] / hann[0].sum(), hann[1] / hann[1].sum())
     centred = plane - (plane * window).sum(dim=(1, 2), keepdim=True)
     power = torch.fft.fft2(centred * window).abs().square() + _FLOOR
-    down, across = (torch.fft.fftfreq(length, **like) for length in (height, width))
-    weight = down.square()[:, None] + across.square()
-    return power * weight
+    down, across = (torch.fft.fftfreq(length, dtype=plane.dtype, device=plane.device) for length in (height, width))
+    weighed: Tensor = power * (down.square()[:, None] + across.square())
+    return weighed

@@ -46,6 +46,6 @@ def hue_entropy(image: Tensor) -> Tensor:
     place = ((torch.atan2(up, across) / (2 * math.pi) % 1) * bins).long().clamp_max(bins - 1)
     weights = torch.zeros(len(chroma), bins, dtype=chroma.dtype, device=chroma.device).scatter_add(1, place, chroma)
     shares = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
-    hues = torch.stack([shares.roll(shift, 1).unflatten(1, (_HUES, _PLACES)).sum(2) for shift in range(_PLACES)])
-    entropy = torch.special.entr(hues).sum(dim=2).amin(dim=0) / math.log(_HUES)
+    hues = torch.stack([shares.roll(shift, 1).view(-1, _HUES, _PLACES).sum(2) for shift in range(_PLACES)])
+    entropy: Tensor = torch.special.entr(hues).sum(dim=2).amin(dim=0) / math.log(_HUES)
     return entropy.clamp(0, 1).to(image.dtype)
