@@ -292,6 +292,14 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         " cropped at X times --size, and paintings looked at from as far",
     )
     command.add_argument(
+        "--style-weight",
+        type=_positive,
+        default=1.0,
+        metavar="X",
+        help="how much more than usual style counts beside content (default 1): more gives stronger strokes, and keeps"
+        " less of the drawing",
+    )
+    command.add_argument(
         "--blocks",
         type=_from_zero,
         nargs=3,
@@ -503,6 +511,12 @@ def _whole(text: str) -> int:
 def _scale(text: str) -> float:
     if not 0.1 <= _number(text) <= 10:
         raise argparse.ArgumentTypeError(f"expected a number from 0.1 (fine strokes) to 10 (broad ones), got {text!r}")
+    return _number(text)
+
+
+def _positive(text: str) -> float:
+    if _number(text) <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return _number(text)
 
 

@@ -303,7 +303,18 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
         "--keep",
         "4",
     ]
-    more += ["--keep-best", "generator/palette", "--stroke-scale", "2", "--blocks", "0", "1", "3"]
+    more += [
+        "--keep-best",
+        "generator/palette",
+        "--stroke-scale",
+        "2",
+        "--style-weight",
+        "3",
+        "--blocks",
+        "0",
+        "1",
+        "3",
+    ]
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
@@ -322,7 +333,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
             "checkpoint_every": 5,
         },
         **{"sample_every": 6, "keep": 4, "keep_best": "generator/palette", "augment": None, "ada": None},
-        **{"stroke_scale": 2.0, "blocks": [0, 1, 3]},
+        **{"stroke_scale": 2.0, "style_weight": 3.0, "blocks": [0, 1, 3]},
     }
     assert full == expected
 

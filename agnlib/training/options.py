@@ -46,6 +46,7 @@ class TrainOptions:
     workers: int = 0
     adversarial: float | None = None
     stroke_scale: float = 1.5
+    style_weight: float = 1.0
     blocks: Sequence[int] | None = None
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ __all__ = ["PERCEPTUAL", "build_terms", "choose_encoders", "fast_dtype"]
 
 _VGG_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _LITE_TAPS = ("block0", "block2", "block4", "block10")
-_RAMP = 450  # steps over which style fades in after the warm-up, so that the drawing is not lost at the start
+_RAMP = 450  # steps over which style fades in after a warm-up, so that the drawing is not lost at the start
 
 
 def choose_encoders(names: str, device: torch.device) -> dict[str, PerceptualEncoder]:
@@ -66,8 +66,18 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if quick else torch.float32
 
 
-def build_terms(encoders: Mapping[str, PerceptualEncoder], generator: Generator, *, warmup: int) -> dict[str, Weighted]:
-    """The generator's terms beside the adversarial one and identity, as in the last stage of agn-small's training."""
+def build_terms(
+    encoders: Mapping[str, PerceptualEncoder], generator: Generator, *, warmup: int, style_weight: float = 1.0
+) -> dict[str, Weighted]:
+    """The generator's terms beside the adversarial one and identity.
+
+    Args:
+        encoders: from `choose_encoders`.
+        generator: whose features PatchNCE looks through where there is no encoder.
+        warmup: steps before the terms begin; after some the style fades in, after none it is there at once.
+        style_weight: how much more than usual the terms of style count, beside those of content.
+    """
+    ramp = _RAMP if warmup else 0
     terms = {
         "palette": Weighted(PaletteTerm(), 3.0, warmup),
         "guided_smoothness": Weighted(guided_smoothness_term, 2.0, warmup, needs_content=True),
@@ -76,13 +86,15 @@ def build_terms(encoders: Mapping[str, PerceptualEncoder], generator: Generator,
     shared = {name: SharedEncoder(encoder) for name, encoder in encoders.items()}
     if "vgg16" in shared:
         vgg = shared["vgg16"]
-        terms["style_vgg16"] = Weighted(CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache()), 5.0, warmup, _RAMP)
+        term = CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache())
+        terms["style_vgg16"] = Weighted(term, 5.0 * style_weight, warmup, ramp)
         terms["content_vgg16"] = Weighted(
             ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.2, warmup, needs_content=True
         )
     if "efficientnet-lite0" in shared:
         lite = shared["efficientnet-lite0"]
-        terms["style_lite0"] = Weighted(MomentStyleTerm(lite, _LITE_TAPS, TargetCache()), 5.0, warmup, _RAMP)
+        moments = MomentStyleTerm(lite, _LITE_TAPS, TargetCache())
+        terms["style_lite0"] = Weighted(moments, 5.0 * style_weight, warmup, ramp)
         if "vgg16" not in shared:
             terms["content_lite0"] = Weighted(
                 ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.2, warmup, needs_content=True

@@ -164,7 +164,7 @@ def _trainer(
     warmup = 0 if options.init else TrainerConfig.warmup
     return AdversarialTrainer(
         *networks,
-        terms=build_terms(encoders, networks.generator, warmup=warmup),
+        terms=build_terms(encoders, networks.generator, warmup=warmup, style_weight=options.style_weight),
         config=TrainerConfig(
             seed=options.seed,
             adversarial=TrainerConfig.adversarial if options.adversarial is None else options.adversarial,
