@@ -281,7 +281,8 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--adversarial",
         type=_number,
         metavar="W",
-        help="weight of what the discriminator says (default 0.5); 0 trains the generator alone, by the other losses",
+        help="weight of what the discriminator says (default 0.5, or as --init was trained); 0 trains the generator"
+        " alone, by the other losses",
     )
     command.add_argument(
         "--stroke-scale",
@@ -294,10 +295,9 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument(
         "--style-weight",
         type=_positive,
-        default=1.0,
         metavar="X",
-        help="how much more than usual style counts beside content (default 1): more gives stronger strokes, and keeps"
-        " less of the drawing",
+        help="how much more than usual style counts beside content (default 1, or as --init was trained): more gives"
+        " stronger strokes, and keeps less of the drawing",
     )
     command.add_argument(
         "--blocks",

@@ -318,7 +318,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
-    assert (default["stroke_scale"], default["blocks"]) == (1.5, None)
+    assert (default["stroke_scale"], default["style_weight"], default["blocks"]) == (1.5, None, None)
     assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "auto")
     expected = {
         **{"content": Path("sub"), "style": Path("sub"), "out": Path("out"), "init": "agn-small", "steps": None},

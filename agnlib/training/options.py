@@ -46,7 +46,7 @@ class TrainOptions:
     workers: int = 0
     adversarial: float | None = None
     stroke_scale: float = 1.5
-    style_weight: float = 1.0
+    style_weight: float | None = None
     blocks: Sequence[int] | None = None
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ from agnlib.training.interrupt import stopping_on_signals
 from agnlib.training.mapping import fit_mapping
 from agnlib.training.options import TrainOptions, check_place, check_same_run, make_folder, read_record, write_record
 from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.start import starting_networks, whole_pictures
+from agnlib.training.start import balance, starting_networks, whole_pictures
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 from agnlib.training.watch import CollapseWatch
 
@@ -86,6 +86,7 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
     encoders = choose_encoders(options.perceptual, device)
     data = _data_of(options, encoders)
     chosen = _chosen(options, data, list(encoders))
+    chosen |= balance(options.init, style_weight=options.style_weight, adversarial=options.adversarial)
     if options.resume:
         record = read_record(options.out if checkpoint is None else checkpoint.parent.parent)
         if record is not None:
@@ -94,7 +95,7 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
     checkpoints = SaveCheckpoints(
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
     )
-    trainer = _trainer(options, device, encoders, data, checkpoints, steps=chosen["steps"])
+    trainer = _trainer(options, chosen, device, encoders, data=data, checkpoints=checkpoints)
     if checkpoint is not None:
         trainer.load_checkpoint(checkpoint)
         print(f"resumed from {checkpoint}, step {trainer.step}")
@@ -150,12 +151,12 @@ def _chosen(options: TrainOptions, data: PairData, encoders: list[str]) -> dict[
 
 def _trainer(
     options: TrainOptions,
+    chosen: Mapping[str, Any],
     device: torch.device,
     encoders: Mapping[str, PerceptualEncoder],
+    *,
     data: PairData,
     checkpoints: SaveCheckpoints,
-    *,
-    steps: int | None,
 ) -> AdversarialTrainer:
     sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
@@ -164,10 +165,10 @@ def _trainer(
     warmup = 0 if options.init else TrainerConfig.warmup
     return AdversarialTrainer(
         *networks,
-        terms=build_terms(encoders, networks.generator, warmup=warmup, style_weight=options.style_weight),
+        terms=build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"]),
         config=TrainerConfig(
             seed=options.seed,
-            adversarial=TrainerConfig.adversarial if options.adversarial is None else options.adversarial,
+            adversarial=chosen["adversarial"],
             warmup=warmup,
             stroke_scale=options.stroke_scale,
             from_nothing_every=_FROM_NOTHING_EVERY,
@@ -181,7 +182,7 @@ def _trainer(
             LogScalars(options.out / "log.jsonl", batch=data.batch),
             SaveSamples(options.out / "samples", sample.split(options.accumulate)[0], every=options.sample_every),
             checkpoints,
-            ProgressBar(steps=steps, minutes=options.minutes, batch=data.batch),
+            ProgressBar(steps=chosen["steps"], minutes=options.minutes, batch=data.batch),
         ),
     )
 
@@ -260,6 +261,7 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = out.resolve().name, trainer.seconds / 60
     facts = facts_of(trainer, data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
+    facts["style_weight"] = run.chosen["style_weight"]
     info = {"class_names": list(data.style.class_names), "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
     write_bytes(out / "README.md", model_card(name, facts).encode())

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from agnlib.errors import ImageError, InputError
 from agnlib.layers import StyledBottleneck
 from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
+from agnlib.training.config import TrainerConfig
 from agnlib.training.data import PictureFolder
 
-__all__ = ["Networks", "starting_networks", "whole_pictures"]
+__all__ = ["Networks", "balance", "starting_networks", "whole_pictures"]
 
 
 class Networks(NamedTuple):
@@ -45,6 +46,21 @@ def starting_networks(init: str | None, style: PictureFolder, blocks: Sequence[i
     if blocks is not None and generator.config.blocks != tuple(blocks):
         generator = _grown(generator, blocks)
     return Networks(generator, discriminator, bundle.extractor)
+
+
+def balance(init: str | None, *, style_weight: float | None, adversarial: float | None) -> dict[str, float]:
+    """Weights of style and adversary: those asked for, else those that `init` says it was trained with, else the usual.
+
+    Else going on from weights with strong strokes would weaken them.
+    """
+    training = pretrained.load(init).info.get("training", {}) if init else {}
+    usual = {"style_weight": 1.0, "adversarial": TrainerConfig.adversarial}
+    known = {
+        "style_weight": training.get("style_weight"),
+        "adversarial": training.get("trainer", {}).get("adversarial"),
+    }
+    asked = {"style_weight": style_weight, "adversarial": adversarial}
+    return {name: next(v for v in (asked[name], known[name], usual[name]) if v is not None) for name in usual}
 
 
 def _with_classes(generator: Generator, classes: int) -> Generator:
