@@ -66,7 +66,7 @@ def trained(
         distance = sum(map(energy_distance, made.split(batch), real), torch.zeros(()))
         regression = (reader(made) - z).square().mean()
         apart = (made - made.roll(1, 0)).norm(dim=1) / (z - z.roll(1, 0)).norm(dim=1)
-        loss = distance + regression - 0.1 * (1 - step / steps) * apart.mean()
+        loss = distance + 0.1 * regression - 0.1 * (1 - step / steps) * apart.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

