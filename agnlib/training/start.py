@@ -17,6 +17,8 @@ from agnlib.training.data import PictureFolder
 
 __all__ = ["Networks", "balance", "starting_networks", "whole_pictures"]
 
+_MARGIN = 16  # px around a picture: more than the decoder's zero padding reaches, or it learns to paint a frame
+
 
 class Networks(NamedTuple):
     """What is trained together."""
@@ -36,7 +38,8 @@ def starting_networks(init: str | None, style: PictureFolder, blocks: Sequence[i
     classes, wanted = len(style.class_names), len(style.class_names) or None
     if init is None:
         options: dict[str, Any] = {} if blocks is None else {"blocks": tuple(blocks)}
-        return Networks(Generator(num_classes=classes, **options), Discriminator(wanted), _new_extractor(style))
+        generator = Generator(num_classes=classes, margin=_MARGIN, **options)
+        return Networks(generator, Discriminator(wanted), _new_extractor(style))
     bundle = pretrained.load(init)
     generator, discriminator = bundle.generator, bundle.discriminator
     if discriminator is None or discriminator.config.num_classes != wanted:
