@@ -4,13 +4,15 @@
 
 Fitted to the codes of three quarters of each class, judged on the others: by energy distance, by whether codes only
 repeat those fitted to (distance to the nearest of them, over that of real ones), by whether a classifier knows the
-class, of the code and of photographs painted in it, and by how much the paintings of a class differ, beside real ones.
+class, of the code and of photographs painted in it ("read again": by our own extractor), and by how much the paintings
+of a class differ, beside real ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ from _art import CACHE, Collection, Reader, held_out, pictures, pixels, square, 
 from _common import SHARED, fail, header, markdown_table, write_json
 from _mapping_network import Map, energy_distance, trained
 from _recognition import Classifier, by_class
-from random_styles import MAIN, NO_STYLE, Art, learned, painted
+from random_styles import MAIN, NO_STYLE, Art, learned, painted, to_steer_by
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,6 +31,7 @@ from agnlib import Stylizer, metrics
 from agnlib.errors import AgnError
 from agnlib.style import StyleCode
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.steering import steer_classes
 
 SEED = 0
 DRAWN = 400  # codes of a class, for what is said of codes
@@ -37,6 +40,7 @@ COLUMNS = (
     "energy distance",
     "nearest, of real",
     "code recognised",
+    "painting read again",
     "painting recognised",
     "centred",
     "variety, of real",
@@ -49,6 +53,12 @@ FITS: Mapping[str, Mapping[str, float]] = {
     "spread 0.75": {"spread": 0.75},
     "spread 0.5": {"spread": 0.5},
     "spread 0.3": {"spread": 0.3},
+}
+STEERED: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
+    "spread 1, steered": ({"spread": 1.0}, {}),
+    "spread 0.75, steered": ({"spread": 0.75}, {}),
+    "spread 0.75, steered at will": ({"spread": 0.75}, {"reach": math.inf}),
+    "spread 0.5, steered": ({"spread": 0.5}, {}),
 }
 
 
@@ -78,12 +88,17 @@ class Codes:
         return float(torch.cdist(codes, self.fitted).min(1).values.mean())
 
 
-def maps(stylizer: Stylizer, codes: Codes, steps: int) -> dict[str, Map]:
-    """The rows: (z, label) -> code."""
+def maps(stylizer: Stylizer, codes: Codes, photos: Tensor, steps: int) -> dict[str, Map]:
+    """The rows: (z, label) -> code; `photos` are those to steer by."""
     rows: dict[str, Map] = {"as in the weights": stylizer.generator.sample_style}
     for name, options in FITS.items():
         generator = copy.deepcopy(stylizer.generator)
         fit_mapping(generator, codes.fitted, codes.fitted_labels, **options)
+        rows[name] = generator.sample_style
+    for name, (fit, steering) in STEERED.items():
+        generator = copy.deepcopy(stylizer.generator)
+        fit_mapping(generator, codes.fitted, codes.fitted_labels, **fit)
+        steer_classes(generator, stylizer.extractor, photos, **steering)
         rows[name] = generator.sample_style
     latent_dim = stylizer.generator.config.latent_dim
     if steps:
@@ -100,19 +115,23 @@ def of_codes(codes: Codes, made: Mapping[int, Tensor]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
-def of_paintings(stylizer: Stylizer, art: Art, photos: Sequence[Path], made: Sequence[Tensor]) -> dict[str, float]:
-    """How often photographs painted in these codes, a set for each class, are recognised."""
+def of_paintings(
+    stylizer: Stylizer, codes: Codes, art: Art, photos: Sequence[Path], made: Mapping[int, Tensor]
+) -> dict[str, float]:
+    """How often photographs painted in codes of a class are recognised: by our own extractor, and by the judge."""
     judge, width = art.judges[MAIN]
-    seen, labels = [], []
-    for label, codes in enumerate(made):
-        shuffled = random.Random(f"{SEED}/{label}").sample(photos, len(photos))
-        for index, code in enumerate(codes):
+    seen, again, labels = [], [], []
+    for place, (label, few) in enumerate(made.items()):
+        shuffled = random.Random(f"{SEED}/{place}").sample(photos, len(photos))
+        for index, code in enumerate(few):
             picture = painted(stylizer, square(shuffled[index % len(photos)]), StyleCode(code, "mapped"))
             seen.append(statistics(art.reader.judge, picture)[:width])
-            labels.append(label)
+            again.append(codes.classifier(stylizer.encode_style(picture).vector[None])[0] == label)
+            labels.append(place)
     rows, wanted = torch.stack(seen), torch.tensor(labels)
     known = {"painting recognised": judge(rows), "centred": judge(rows - rows.mean(0) + judge.mean)}
-    return {name: float(by_class(found, wanted, len(made)).mean()) for name, found in known.items()}
+    rates = {name: float(by_class(found, wanted, len(made)).mean()) for name, found in known.items()}
+    return rates | {"painting read again": float(torch.stack(again).float().mean())}
 
 
 @torch.inference_mode()
@@ -125,19 +144,21 @@ def variety(stylizer: Stylizer, art: Art, photo: Path, made: Sequence[Tensor]) -
     return float(torch.stack(each).mean())
 
 
-def measured(stylizer: Stylizer, codes: Codes, art: Art, photos: Sequence[Path], *, count: int, steps: int) -> Rows:
+def measured(
+    stylizer: Stylizer, codes: Codes, art: Art, photos: Sequence[Path], *, steer_by: Tensor, count: int, steps: int
+) -> Rows:
     """Row -> column -> number; the first row is the codes of real art that nothing was fitted to."""
     dice = torch.Generator().manual_seed(SEED)
     z = torch.randn(DRAWN, stylizer.generator.config.latent_dim, generator=dice)
     sets = {"real codes": {label: codes.of(label) for label in codes.styles}}
-    for name, way in maps(stylizer, codes, steps).items():
+    for name, way in maps(stylizer, codes, steer_by, steps).items():
         with torch.inference_mode():
             sets[name] = {label: way(z, torch.full((DRAWN,), label)) for label in codes.styles}
     rows: Rows = {}
     for name, made in tqdm(sets.items(), "maps", disable=None):
-        few = [each[:count] for each in made.values()]
-        rows[name] = of_codes(codes, made) | of_paintings(stylizer, art, photos, few)
-        rows[name]["variety, of real"] = variety(stylizer, art, photos[0], [each[:VARIED] for each in few])
+        few = {label: each[:count] for label, each in made.items()}
+        rows[name] = of_codes(codes, made) | of_paintings(stylizer, codes, art, photos, few)
+        rows[name]["variety, of real"] = variety(stylizer, art, photos[0], [each[:VARIED] for each in few.values()])
     real = rows["real codes"]["variety, of real"]
     return {name: cells | {"variety, of real": cells["variety, of real"] / real} for name, cells in rows.items()}
 
@@ -148,6 +169,7 @@ def arguments() -> argparse.Namespace:
     add("--weights", nargs="+", default=["agn-fast"], metavar="NAME|FOLDER")
     add("--art", type=Path, default=SHARED / "data" / "train" / "style", help="a folder with a folder for each class")
     add("--photos", type=Path, default=SHARED / "data" / "dev" / "content", help="a folder of photographs")
+    add("--steer", type=Path, default=SHARED / "data" / "train" / "content", help="photographs to steer by")
     add("--count", type=int, default=30, help="paintings of a class and map (default 30)")
     add("--steps", type=int, default=1500, help="of the network's training (default 1500); 0: no network")
     add("--cache", type=Path, default=CACHE, help="where what was read of real art is kept")
@@ -165,11 +187,12 @@ def main() -> None:
     found: dict[str, Rows] = {}
     try:
         art, photos = learned(options.art, options.cache), pictures(options.photos)
+        steer_by = to_steer_by(options.steer)
         for name in options.weights:
             stylizer = Stylizer.from_pretrained(name, device="cpu")
             codes = Codes(stylizer, options.art, art.reader)
             rows = found[Path(name).name] = measured(
-                stylizer, codes, art, photos, count=options.count, steps=options.steps
+                stylizer, codes, art, photos, steer_by=steer_by, count=options.count, steps=options.steps
             )
             print_table(Path(name).name, rows)
     except AgnError as error:

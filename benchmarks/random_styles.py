@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _art import CACHE, SIDE, TAPS, Collection, Reader, held_out, pictures, square, statistics
+from _art import CACHE, SIDE, TAPS, Collection, Reader, held_out, pictures, pixels, square, statistics
 from _common import SHARED, fail, header, markdown_table, write_json
 from _recognition import Classifier, by_class
 from PIL import Image
@@ -30,10 +30,12 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.style import StyleCode
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.steering import steer_classes
 
 SEED, RESAMPLES = 0, 2000
 STYLES, VARIETY_GOAL = 10, 0.9
 GOAL = 0.8  # recognised as often as real pictures, times this
+STEERED_BY = 12  # photographs
 NO_STYLE = "museum"  # a collection of sources, known by how its pictures were reduced
 JUDGES: Mapping[str, int] = {"block 0": 1, "blocks 0, 3, 6": 3, "blocks 0, 3, 6, 10": 4}  # taps seen
 MAIN = "blocks 0, 3, 6"
@@ -78,12 +80,18 @@ def learned(folder: Path, cache: Path) -> Art:
     return Art(reader, found.names, files, seen[unseen], found.labels[unseen], judges)
 
 
-def refit(stylizer: Stylizer, folder: Path, reader: Reader) -> None:
-    """Fit the mapping to what the classifiers are trained on, and to the class that they leave out."""
+def refit(stylizer: Stylizer, folder: Path, reader: Reader, photos: Tensor) -> None:
+    """Fit the mapping to what the classifiers are trained on and to the class that they leave out, and steer it."""
     art = Collection.of(folder)
     seen = ~held_out(art.labels, seed=SEED)
     codes = reader.codes(art.files, stylizer.extractor)[seen]
     fit_mapping(stylizer.generator, codes, art.labels[seen])
+    steer_classes(stylizer.generator, stylizer.extractor, photos)
+
+
+def to_steer_by(folder: Path) -> Tensor:
+    """A dozen of the photographs of a folder, `(12, 3, SIDE, SIDE)`."""
+    return torch.cat([pixels(square(file)) for file in _shuffled(pictures(folder))[:STEERED_BY]])
 
 
 Painted = Callable[[str, int], Image.Image]  # of a class, the n-th picture
@@ -125,8 +133,8 @@ def imagined(stylizer: Stylizer, style: StyleCode, seed: int) -> Image.Image:
     """`generator(z, style)` at the side of the pictures that are judged."""
     generator, device = stylizer.generator, stylizer.device
     z = torch.randn(1, generator.config.latent_dim, generator=torch.Generator().manual_seed(seed)).to(device)
-    pixels = generator(z, style.vector[None].to(device), size=(SIDE, SIDE))[0].cpu()
-    return Image.fromarray(((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
+    painted = generator(z, style.vector[None].to(device), size=(SIDE, SIDE))[0].cpu()
+    return Image.fromarray(((painted.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
 
 
 def recognised(art: Art, seen: Tensor, labels: Tensor) -> dict[str, dict[str, Any]]:
@@ -191,7 +199,8 @@ def arguments() -> argparse.Namespace:
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")
     add("--photos", type=int, default=12, help="of the variety's table (default 12)")
     add("--count", type=int, default=40, help="pictures of a class and kind, to be recognised (default 40)")
-    add("--refit", action="store_true", help="with a mapping fitted anew to three quarters of the art, by fit_mapping")
+    add("--refit", action="store_true", help="with a mapping fitted and steered anew, by three quarters of the art")
+    add("--steer", type=Path, default=SHARED / "data" / "train" / "content", help="photographs, for --refit")
     add("--cache", type=Path, default=CACHE, help="what was read of real art")
     add("--out", type=Path, metavar="FILE.json")
     add("--threads", type=int, default=2)
@@ -206,7 +215,7 @@ def measured(options: argparse.Namespace) -> None:
     stylizers = {Path(name).name: Stylizer.from_pretrained(name, device="cpu") for name in options.weights}
     if options.refit:
         for stylizer in stylizers.values():
-            refit(stylizer, options.art, Reader(options.cache))
+            refit(stylizer, options.art, Reader(options.cache), to_steer_by(options.steer))
     judge, notes = evaluation.installed_judge(options.vgg)
     if notes:
         fail("; ".join(notes))

@@ -1,14 +1,34 @@
-"""Styles by chance and by name: the maps that are fitted to codes."""
+"""Styles by chance and by name: the maps that are fitted to codes, and steered by what is painted with them."""
 
 from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from toy import TINY, make_folders, make_start, picture
 
-from agnlib import Generator
+from agnlib import Generator, Stylizer
+from agnlib.errors import ImageError, InputError
+from agnlib.models import StyleExtractor, pretrained
+from agnlib.training import PictureFolder
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.naming import name_styles
+from agnlib.training.steering import steer_classes
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+try:
+    import refit
+finally:
+    sys.path.remove(str(BENCHMARKS))
 
 MEANS = torch.tensor([[3.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-2.0, -2.0, 0.0]])
 KINDS = torch.arange(3).repeat_interleave(400)
@@ -82,3 +102,176 @@ def test_one_class_keeps_its_codes_as_they_are() -> None:
     fit_mapping(generator, real, KINDS[:400])
     z = torch.randn(50, 3)
     torch.testing.assert_close(generator.sample_style(z, torch.zeros(50, dtype=torch.long)), generator.sample_style(z))
+
+
+# -- steering ----------------------------------------------------------------------------------------------------------
+
+ANSWER = torch.tensor([[0.6, 0.1, 0.0], [0.0, 0.5, -0.1], [0.1, 0.0, 0.7]])  # to a code, as a change of colour
+UNIT = 0.02  # of colour, so that paintings stay in [-1, 1]
+
+
+class Painter(Generator):
+    """Paints a photo's mean colour with a colour that is linear in the code."""
+
+    def forward(self, z: Tensor | None = None, style: Tensor | None = None, **options: Any) -> Tensor:
+        assert z is None
+        assert style is not None
+        colour = 0.1 * options["content"].mean((2, 3)) + UNIT * style @ ANSWER.T
+        return colour[:, :, None, None].expand(-1, -1, *options["content"].shape[2:])
+
+
+class Reader(StyleExtractor):
+    """Reads a picture's mean colour as a code."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean((2, 3)) / UNIT + 0.3
+
+
+def painter() -> Painter:
+    generator = Painter(3, 3, num_classes=3, channels=(4, 4, 8), blocks=(1, 1, 1))
+    fit_mapping(generator, codes(), KINDS)
+    return generator
+
+
+def maps_of(generator: Generator) -> Tensor:
+    return generator.mapping.weight.detach().clone().view(-1, 3, 4)
+
+
+PHOTOS = torch.rand(5, 3, 9, 12, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def steered(**options: Any) -> tuple[Tensor, Tensor]:
+    """The maps before and after."""
+    generator = painter()
+    before = maps_of(generator)
+    steer_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS, **options)
+    return before, maps_of(generator)
+
+
+def test_steering_goes_to_where_a_linear_painter_is_read_as_asked() -> None:
+    before, after = steered(rounds=60, reach=1e9)
+    own = 0.1 * PHOTOS.mean((0, 2, 3)) / UNIT + 0.3  # read of a photo in the style 0
+    expected = torch.linalg.solve(ANSWER, (before[1:, :, -1] - own).T).T
+    torch.testing.assert_close(after[1:, :, -1], expected, atol=1e-3, rtol=1e-4)
+
+
+def test_steering_moves_nothing_but_the_means_of_classes() -> None:
+    before, after = steered()
+    assert torch.equal(after[0], before[0])
+    assert torch.equal(after[:, :, :-1], before[:, :, :-1])
+    assert (after[1:, :, -1] != before[1:, :, -1]).all()
+
+
+@pytest.mark.parametrize("reach", [0.5, 1.0])
+def test_no_class_is_steered_further_than_its_reach(reach: float) -> None:
+    before, after = steered(rounds=60, reach=reach)
+    middle = before[1:, :, -1].mean(0)
+    drawn_before = [torch.from_numpy(drawn(painter(), label)) for label in range(3)]
+    of_codes = torch.stack([(each - middle).square().sum(1).mean().sqrt() for each in drawn_before])
+    distance = (after[1:, :, -1] - middle).norm(dim=1)
+    assert (distance < 1.02 * reach * of_codes).all()
+    assert (distance > 0.98 * reach * of_codes).any()  # it is what held it
+
+
+def test_steering_is_the_same_each_time_and_whatever_the_dice() -> None:
+    first = steered()[1]
+    torch.manual_seed(5)
+    assert torch.equal(steered()[1], first)
+
+
+def test_steering_can_be_left_off() -> None:
+    asked = iter([False, True])
+    before, after = steered(stopping=lambda: next(asked))
+    assert (after != before).flatten(1).any(1).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_there_is_nothing_to_steer_without_another_class(classes: int) -> None:
+    generator = Painter(3, 3, num_classes=classes, channels=(4, 4, 8), blocks=(1, 1, 1))
+    before = maps_of(generator)
+    steer_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS)
+    assert torch.equal(maps_of(generator), before)
+
+
+def test_large_paintings_are_read_as_small_as_style_pictures() -> None:
+    sides = []
+
+    class Watching(Reader):
+        def forward(self, image: Tensor) -> Tensor:
+            sides.append(tuple(image.shape[2:]))
+            return super().forward(image)
+
+    steer_classes(painter(), Watching(3, hidden=4, taps=("block0",)), torch.zeros(2, 3, 512, 600), rounds=1)
+    assert set(sides) == {(256, 300)}
+
+
+# -- styles by name, of folders ----------------------------------------------------------------------------------------
+
+
+def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path) -> None:
+    """Two copies of a picture of 300 x 400 pixels: the map without spread is their code by reference."""
+    for name, seed in (("ink", 1), ("oil", 2)):
+        for copy in ("a", "b"):
+            picture(tmp_path / "style" / name / f"{copy}.png", (300, 400), seed)
+    picture(tmp_path / "photos" / "one.png", (40, 30), 3)
+    (tmp_path / "style" / "oil" / "torn.png").write_bytes((tmp_path / "style" / "oil" / "a.png").read_bytes()[:9000])
+    generator, extractor = Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",))
+    stylizer = Stylizer(generator, extractor, device="cpu")
+    folders = PictureFolder(tmp_path / "photos", 16), PictureFolder(tmp_path / "style", 16)
+    assert name_styles(generator, extractor, *folders)
+    expected = stylizer.encode_style([tmp_path / "style" / name / "a.png" for name in ("ink", "oil")]).vector
+    of_all = generator.mapping.weight.detach().view(3, 16, 9)[0, :, -1]
+    torch.testing.assert_close(of_all, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_naming_leaves_off_when_it_is_told_to(tmp_path: Path) -> None:
+    folders = [PictureFolder(folder, 16) for folder in make_folders(tmp_path)]
+    extractor = StyleExtractor(16, hidden=16, taps=("block0",))
+    for calls in (0, 3, 5, 7):
+        asked = itertools.count()
+        generator = Generator(8, 16, **TINY, num_classes=2)
+        assert not name_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
+    assert name_styles(generator, extractor, *folders)
+
+
+def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    content, style = make_folders(tmp_path)
+    folders = [PictureFolder(folder, 16) for folder in (content, style)]
+    networks = Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",))
+    for folder in (content, style):
+        for file in folder.rglob("*.png"):
+            file.write_bytes(file.read_bytes()[:1000])
+        with pytest.raises(ImageError, match=rf"{folder.name}: not one of its pictures can be decoded"):
+            name_styles(*networks, *folders)
+
+
+# -- benchmarks/refit.py -----------------------------------------------------------------------------------------------
+
+
+def test_refitted_weights_differ_in_the_mapping_alone(tmp_path: Path) -> None:
+    content, style = make_folders(tmp_path)
+    bundle = pretrained.load(make_start(tmp_path / "start"))
+    models = {"generator": Generator(8, 16, **TINY, num_classes=2), "extractor": bundle.extractor}
+    info = {"class_names": ["ink", "oil"], "license": "mine", "training": {"crop": 16}}
+    pretrained.save(tmp_path / "old", models, name="weights", info=info, dtype=torch.float16)
+    (tmp_path / "old" / "README.md").write_text("a card")
+    refit.refit(tmp_path / "old", content, style, tmp_path / "new")
+    before, after = (load_file(tmp_path / each / "model.safetensors") for each in ("old", "new"))
+    assert before.keys() == after.keys()
+    assert [key for key in before if not torch.equal(before[key], after[key])] == ["generator.mapping.weight"]
+    assert {key: value.dtype for key, value in before.items()} == {key: value.dtype for key, value in after.items()}
+    configs = [json.loads((tmp_path / each / "config.json").read_text()) for each in ("old", "new")]
+    assert configs[0].pop("sha256") != configs[1].pop("sha256")
+    assert configs[0] == configs[1]
+    assert (tmp_path / "new" / "README.md").read_text() == "a card"
+    refit.refit(tmp_path / "new", content, style, tmp_path / "new")  # in place, and the same again
+    assert torch.equal(
+        load_file(tmp_path / "new" / "model.safetensors")["generator.mapping.weight"], after["generator.mapping.weight"]
+    )
+
+
+def test_refitting_to_other_classes_is_refused(tmp_path: Path) -> None:
+    content, style = make_folders(tmp_path)
+    with pytest.raises(InputError, match=r"has the classes ink, oil, the weights \(none\)"):
+        refit.refit(make_start(tmp_path / "start"), content, style, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

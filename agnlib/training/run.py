@@ -23,10 +23,10 @@ from agnlib.training.data import PairData, PictureFolder, loader
 from agnlib.training.distributed import World, join, local_device
 from agnlib.training.estimate import estimate
 from agnlib.training.interrupt import stopping_on_signals
-from agnlib.training.mapping import fit_mapping
+from agnlib.training.naming import name_styles
 from agnlib.training.options import TrainOptions, check_place, check_same_run, make_folder, read_record, write_record
 from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.start import balance, starting_networks, whole_pictures
+from agnlib.training.start import balance, starting_networks
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 from agnlib.training.watch import CollapseWatch
 
@@ -249,15 +249,8 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
     trainer, data, out = run.trainer, run.data, run.options.out
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
-    codes, labels = [], []
-    with torch.no_grad():
-        for picture, label in whole_pictures(data.style):
-            codes.append(extractor(picture.to(trainer.device)))
-            labels.append(label)
-            if signals:  # the checkpoint is there, and a resumed run comes here again
-                return
-    seen = torch.cat(codes).to(generator.mapping.weight)
-    fit_mapping(generator, seen, torch.tensor(labels), prior=extractor.config.variational)
+    if not name_styles(generator, extractor, data.content, data.style, stopping=lambda: bool(signals)):
+        return  # the checkpoint is there, and a resumed run comes here again
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = out.resolve().name, trainer.seconds / 60
     facts = facts_of(trainer, data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)

@@ -1,0 +1,95 @@
+"""Styles by name, from the pictures of a training: read, fitted, steered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from agnlib._painting import STYLE_SIDE, placed
+from agnlib.errors import ImageError
+from agnlib.image import Picture, reduced_size
+from agnlib.models import Generator, StyleExtractor
+from agnlib.training.data import PictureFolder
+from agnlib.training.mapping import fit_mapping
+from agnlib.training.steering import steer_classes
+
+__all__ = ["name_styles"]
+
+_PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
+
+
+def name_styles(
+    generator: Generator,
+    extractor: StyleExtractor,
+    content: PictureFolder,
+    style: PictureFolder,
+    *,
+    stopping: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Fit `generator.sample_style` to the pictures of a folder, and steer it by some photos.
+
+    The pictures are read as `Stylizer.encode_style` reads them, so that a style by name is like those by reference.
+    Files that cannot be decoded are left out. See `fit_mapping` and `steer_classes`.
+
+    Args:
+        generator: whose mapping is replaced.
+        extractor: reads pictures and paintings.
+        content: of its pictures a dozen are painted, as their largest squares of `content.size`.
+        style: with as many classes as the generator has.
+        stopping: asked all the while; once it says yes, this leaves off.
+
+    Returns:
+        Whether it is done; else the mapping is as it was, or on its way.
+
+    Raises:
+        ImageError: not one of a folder's pictures can be decoded.
+    """
+    codes, labels = [], []
+    for code, label in _codes(extractor, style, generator.mapping.weight.device):
+        codes.append(code)
+        labels.append(label)
+        if stopping():
+            return False
+    if not codes:
+        raise _undecodable(style)
+    seen = torch.cat(codes).to(generator.mapping.weight)
+    fit_mapping(generator, seen, torch.tensor(labels), prior=extractor.config.variational)
+    classes = generator.config.num_classes
+    if classes > 1:
+        photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
+        steer_classes(generator, extractor, photos, stopping=stopping)
+    return not stopping()
+
+
+@torch.no_grad()
+def _codes(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+    for path, label in zip(style.paths, style.labels, strict=True):
+        try:
+            picture = Picture.take(path, "style")
+        except ImageError:
+            continue
+        pixels = picture.shrunk(reduced_size(picture.size, shorter=STYLE_SIDE))
+        yield extractor(placed(pixels, device)), label
+
+
+def _photos(content: PictureFolder, count: int) -> Tensor:
+    """Some of the photos that can be decoded, `(N, 3, size, size)` in [-1, 1], or all where there are fewer."""
+    whole = [entry for entry, (_, variant) in enumerate(content.entries) if variant == 0]
+    crops: list[Tensor] = []
+    for entry in random.Random(content.seed).sample(whole, len(whole)):
+        if len(crops) == count:
+            break
+        try:
+            crops.append(torch.from_numpy(content.crop(entry).copy()).permute(2, 0, 1).float() / 127.5 - 1)
+        except ImageError:
+            continue
+    if not crops:
+        raise _undecodable(content)
+    return torch.stack(crops)
+
+
+def _undecodable(folder: PictureFolder) -> ImageError:
+    return ImageError(f"{folder.folder}: not one of its pictures can be decoded; expected whole files")
