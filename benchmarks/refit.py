@@ -30,6 +30,8 @@ def refit(weights: str | Path, content: Path, style: Path, out: Path) -> None:
         WeightsError: the weights cannot be loaded or written.
     """
     bundle = pretrained.load(weights)
+    for model in (bundle.generator, bundle.extractor):
+        model.eval().to(memory_format=torch.channels_last)
     styles = PictureFolder(style, _CROP)
     if styles.class_names != bundle.class_names:
         raise InputError(
