@@ -261,10 +261,13 @@ def run(plan: Plan, policy: Policy, seed: int) -> dict[str, float]:
 # The table
 
 
-def measure(plan: Plan, seeds: Sequence[int], workers: int) -> dict[str, list[dict[str, float]]]:
+def measure(
+    plan: Plan, seeds: Sequence[int], workers: int, rows: Sequence[str] = tuple(POLICIES)
+) -> dict[str, list[dict[str, float]]]:
     """Every row's accuracies, by seed: first the copies, then the trainings, each in a process of one thread."""
-    kinds = dict.fromkeys(policy.styles for policy in POLICIES.values() if policy.styles is not None)
-    jobs = [(name, seed) for seed in seeds for name in POLICIES]
+    chosen = [POLICIES[name] for name in rows]
+    kinds = dict.fromkeys(policy.styles for policy in chosen if policy.styles is not None)
+    jobs = [(name, seed) for seed in seeds for name in rows]
     if workers == 1:
         return _by_row(jobs, [run(plan, POLICIES[name], seed) for name, seed in jobs])
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -279,7 +282,8 @@ def _paint(plan: Plan, styles: str, seed: int) -> None:
 
 
 def _by_row(jobs: Sequence[tuple[str, int]], found: Sequence[dict[str, float]]) -> dict[str, list[dict[str, float]]]:
-    return {row: [each for (name, _), each in zip(jobs, found, strict=True) if name == row] for row in POLICIES}
+    rows = dict.fromkeys(name for name, _ in jobs)
+    return {row: [each for (name, _), each in zip(jobs, found, strict=True) if name == row] for row in rows}
 
 
 def table(found: dict[str, list[dict[str, float]]]) -> str:
@@ -308,6 +312,7 @@ def arguments() -> argparse.Namespace:
     add("--batch", type=int, default=32, help="pictures of a step (32)")
     add("--copies", type=int, default=4, help="how often each photograph is repainted (4)")
     add("--seeds", type=int, default=3, help="trainings of a row (3)")
+    add("--rows", type=int, default=len(POLICIES), help="how many of the rows, the first ones (all)")
     add("--workers", type=int, default=2, help="processes of one thread each (2)")
     cache = Path(tempfile.gettempdir()) / "agnlib-robustness"
     add("--cache", type=Path, default=cache, help="where repainted photographs are kept")
@@ -326,7 +331,7 @@ def main() -> None:
     options = vars(chosen)
     plan = Plan(**{each.name: options[each.name] for each in fields(Plan) if each.name in options})
     try:
-        found = measure(plan, range(chosen.seeds), chosen.workers)
+        found = measure(plan, range(chosen.seeds), chosen.workers, list(POLICIES)[: chosen.rows])
     except AgnError as error:
         fail(str(error))
     weights = Path(chosen.weights).name

@@ -9,6 +9,7 @@ of training; what saving takes is not in it. Photographs and references are judg
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from agnlib.training import AdversarialTrainer, PairData, PictureFolder, Trainer
 from agnlib.training.recipe import build_terms, choose_encoders
 from agnlib.training.start import starting_networks
 
+LIST = "snapshots.json"
 SHOWN = ("style", "deep style", "content", "palette", "structure", "colour ratio", "detail ratio")
 
 
@@ -51,6 +53,7 @@ class Snapshots:
         place = self.folder / f"step-{trainer.step:05d}"
         pretrained.save(place, {"generator": trainer.averaged_generator, "extractor": extractor})
         self.kept[place] = {"minutes": round(trainer.seconds / 60, 1), "steps": trainer.step}
+        write_json(self.folder / LIST, {place.name: at for place, at in self.kept.items()})
 
 
 def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, float]]:
@@ -68,6 +71,12 @@ def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, flo
     return snapshots.kept
 
 
+def earlier(folder: Path) -> dict[Path, dict[str, float]]:
+    """The snapshots of an earlier run; none where there was none."""
+    there = json.loads((folder / LIST).read_text()) if (folder / LIST).is_file() else {}
+    return {folder / name: at for name, at in there.items()}
+
+
 def judged(snapshots: Mapping[Path, Mapping[str, float]], options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Row -> column -> value, of the snapshots, of shipped weights, and of the baselines."""
     dev = options.dev
@@ -79,7 +88,7 @@ def judged(snapshots: Mapping[Path, Mapping[str, float]], options: argparse.Name
         f"{at['minutes']:g} minutes, {at['steps']:g} steps": Stylizer.from_pretrained(place, device="cpu")
         for place, at in snapshots.items()
     }
-    rows |= {name: Stylizer.from_pretrained(name, device="cpu") for name in options.beside}
+    rows |= {Path(name).name: Stylizer.from_pretrained(name, device="cpu") for name in options.beside}
     if options.adain:
         rows[f"AdaIN, {options.adain_minutes:g} minutes"] = load_adain(options.adain, options.vgg).stylize
     summary = evaluation.summarise(evaluation.evaluate(rows, pairs, judge, progress=True))
@@ -117,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("AGNLIB_VGG16", str(options.vgg))
     with tempfile.TemporaryDirectory() as folder:
         try:
-            snapshots = train(options, options.keep or Path(folder))
+            place = options.keep or Path(folder)
+            snapshots = earlier(place) or train(options, place)
             found = judged(snapshots, options)
         except AgnError as error:
             fail(str(error))

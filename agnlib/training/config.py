@@ -73,14 +73,14 @@ class TrainerConfig:
     clip_gradient: float = 1.0
     accumulate: int = 1
     latent_probability: float = 0.5
-    stroke_scale: float = 1.0
-    from_nothing_every: int = 0
     augment: tuple[str, ...] = ()
     augment_probability: float = 1.0
     ada_target: float | None = None
     ada_images: int = 50_000
     compile: bool = False
     seed: int = 0
+    stroke_scale: float = 1.0
+    from_nothing_every: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
