@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from agnlib.models.encoders import VGG16Features
@@ -90,6 +90,11 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variance + 1e-5).sqrt()
 
 
+def _averaged(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+    """An exponential average that forgets its beginning in a short run too."""
+    return average.lerp(now, 1 - min(0.998, (1 + int(steps)) / (10 + int(steps))))
+
+
 def style_loss(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
     gaps = [F.mse_loss(a, b) for tap in TAPS for a, b in zip(moments(found[tap]), moments(wanted[tap]), strict=True)]
     return torch.stack(gaps).sum()
@@ -112,7 +117,7 @@ def train(network: AdaINNetwork, data: PairData, options: argparse.Namespace) ->
     """By wall clock; a checkpoint beside the file every few minutes, from which a broken run goes on."""
     network.sizes.copy_(feature_sizes(network, data))
     network.encoder.to(torch.bfloat16)
-    average = AveragedModel(network.decoder, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+    average = AveragedModel(network.decoder, avg_fn=_averaged)
     adam = torch.optim.Adam(network.decoder.parameters(), lr=options.rate)
     kept, step, before = options.out.with_suffix(".checkpoint"), 0, 0.0
     if kept.is_file():
