@@ -27,7 +27,7 @@ def name_styles(
     content: PictureFolder,
     style: PictureFolder,
     *,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Callable[..., bool] = lambda: False,
 ) -> bool:
     """Fit `generator.sample_style` to the pictures of a folder, and steer it by some photos.
 

@@ -26,7 +26,7 @@ def steer_classes(
     rounds: int = 4,
     rate: float = 0.7,
     reach: float = 1.0,
-    stopping: Callable[[], bool] = lambda: False,
+    stopping: Callable[..., bool] = lambda: False,
 ) -> None:
     """Move the means of the classes' maps until paintings in a class's random styles are read as the class on average.
 
