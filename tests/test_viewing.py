@@ -17,6 +17,7 @@ from agnlib.errors import InputError
 from agnlib.models import pretrained
 from agnlib.training import Batch, PictureFolder, TrainerConfig, Weighted
 from agnlib.training.start import balance, starting_networks
+from agnlib.training.state import differing_options, take
 from agnlib.training.viewing import close_up, from_afar
 
 
@@ -145,3 +146,13 @@ def test_the_balance_is_the_one_asked_for_else_that_of_the_weights_else_the_usua
     assert of(tmp_path / "strong") == (1.8, 0.8)
     assert of(tmp_path / "strong", adversarial=0.0) == (1.8, 0.0)
     assert of(None, style_weight=3.0) == (3.0, TrainerConfig.adversarial)
+
+
+def test_a_checkpoint_from_before_an_option_had_its_default() -> None:
+    subject = trainer(classes=None)
+    state = take(subject)
+    del state["config"]["stroke_scale"]
+    assert differing_options(subject, state) == []
+    state["config"]["seed"] = 7
+    assert differing_options(subject, state) == ["seed"]
+    assert differing_options(trainer(classes=None, stroke_scale=2.0), take(subject)) == ["stroke_scale"]

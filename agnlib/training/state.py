@@ -77,6 +77,8 @@ def restore(trainer: AdversarialTrainer, state: Mapping[str, Any], origin: str) 
 def differing_options(trainer: AdversarialTrainer, state: Mapping[str, Any]) -> list[str]:
     """The names of the options in which the trainer differs from the one whose state it is."""
     mine, theirs = _as_json(asdict(trainer.config)), state.get("config") or {}
+    if theirs:  # of an earlier version, which had no such option and did what is now its default
+        theirs = {**_as_json(asdict(type(trainer.config)())), **theirs}
     return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
 
 
