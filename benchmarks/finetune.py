@@ -1,6 +1,6 @@
 """One painting in minutes: weights as shipped, with a refined style code, and fine-tuned, judged on photos of neither.
 
-    python benchmarks/finetune.py --reference examples/images/auvers.jpg --minutes 5 --picture docs/images/finetune.jpg
+    python benchmarks/finetune.py --reference examples/images/auvers.jpg --minutes 5 --picture finetune.jpg
 
 `agnlib finetune` sees the reference and the training photographs; `Stylizer.refine_style` the reference and one of the
 photographs that are judged, as a user would have it. Judged by the columns of quality.py.
@@ -9,14 +9,16 @@ photographs that are judged, as a user would have it. Judged by the columns of q
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from _common import SHARED, fail, header, write_json
+from _common import CHECKOUT, SHARED, fail, header, write_json
 from PIL import Image
 
 from agnlib import Stylizer, evaluation
@@ -25,6 +27,7 @@ from agnlib.evaluation import Painter
 from agnlib.training.finetune import finetune
 
 SCALE = 0.75  # of the contact sheet
+SHOWN = ("castle", "mountain", "chelsea")
 
 
 def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Painter], dict[str, float]]:
@@ -35,7 +38,10 @@ def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Paint
     code = shipped.refine_style(options.reference, first)
     refining = time.perf_counter() - begun
     begun = time.perf_counter()
-    finetune([options.reference], options.data / "train" / "content", folder, init=options.init, **_training(options))
+    with contextlib.redirect_stdout(sys.stderr):
+        finetune(
+            [options.reference], options.data / "train" / "content", folder, init=options.init, **_training(options)
+        )
     tuning = time.perf_counter() - begun
     tuned = Stylizer.from_pretrained(folder, device="cpu")
     rows: dict[str, Painter] = {
@@ -56,8 +62,9 @@ def _pairs(options: argparse.Namespace) -> list[evaluation.Pair]:
     return [evaluation.Pair(pair.photo, options.reference) for pair in dealt]
 
 
-def sheet(pairs: Sequence[evaluation.Pair], rows: Mapping[str, Painter]) -> Image.Image:
-    """The reference, then the first photographs and what was made of them, a line each."""
+def sheet(reference: Path, rows: Mapping[str, Painter]) -> Image.Image:
+    """Photographs that the project may show and what was made of them, a line each."""
+    pairs = [evaluation.Pair(CHECKOUT / "examples" / "images" / f"{name}.jpg", reference) for name in SHOWN]
     whole = evaluation.contact_sheet(pairs, rows)
     size = round(whole.width * SCALE), round(whole.height * SCALE)
     return whole.resize(size, Image.Resampling.LANCZOS)
@@ -71,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--minutes", type=float, default=5)
     add("--size", type=int, default=160)
     add("--photos", type=int, default=20, help="how many are judged (default 20)")
-    add("--shown", type=int, default=4, help="how many are in the picture (default 4)")
     add("--net", default="vgg16+efficientnet-lite0", help="as --perceptual of agnlib finetune")
     add("--data", type=Path, default=SHARED / "data", help="a folder with train/ and dev/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
@@ -88,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pairs = _pairs(options)
             scores = evaluation.evaluate(rows, pairs, judge, progress=True)
             summary = evaluation.summarise(scores)
-            picture = sheet(pairs[: options.shown], rows) if options.picture else None
+            picture = sheet(options.reference, rows) if options.picture else None
     except AgnError as error:
         fail(str(error))
     took = ", ".join(f"{row} {value:.0f} s" for row, value in seconds.items())
