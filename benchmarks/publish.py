@@ -17,7 +17,6 @@ PAGES = (
     "README.md",
     "docs/augmentation.md",
     "docs/explanation/adversary.md",
-    "docs/explanation/variants.md",
     "docs/measurements.md",
     *(f"agnlib/weights/{name}/README.md" for name in ("agn-small", "agn-fast")),
 )
