@@ -375,7 +375,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--pairs", type=_count, default=50, metavar="N", help="photograph and reference (default 50)")
     command.add_argument(
         "--random-styles",
-        type=_seed,
+        type=_from_zero,
         default=3,
         metavar="N",
         help="photographs that are also painted in 10 random styles, beside 10 real ones (default 3; 0 for none)",
