@@ -308,6 +308,14 @@ def _add_train(commands: argparse._SubParsersAction[_Parser]) -> None:
         " be added)",
     )
     command.add_argument(
+        "--channels",
+        type=_count,
+        nargs=3,
+        metavar=("HALF", "QUARTER", "EIGHTH"),
+        help="of the generator at 1/2, 1/4 and 1/8 of the size (default 24 64 128, or those of --init, to which"
+        " channels can be added)",
+    )
+    command.add_argument(
         "--augment",
         metavar="OP[+OP]",
         help="for little data, what is done to the pictures before the discriminator judges them: "

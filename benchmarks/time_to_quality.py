@@ -65,7 +65,7 @@ def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, flo
     config = TrainerConfig(stroke_scale=options.stroke_scale, from_nothing_every=8, seed=options.seed)
     encoders = choose_encoders("vgg16+efficientnet-lite0", torch.device("cpu"))
     snapshots = Snapshots(folder, options.every)
-    terms = build_terms(encoders, networks.generator, warmup=config.warmup)
+    terms = build_terms(encoders, networks.generator, warmup=config.warmup, style_weight=options.style_weight)
     trainer = AdversarialTrainer(*networks, terms=terms, config=config, callbacks=(snapshots,))
     trainer.fit(loader(data), minutes=options.minutes)
     return snapshots.kept
@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--every", type=float, default=5, help="minutes between snapshots")
     add("--size", type=int, default=144)
     add("--stroke-scale", type=float, default=1.5)
+    add("--style-weight", type=float, default=1.0)
     add("--pairs", type=int, default=108)
     add("--beside", nargs="*", default=["agn-small"], metavar="NAME|FOLDER", help="weights to reach, the first one")
     add("--adain", type=Path, metavar="FILE.safetensors", help="a row of what adain_baseline.py trained")
@@ -138,7 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{reached(found, Path(options.beside[0]).name)}")
     if options.out:
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-        kept = {name: value for name, value in settings.items() if name in ("minutes", "size", "pairs", "threads")}
+        kept = {
+            name: value
+            for name, value in settings.items()
+            if name in ("minutes", "size", "style_weight", "pairs", "threads")
+        }
         write_json(options.out, header(**kept) | {"rows": found})
 
 

@@ -147,6 +147,7 @@ class Variant:
     terms: Callable[[Terms, Mapping[str, Any], Generator], Terms] = lambda terms, encoders, generator: terms
     scale: float = 1.5
     blocks: tuple[int, int, int] | None = None
+    channels: tuple[int, int, int] | None = None
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -163,6 +164,7 @@ VARIANTS: Mapping[str, Variant] = {
     "colour transform by the code": Variant(networks=with_colour_transform),
     "more blocks: 1, 3, 6": Variant(blocks=(1, 3, 6)),
     "more blocks: 2, 5, 10": Variant(blocks=(2, 5, 10)),
+    "more channels: 32, 96, 160": Variant(channels=(32, 96, 160)),
     "gated skips": Variant(networks=with_gated_skips),
     "modulated convolutions in the decoder": Variant(networks=with_modulated_decoder),
 }
@@ -176,7 +178,7 @@ def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Nam
         for name, side in zip(("content", "style"), sides, strict=True)
     ]
     torch.manual_seed(options.seed)
-    networks = variant.networks(starting_networks(options.init, folders[1], variant.blocks))
+    networks = variant.networks(starting_networks(options.init, folders[1], variant.blocks, variant.channels))
     terms = variant.terms(build_terms(encoders, networks.generator, warmup=0), encoders, networks.generator)
     chosen = {"warmup": 0, "stroke_scale": 1.5, "from_nothing_every": 8, "seed": options.seed, "ema_decay": 0.99}
     config = TrainerConfig(**{**chosen, "adversarial_ramp": 0, **variant.config})

@@ -48,10 +48,12 @@ class TrainOptions:
     stroke_scale: float = 1.5
     style_weight: float | None = None
     blocks: Sequence[int] | None = None
+    channels: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.blocks is not None:
-            object.__setattr__(self, "blocks", list(self.blocks))  # as it comes back from the record
+        for name in ("blocks", "channels"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, list(getattr(self, name)))  # as it comes back from the record
 
 
 def check_place(options: TrainOptions) -> None:

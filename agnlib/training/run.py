@@ -160,7 +160,7 @@ def _trainer(
 ) -> AdversarialTrainer:
     sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
-    networks = starting_networks(options.init, data.style, options.blocks)
+    networks = starting_networks(options.init, data.style, options.blocks, options.channels)
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
     warmup = 0 if options.init else TrainerConfig.warmup
     return AdversarialTrainer(

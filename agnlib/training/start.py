@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from agnlib.errors import ImageError, InputError
-from agnlib.layers import StyledBottleneck
+from agnlib.errors import ImageError
 from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data import PictureFolder
+from agnlib.training.growing import grown
 
 __all__ = ["Networks", "balance", "starting_networks", "whole_pictures"]
 
@@ -28,16 +28,22 @@ class Networks(NamedTuple):
     extractor: StyleExtractor
 
 
-def starting_networks(init: str | None, style: PictureFolder, blocks: Sequence[int] | None = None) -> Networks:
-    """New networks, or those of `init` with as many classes as there are here, and as many blocks as are asked for.
+def starting_networks(
+    init: str | None,
+    style: PictureFolder,
+    blocks: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
+) -> Networks:
+    """New networks, or those of `init` with as many classes as there are here, grown to the size that is asked for.
 
     Raises:
-        InputError: fewer blocks than `init` has.
+        InputError: fewer blocks or channels than `init` has.
         WeightsError: `init` cannot be loaded.
     """
     classes, wanted = len(style.class_names), len(style.class_names) or None
     if init is None:
-        options: dict[str, Any] = {} if blocks is None else {"blocks": tuple(blocks)}
+        sizes = {"blocks": blocks, "channels": channels}
+        options: dict[str, Any] = {name: tuple(value) for name, value in sizes.items() if value is not None}
         generator = Generator(num_classes=classes, margin=_MARGIN, **options)
         return Networks(generator, Discriminator(wanted), _new_extractor(style))
     bundle = pretrained.load(init)
@@ -46,9 +52,7 @@ def starting_networks(init: str | None, style: PictureFolder, blocks: Sequence[i
         discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
     if generator.config.num_classes != classes:
         generator = _with_classes(generator, classes)
-    if blocks is not None and generator.config.blocks != tuple(blocks):
-        generator = _grown(generator, blocks)
-    return Networks(generator, discriminator, bundle.extractor)
+    return Networks(grown(generator, blocks=blocks, channels=channels), discriminator, bundle.extractor)
 
 
 def balance(init: str | None, *, style_weight: float | None, adversarial: float | None) -> dict[str, float]:
@@ -71,23 +75,6 @@ def _with_classes(generator: Generator, classes: int) -> Generator:
     other = Generator(**{**asdict(generator.config), "num_classes": classes})
     state = {k: v for k, v in generator.state_dict().items() if not k.startswith("mapping.")}
     other.load_state_dict(state, strict=False)
-    return other
-
-
-def _grown(generator: Generator, blocks: Sequence[int]) -> Generator:
-    """The same generator with more blocks, which add nothing before they are trained: it paints as before."""
-    config = generator.config
-    if any(now < then for now, then in zip(blocks, config.blocks, strict=True)):
-        raise InputError(
-            f"--blocks: {tuple(blocks)} asked for, the weights have {config.blocks}; blocks can only be added"
-        )
-    other = Generator(**{**asdict(config), "blocks": tuple(blocks)})
-    other.load_state_dict(generator.state_dict(), strict=False)
-    for stage, then in zip((other.body_half, other.body_quarter, other.body), config.blocks, strict=True):
-        for block in list(stage)[then:]:
-            last = block.project if isinstance(block, StyledBottleneck) else block.conv
-            for parameter in cast("nn.Module", last).parameters():
-                nn.init.zeros_(parameter)
     return other
 
 
