@@ -102,10 +102,15 @@ class Reader:
 
     @torch.inference_mode()
     def codes(self, files: Sequence[Path], extractor: StyleExtractor) -> Tensor:
-        """Style codes `(N, style_dim)` of files; kept is what the frozen trunk says of them."""
+        """Style codes `(N, style_dim)` of files."""
+        return extractor.encode(self.trunk_statistics(files, extractor))
+
+    @torch.inference_mode()
+    def trunk_statistics(self, files: Sequence[Path], extractor: StyleExtractor) -> Tensor:
+        """`extractor.statistics` of files, of which a frozen trunk always says the same."""
         trunk = b"".join(value.numpy().tobytes() for value in extractor.trunk.state_dict().values())
         name = f"trunk-{hashlib.sha256(trunk).hexdigest()[:12]}"
-        return extractor.encode(self._kept(name, files, lambda file: extractor.statistics(pixels(_reference(file)))[0]))
+        return self._kept(name, files, lambda file: extractor.statistics(pixels(_reference(file)))[0])
 
     def _kept(self, what: str, files: Sequence[Path], read: Callable[[Path], Tensor]) -> Tensor:
         store = self.cache / f"{what}.pt"

@@ -31,6 +31,7 @@ from agnlib import Stylizer, metrics
 from agnlib.errors import AgnError
 from agnlib.style import StyleCode
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.sharpening import ClassJudge, sharpen_classes
 from agnlib.training.steering import steer_classes
 
 SEED = 0
@@ -60,6 +61,10 @@ STEERED: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
     "spread 0.75, steered at will": ({"spread": 0.75}, {"reach": math.inf}),
     "spread 0.5, steered": ({"spread": 0.5}, {}),
 }
+SHARPENED: Mapping[str, float] = {
+    "spread 0.75, steered and sharpened": 1.0,
+    "spread 0.75, steered and sharpened at will": math.inf,
+}
 
 
 class Codes:
@@ -68,8 +73,10 @@ class Codes:
     def __init__(self, stylizer: Stylizer, folder: Path, reader: Reader) -> None:
         art = Collection.of(folder)
         self.names, unseen = art.names, held_out(art.labels, seed=SEED)
-        codes = reader.codes(art.files, stylizer.extractor)
+        statistics = reader.trunk_statistics(art.files, stylizer.extractor)
+        codes = stylizer.extractor.encode(statistics)
         self.fitted, self.fitted_labels = codes[~unseen], art.labels[~unseen]
+        self.sharpener = ClassJudge.fitted(statistics[~unseen], self.fitted_labels, len(art.names))
         self.judged, self.judged_labels = codes[unseen], art.labels[unseen]
         self.classifier = Classifier.trained(self.fitted, self.fitted_labels, len(art.names))
         self.styles = [label for label, name in enumerate(art.names) if name != NO_STYLE]
@@ -99,6 +106,12 @@ def maps(stylizer: Stylizer, codes: Codes, photos: Tensor, steps: int) -> dict[s
         generator = copy.deepcopy(stylizer.generator)
         fit_mapping(generator, codes.fitted, codes.fitted_labels, **fit)
         steer_classes(generator, stylizer.extractor, photos, **steering)
+        rows[name] = generator.sample_style
+    for name, reach in SHARPENED.items():
+        generator = copy.deepcopy(stylizer.generator)
+        fit_mapping(generator, codes.fitted, codes.fitted_labels)
+        steer_classes(generator, stylizer.extractor, photos)
+        sharpen_classes(generator, stylizer.extractor, photos, codes.sharpener, reach=reach)
         rows[name] = generator.sample_style
     latent_dim = stylizer.generator.config.latent_dim
     if steps:

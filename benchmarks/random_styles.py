@@ -30,6 +30,7 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.style import StyleCode
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.sharpening import ClassJudge, sharpen_classes
 from agnlib.training.steering import steer_classes
 
 SEED, RESAMPLES = 0, 2000
@@ -81,12 +82,13 @@ def learned(folder: Path, cache: Path) -> Art:
 
 
 def refit(stylizer: Stylizer, folder: Path, reader: Reader, photos: Tensor) -> None:
-    """Fit the mapping to what the classifiers are trained on and to the class that they leave out, and steer it."""
-    art = Collection.of(folder)
+    """Fit the mapping to what the classifiers are trained on and to the class they leave out; steer and sharpen."""
+    art, generator, extractor = Collection.of(folder), stylizer.generator, stylizer.extractor
     seen = ~held_out(art.labels, seed=SEED)
-    codes = reader.codes(art.files, stylizer.extractor)[seen]
-    fit_mapping(stylizer.generator, codes, art.labels[seen])
-    steer_classes(stylizer.generator, stylizer.extractor, photos)
+    statistics, labels = reader.trunk_statistics(art.files, extractor)[seen], art.labels[seen]
+    fit_mapping(generator, extractor.encode(statistics), labels)
+    steer_classes(generator, extractor, photos)
+    sharpen_classes(generator, extractor, photos, ClassJudge.fitted(statistics, labels, len(art.names)))
 
 
 def to_steer_by(folder: Path) -> Tensor:

@@ -1,4 +1,4 @@
-"""Styles by name, from the pictures of a training: read, fitted, steered."""
+"""Styles by name, from the pictures of a training: read, fitted, steered, sharpened."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from agnlib.image import Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.training.data import PictureFolder
 from agnlib.training.mapping import fit_mapping
+from agnlib.training.sharpening import ClassJudge, sharpen_classes
 from agnlib.training.steering import steer_classes
 
 __all__ = ["name_styles"]
 
 _PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
+_STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
 
 
 def name_styles(
@@ -32,7 +34,7 @@ def name_styles(
     """Fit `generator.sample_style` to the pictures of a folder, and steer it by some photos.
 
     The pictures are read as `Stylizer.encode_style` reads them, so that a style by name is like those by reference.
-    Files that cannot be decoded are left out. See `fit_mapping` and `steer_classes`.
+    Files that cannot be decoded are left out. See `fit_mapping`, `steer_classes` and `sharpen_classes`.
 
     Args:
         generator: whose mapping is replaced.
@@ -47,32 +49,35 @@ def name_styles(
     Raises:
         ImageError: not one of a folder's pictures can be decoded.
     """
-    codes, labels = [], []
-    for code, label in _codes(extractor, style, generator.mapping.weight.device):
-        codes.append(code)
+    found, labels = [], []
+    for statistics, label in _statistics(extractor, style, generator.mapping.weight.device):
+        found.append(statistics)
         labels.append(label)
         if stopping():
             return False
-    if not codes:
+    if not found:
         raise _undecodable(style)
-    seen = torch.cat(codes).to(generator.mapping.weight)
-    fit_mapping(generator, seen, torch.tensor(labels), prior=extractor.config.variational)
+    seen, of = torch.cat(found).to(generator.mapping.weight), torch.tensor(labels)
+    fit_mapping(generator, extractor.encode(seen), of, prior=extractor.config.variational)
     classes = generator.config.num_classes
     if classes > 1:
         photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
         steer_classes(generator, extractor, photos, stopping=stopping)
+        judge = ClassJudge.fitted(seen, of.to(seen.device), classes)
+        steps = max(1, min(_STEPS, _ALL_STEPS // classes))
+        sharpen_classes(generator, extractor, photos, judge, steps=steps, stopping=stopping)
     return not stopping()
 
 
 @torch.no_grad()
-def _codes(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+def _statistics(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> Iterator[tuple[Tensor, int]]:
     for path, label in zip(style.paths, style.labels, strict=True):
         try:
             picture = Picture.take(path, "style")
         except ImageError:
             continue
         pixels = picture.shrunk(reduced_size(picture.size, shorter=STYLE_SIDE))
-        yield extractor(placed(pixels, device)), label
+        yield extractor.statistics(placed(pixels, device)), label
 
 
 def _photos(content: PictureFolder, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from agnlib._painting import STYLE_SIDE, placed
 from agnlib.image import reduced_size
 from agnlib.models import Generator, StyleExtractor
 
-__all__ = ["steer_classes"]
+__all__ = ["as_style", "steer_classes"]
 
 _AT_ONCE = 4  # paintings
 
@@ -79,11 +79,14 @@ def _read(generator: Generator, extractor: StyleExtractor, photos: Tensor, z: Te
     codes = []
     for photo, style in zip(torch.split(photos, _AT_ONCE), torch.split(styles, _AT_ONCE), strict=True):
         painted: Tensor = generator(None, style, content=placed(photo, device)).clamp(-1, 1)
-        size = reduced_size((painted.shape[2], painted.shape[3]), shorter=STYLE_SIDE)
-        if size != painted.shape[2:]:
-            painted = F.interpolate(painted, size, mode="bilinear", antialias=True)
-        codes.append(extractor(painted))
+        codes.append(extractor(as_style(painted)))
     return torch.cat(codes).mean(0)
+
+
+def as_style(painted: Tensor) -> Tensor:
+    """Paintings as small as pictures with a style are read."""
+    size = reduced_size((painted.shape[2], painted.shape[3]), shorter=STYLE_SIDE)
+    return painted if size == painted.shape[2:] else F.interpolate(painted, size, mode="bilinear", antialias=True)
 
 
 def _at_most(offset: Tensor, length: Tensor) -> Tensor:
