@@ -27,6 +27,7 @@ SIZES = {
 TITLES = {
     "agn-small": "agn-small",
     "agn-fast": "agn-fast",
+    "agn-base": "agn-base",
     "onnx": "agn-small, engine onnx",
     "given-back": "the same without keep_freed_memory()",
     "eager": "the same in plain eager PyTorch",
@@ -142,7 +143,7 @@ def load(product: str, weights: str, threads: int) -> Ours | Lite:
     """A product, its weights read."""
     if product in PEERS:
         return Lite(product == "lite-any", threads)
-    if product == "agn-fast":
+    if product in ("agn-fast", "agn-base"):
         return Ours(product, "agn-small", threads)
     return Ours(weights, product, threads)
 

