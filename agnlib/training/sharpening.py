@@ -13,7 +13,7 @@ from agnlib._painting import placed
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features
 from agnlib.models import Generator, StyleExtractor
-from agnlib.training.steering import as_style
+from agnlib.training.steering import as_style, at_most, farthest
 
 __all__ = ["ClassJudge", "sharpen_classes"]
 
@@ -131,8 +131,7 @@ def sharpen_classes(
         return
     maps = generator.mapping.weight.detach().view(-1, config.style_dim, config.latent_dim + 1)[1:]
     means, spreads = maps[:, :, -1], maps[:, :, :-1]
-    middle = means.mean(0)
-    most = reach * ((means - middle).square().sum(1) + spreads.square().sum((1, 2))).sqrt()
+    middle, most = farthest(maps, reach)
     dice = torch.Generator().manual_seed(0)
     for label in range(config.num_classes):
         if stopping():
@@ -144,20 +143,19 @@ def sharpen_classes(
         target = torch.full((_BATCH,), label, device=mean.device)
         for _ in range(steps):
             chosen = torch.randint(len(photos), (_BATCH,), generator=dice)
-            z = torch.randn(_BATCH, config.latent_dim, generator=dice).to(mean)
+            spread = torch.randn(_BATCH, config.latent_dim, generator=dice).to(mean) @ spreads[label].T
             content = placed(photos[chosen], mean.device)
-            painted = as_style(generator(None, z @ spreads[label].T + mean, content=content))
+            painted = as_style(generator(None, spread + mean, content=content))
             with torch.no_grad():
                 drawn = _drawing(extractor, as_style(content))
-                before = as_style(generator(None, z @ spreads[label].T + means[label], content=content))
+                before = as_style(generator(None, spread + means[label], content=content))
                 allowed = content_loss(extractor.trunk(before), drawn)
             lost = F.relu(content_loss(extractor.trunk(painted), drawn) - allowed)
             loss = F.cross_entropy(judge(extractor.statistics(painted)), target) + drawing * lost
             (mean.grad,) = torch.autograd.grad(loss, mean)
             optimizer.step()
             with torch.no_grad():
-                offset = mean - middle
-                mean.copy_(middle + offset * (most[label] / offset.norm().clamp_min(1e-12)).clamp_max(1))
+                mean.copy_(middle + at_most(mean - middle, most[label]))
         means[label] = mean.detach()
 
 

@@ -12,7 +12,7 @@ from agnlib._painting import STYLE_SIDE, placed
 from agnlib.image import reduced_size
 from agnlib.models import Generator, StyleExtractor
 
-__all__ = ["as_style", "steer_classes"]
+__all__ = ["as_style", "at_most", "farthest", "steer_classes"]
 
 _AT_ONCE = 4  # paintings
 
@@ -59,8 +59,7 @@ def steer_classes(
         return
     maps = generator.mapping.weight.view(-1, config.style_dim, config.latent_dim + 1)[1:]
     asked = maps[:, :, -1].clone()
-    middle = asked.mean(0)
-    most = reach * ((asked - middle).square().sum(1) + maps[:, :, :-1].square().sum((1, 2))).sqrt()
+    middle, most = farthest(maps, reach)
     dice = torch.Generator().manual_seed(0)
     for _ in range(rounds):
         z = torch.randn(len(photos), config.latent_dim, generator=dice)
@@ -69,7 +68,7 @@ def steer_classes(
             if stopping():
                 return
             missing = asked[label] - _read(generator, extractor, photos, z, label)
-            mean.copy_(middle + _at_most(mean + rate * missing - middle, most[label]))
+            mean.copy_(middle + at_most(mean + rate * missing - middle, most[label]))
 
 
 def _read(generator: Generator, extractor: StyleExtractor, photos: Tensor, z: Tensor, label: int) -> Tensor:
@@ -89,6 +88,14 @@ def as_style(painted: Tensor) -> Tensor:
     return painted if size == painted.shape[2:] else F.interpolate(painted, size, mode="bilinear", antialias=True)
 
 
-def _at_most(offset: Tensor, length: Tensor) -> Tensor:
+def farthest(maps: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """The middle of the classes' means, `(style_dim,)`, and how far from it each may go, `(classes,)`."""
+    means, spreads = maps[:, :, -1], maps[:, :, :-1]
+    middle = means.mean(0)
+    return middle, reach * ((means - middle).square().sum(1) + spreads.square().sum((1, 2))).sqrt()
+
+
+def at_most(offset: Tensor, length: Tensor) -> Tensor:
+    """The offset, shortened to a length where it is longer."""
     factor: Tensor = (length / offset.norm().clamp_min(1e-12)).clamp_max(1)
     return offset * factor
