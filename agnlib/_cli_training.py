@@ -67,9 +67,9 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--stroke-scale",
         type=stroke_scale,
-        default=1.5,
+        default=1.75,
         metavar="X",
-        help="how much broader strokes are than in the pictures with the style, 1 to 8 (default 1.5): photographs are"
+        help="how much broader strokes are than in the pictures with the style, 1 to 8 (default 1.75): photographs are"
         " cropped at X times --size, and paintings looked at from as far",
     )
     command.add_argument(

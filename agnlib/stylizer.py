@@ -459,18 +459,27 @@ class Stylizer:
         return StyleCode.mix(pairs)
 
     def refine_style(
-        self, style: PictureLike, content: PictureLike | Sequence[PictureLike], *, steps: int = 60, size: int = 192
+        self,
+        style: PictureLike,
+        content: PictureLike | Sequence[PictureLike],
+        *,
+        steps: int = 60,
+        size: int = 192,
+        drawing: float = 4.0,
     ) -> StyleCode:
         """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
 
         The weights stay as they are; the code moves by gradient descent until paintings of the photos have the
-        reference's statistics of features and colours (Gatys et al., CVPR 2016). It mostly suits other photos too.
+        reference's statistics of features and colours (Gatys et al., CVPR 2016), with as much of the photos' drawing as
+        `encode_style` keeps. It mostly suits other photos too.
 
         Args:
             style: a picture.
             content: one photo, or a list of them, whose size is the cost.
             steps: of gradient descent; 0 gives `encode_style(style)`.
             size: the photos' shorter side is reduced to so many pixels first.
+            drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
+                into the reference's strokes and colours.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -489,7 +498,7 @@ class Stylizer:
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         pixels = [self._single(photo, "content", _checked_size(size)) for photo in photos]
         reference = self._single(style, "style", STYLE_SIDE)
-        code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps)
+        code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
         return StyleCode(code, f"{_source(style)}, refined")
 
     def _single(self, picture: Any, name: str, shorter: int) -> Tensor:

@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--minutes", type=float, default=25)
     add("--every", type=float, default=5, help="minutes between snapshots")
     add("--size", type=int, default=144)
-    add("--stroke-scale", type=float, default=1.5)
+    add("--stroke-scale", type=float, default=1.75)
     add("--style-weight", type=float, default=1.0)
     add("--pairs", type=int, default=108)
     add("--beside", nargs="*", default=["agn-small"], metavar="NAME|FOLDER", help="weights to reach, the first one")

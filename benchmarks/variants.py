@@ -13,7 +13,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,11 @@ def sliced(terms: Terms, encoders: Mapping[str, Any], generator: Generator) -> T
     return terms | {"style_vgg16": Weighted(SlicedStyleTerm(encoder, old.term.taps), old.weight)}  # type: ignore[attr-defined]
 
 
+def heavier_style(terms: Terms, encoders: Mapping[str, Any], generator: Generator) -> Terms:
+    styles = {name: replace(term, weight=1.5 * term.weight) for name, term in terms.items() if name.startswith("style")}
+    return terms | styles
+
+
 def without(name: str) -> Callable[..., Terms]:
     return lambda terms, encoders, generator: {key: value for key, value in terms.items() if key != name}
 
@@ -145,14 +150,18 @@ class Variant:
     config: Mapping[str, Any] = field(default_factory=dict)
     networks: Callable[[Networks], Networks] = lambda networks: networks
     terms: Callable[[Terms, Mapping[str, Any], Generator], Terms] = lambda terms, encoders, generator: terms
-    scale: float = 1.5
+    scale: float = 1.75
     blocks: tuple[int, int, int] | None = None
     channels: tuple[int, int, int] | None = None
 
 
 VARIANTS: Mapping[str, Variant] = {
     "recipe": Variant(),
-    "strokes as in the reference (scale 1)": Variant({"stroke_scale": 1.0}, scale=1.0),
+    "strokes as in the reference (scale 1)": Variant(scale=1.0),
+    "strokes half as broad again (scale 1.5)": Variant(scale=1.5),
+    "strokes twice as broad (scale 2)": Variant(scale=2.0),
+    "from near in one step of two": Variant({"close_up_every": 2}),
+    "style 1.5 times as heavy": Variant(terms=heavier_style),
     "no adversary": Variant({"adversarial": 0.0}),
     "logistic loss, R1": Variant({"loss": "logistic"}),
     "relativistic loss, R1 + R2": Variant({"loss": "relativistic"}),
@@ -180,8 +189,8 @@ def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Nam
     torch.manual_seed(options.seed)
     networks = variant.networks(starting_networks(options.init, folders[1], variant.blocks, variant.channels))
     terms = variant.terms(build_terms(encoders, networks.generator, warmup=0), encoders, networks.generator)
-    chosen = {"warmup": 0, "stroke_scale": 1.5, "from_nothing_every": 8, "seed": options.seed, "ema_decay": 0.99}
-    config = TrainerConfig(**{**chosen, "adversarial_ramp": 0, **variant.config})
+    chosen = {"warmup": 0, "stroke_scale": variant.scale, "from_nothing_every": 8, "ema_decay": 0.99}
+    config = TrainerConfig(**{**chosen, "adversarial_ramp": 0, "seed": options.seed, **variant.config})
     trainer = AdversarialTrainer(*networks, terms=terms, config=config)
     begun = time.perf_counter()
     trainer.fit(loader(PairData(folders[0], folders[1], seed=options.seed)), steps=options.steps)

@@ -315,7 +315,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
-    assert (default["stroke_scale"], default["style_weight"]) == (1.5, None)
+    assert (default["stroke_scale"], default["style_weight"]) == (1.75, None)
     assert (default["blocks"], default["channels"]) == (None, None)
     assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "auto")
     expected = {

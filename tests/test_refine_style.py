@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
 
 from agnlib import Stylizer
 from agnlib._refining import refined
@@ -61,9 +63,26 @@ def test_the_distances_fall_and_the_weights_stay():
     assert all(p.grad is None for model in (generator, extractor) for p in model.parameters())
 
 
+@pytest.mark.parametrize("drawing", [0.0, 4.0])
+def test_the_drawing_is_kept(shipped, pictures, drawing):
+    photo, reference = (image.astype(np.float32) / 255 for image in pictures)
+    code = shipped.refine_style(reference, photo, steps=20, size=96, drawing=drawing)
+    before, after = (structure(shipped, photo, c) for c in (shipped.encode_style(reference), code))
+    assert (after > before - 0.05) == (drawing > 0)
+
+
+def structure(stylizer, photo, code):
+    """Scikit-image's similarity of the painting's and the photo's lightness, of which refining knows nothing."""
+    painted, drawn = (rgb2gray(image) for image in (stylizer(photo, code), photo))
+    return structural_similarity(painted, drawn, data_range=1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"drawing": -1}, "drawing must be a number from 0, got -1"),
+        ({"drawing": float("nan")}, "drawing must be a number from 0, got nan"),
+        ({"drawing": "all"}, "drawing must be a number from 0, got 'all'"),
         ({"content": []}, "content: expected at least one photo, got none"),
         ({"steps": -1}, "steps must be a whole number from 0, got -1"),
         ({"steps": 1.5}, "steps must be a whole number from 0, got 1.5"),

@@ -78,7 +78,7 @@ class Painter(Generator):
 class Reader(StyleExtractor):
     """Its statistics are a picture's mean colour."""
 
-    def statistics(self, image: Tensor) -> Tensor:
+    def statistics(self, image: Tensor, features: object = None) -> Tensor:
         return image.mean((2, 3))
 
 
@@ -207,9 +207,9 @@ def test_large_paintings_are_read_as_small_as_style_pictures() -> None:
     sides = []
 
     class Watching(Reader):
-        def statistics(self, image: Tensor) -> Tensor:
+        def statistics(self, image: Tensor, features: object = None) -> Tensor:
             sides.append(tuple(image.shape[2:]))
-            return super().statistics(image)
+            return super().statistics(image, features)
 
     watching = Watching(3, hidden=4, taps=("block0",))
     sharpen_classes(painter(), watching, torch.zeros(2, 3, 512, 600), judge(), steps=1)

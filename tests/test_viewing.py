@@ -62,7 +62,8 @@ def test_close_ups_go_everywhere() -> None:
     assert tops == set(range(17))
 
 
-def test_the_losses_look_from_afar_and_at_every_fourth_step_from_near() -> None:
+@pytest.mark.parametrize("every", [2, 4])
+def test_the_losses_look_from_afar_and_now_and_then_from_near(every: int) -> None:
     seen: list[tuple[int, float]] = []
 
     def look(given_: Batch, fake: torch.Tensor) -> torch.Tensor:
@@ -70,10 +71,11 @@ def test_the_losses_look_from_afar_and_at_every_fourth_step_from_near() -> None:
         seen.append((given_.step, float(given_.style_keys == ())))
         return fake.square().mean()
 
-    subject = trainer(warmup=0, stroke_scale=1.5, adversarial_ramp=0, penalty_every=1, loss="relativistic")
+    options = {"adversarial_ramp": 0, "penalty_every": 1, "loss": "relativistic"}
+    subject = trainer(warmup=0, stroke_scale=1.5, close_up_every=every, **options)
     subject.terms = {"look": Weighted(look, 1.0)}
     subject.fit([batch(step) for step in range(8)], steps=8)
-    assert seen == [(step, float(step % 4 == 3)) for step in range(1, 8)]  # step 0 is the photo itself
+    assert seen == [(step, float(step % every == every - 1)) for step in range(1, 8)]  # step 0 is the photo itself
 
 
 def test_paintings_from_nothing_leave_out_what_needs_a_photo() -> None:
@@ -102,6 +104,8 @@ def test_paintings_from_nothing_are_as_large_as_the_photos() -> None:
 def test_options_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match="stroke_scale is"):
         TrainerConfig(**options)
+    with pytest.raises(InputError, match="close_up_every is 0; expected at least 1"):
+        TrainerConfig(close_up_every=0)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,8 +98,8 @@ class StyleExtractor(PretrainedModel):
     def forward(self, image: Tensor) -> Tensor:
         return self.encode(self.statistics(image))
 
-    def statistics(self, image: Tensor) -> Tensor:
-        """What the code is made from, `(B, n)`: the part that does not change while the trunk is frozen.
+    def features(self, image: Tensor) -> dict[str, Tensor]:
+        """The trunk's feature maps by tap, which `statistics` are taken from; a tiny picture is continued first.
 
         Raises:
             InputError: not a batch of RGB pictures.
@@ -106,9 +107,22 @@ class StyleExtractor(PretrainedModel):
         if image.ndim != 4 or image.shape[1] != 3:
             raise InputError(f"StyleExtractor: the image has shape {tuple(image.shape)}; expected (B, 3, H, W)")
         with torch.set_grad_enabled(torch.is_grad_enabled() and (not self.config.frozen_trunk or image.requires_grad)):
-            features = self.trunk(_at_least(image, self.trunk.min_size)).values()
-            texture = [torch.cat([f.mean((2, 3)), f.std((2, 3), correction=0)], dim=1) for f in features]
-            return torch.cat([*texture, self._color_statistics(image)], dim=1)
+            found: dict[str, Tensor] = self.trunk(_at_least(image, self.trunk.min_size))
+        return found
+
+    def statistics(self, image: Tensor, features: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the code is made from, `(B, n)`: the part that does not change while the trunk is frozen.
+
+        Args:
+            image: the pictures.
+            features: of them, where they are known already.
+
+        Raises:
+            InputError: not a batch of RGB pictures.
+        """
+        maps = (self.features(image) if features is None else features).values()
+        texture = [torch.cat([f.mean((2, 3)), f.std((2, 3), correction=0)], dim=1) for f in maps]
+        return torch.cat([*texture, self._color_statistics(image)], dim=1)
 
     def encode(self, statistics: Tensor) -> Tensor:
         """Codes `(B, style_dim)` from `statistics`; in the variational case the means."""

@@ -45,9 +45,9 @@ class TrainerConfig:
     through in `accumulate` parts, whose gradients are averaged before the one step that is taken with them: it takes
     less memory, and the generator runs once more.
     With a `stroke_scale` above 1 the photos are to be that much larger than the references, and the losses look at the
-    paintings reduced to the references' size, every fourth step at a part of them in full size: strokes become broader
-    by as much, see `agnlib.training.viewing`. One step in `from_nothing_every` paints from the latent and the style
-    alone, without a photo; 0 is never.
+    paintings reduced to the references' size, in one step of `close_up_every` at a part of them in full size: strokes
+    become broader by as much, see `agnlib.training.viewing`. One step in `from_nothing_every` paints from the latent
+    and the style alone, without a photo; 0 is never.
     `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
     data `("translation", "cutout", "flip")`, see `agnlib.training.augment`. With `ada_target`, for which 0.6 is usual,
     the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU `compile` has
@@ -80,6 +80,7 @@ class TrainerConfig:
     compile: bool = False
     seed: int = 0
     stroke_scale: float = 1.0
+    close_up_every: int = 4
     from_nothing_every: int = 0
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class TrainerConfig:
                 f"TrainerConfig: stroke_scale is {self.stroke_scale}, from_nothing_every {self.from_nothing_every};"
                 " expected a scale from 1 to 8, and a number of steps, 0 for never"
             )
-        for name in ("penalty_every", "identity_every", "accumulate"):
+        for name in ("penalty_every", "identity_every", "accumulate", "close_up_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"TrainerConfig: {name} is {value}; expected at least 1")

@@ -45,7 +45,7 @@ class TrainOptions:
     threads: int | None = None
     workers: int = 0
     adversarial: float | None = None
-    stroke_scale: float = 1.5
+    stroke_scale: float = 1.75
     style_weight: float | None = None
     blocks: Sequence[int] | None = None
     channels: Sequence[int] | None = None

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib._painting import placed
+from agnlib._refining import drawing_of
 from agnlib.errors import InputError
-from agnlib.losses import content_loss, normalize_features
+from agnlib.losses import content_loss
 from agnlib.models import Generator, StyleExtractor
 from agnlib.training.steering import as_style, at_most, farthest
 
@@ -147,17 +148,14 @@ def sharpen_classes(
             content = placed(photos[chosen], mean.device)
             painted = as_style(generator(None, spread + mean, content=content))
             with torch.no_grad():
-                drawn = _drawing(extractor, as_style(content))
+                drawn = drawing_of(extractor, as_style(content))
                 before = as_style(generator(None, spread + means[label], content=content))
-                allowed = content_loss(extractor.trunk(before), drawn)
-            lost = F.relu(content_loss(extractor.trunk(painted), drawn) - allowed)
-            loss = F.cross_entropy(judge(extractor.statistics(painted)), target) + drawing * lost
+                allowed = content_loss(extractor.features(before), drawn)
+            features = extractor.features(painted)
+            lost = F.relu(content_loss(features, drawn) - allowed)
+            loss = F.cross_entropy(judge(extractor.statistics(painted, features)), target) + drawing * lost
             (mean.grad,) = torch.autograd.grad(loss, mean)
             optimizer.step()
             with torch.no_grad():
                 mean.copy_(middle + at_most(mean - middle, most[label]))
         means[label] = mean.detach()
-
-
-def _drawing(extractor: StyleExtractor, photos: Tensor) -> dict[str, Tensor]:
-    return {tap: normalize_features(features) for tap, features in extractor.trunk(photos).items()}

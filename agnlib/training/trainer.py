@@ -33,7 +33,6 @@ __all__ = ["AdversarialTrainer", "TrainerConfig"]
 
 Network = TypeVar("Network", bound=nn.Module)
 _REMEMBER_EVERY = 100  # steps between the states that a diverging run goes back to
-_CLOSE_EVERY = 4  # with broad strokes, in one step of so many the losses look at the pixels
 
 
 class AdversarialTrainer:
@@ -332,7 +331,8 @@ class AdversarialTrainer:
         """What the losses look at of a batch and its paintings."""
         if self.config.stroke_scale == 1 or batch.identity:
             return batch, fake
-        return (close_up if self.step % _CLOSE_EVERY == _CLOSE_EVERY - 1 else from_afar)(batch, fake)
+        every = self.config.close_up_every
+        return (close_up if self.step % every == every - 1 else from_afar)(batch, fake)
 
     def _latents(self, count: int) -> Tensor:
         return torch.randn(count, self.generator.config.latent_dim, generator=self._dice).to(self.device)
