@@ -80,6 +80,13 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
         " stronger strokes, and keeps less of the drawing",
     )
     command.add_argument(
+        "--learning-rate",
+        type=positive,
+        metavar="X",
+        help="of the generator at the start, the discriminator's is half of it (default 0.0012): to go on from weights"
+        " for a short while, half as much keeps more of what they know",
+    )
+    command.add_argument(
         "--blocks",
         type=from_zero,
         nargs=3,

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Effect", "Masks", "Painting", "placed"]
 
-# Style pictures are read with their shorter side reduced to so many pixels, about the size of a training crop.
-STYLE_SIDE = 256
+# Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
+# the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
+STYLE_SIDE = 208
 # Below this strength the photo is blended in, so that the result goes to it exactly as strength goes to 0.
 BLEND_BELOW = 0.25
 # A larger picture's normalisation statistics are taken from it reduced to so many pixels, tiled or not.

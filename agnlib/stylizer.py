@@ -437,7 +437,7 @@ class Stylizer:
 
         Args:
             pictures: one picture, a list of pictures (equal weights), or a list of (picture, weight); weights count
-                relative to their sum. Each is read with its shorter side reduced to 256 pixels. A text that names no
+                relative to their sum. Each is read with its shorter side reduced to 208 pixels. A text that names no
                 file is a style by name: one of `class_names`, or "random" for any.
             seed: of styles by name, see `random_style`; without it a class gives that of seed 0, "random" a new one.
 

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from _common import CHECKOUT, SHARED, fail, header, markdown_table, version, write_json
 from adain_baseline import load as load_adain
@@ -26,6 +27,7 @@ import agnlib
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import BASELINES, Painter, Pair
+from agnlib.image import reduced_size
 from agnlib.style import StyleCode
 
 SEED = 0
@@ -70,6 +72,21 @@ class Refined:
         if self.learned is None or self.learned[0] is not reference:  # a pan shows parts of the same photograph
             self.learned = reference, self.stylizer.refine_style(reference, photo)
         painted: Image.Image = self.stylizer(photo, self.learned[1])
+        return painted
+
+
+class ReadAt:
+    """Weights that read references with their shorter side reduced to so many pixels; `Stylizer` has its own side."""
+
+    def __init__(self, stylizer: Stylizer, side: int) -> None:
+        self.stylizer, self.side = stylizer, side
+
+    def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
+        size = reduced_size(reference.size, shorter=self.side)
+        pixels = torch.from_numpy(np.array(reference.resize(size, Image.Resampling.LANCZOS))).permute(2, 0, 1)
+        with torch.inference_mode():
+            vector = self.stylizer.extractor(pixels[None].to(self.stylizer.device).float() / 127.5 - 1)[0]
+        painted: Image.Image = self.stylizer(photo, StyleCode(vector, "reference"))
         return painted
 
 
@@ -137,6 +154,14 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
     add("--refined", nargs="*", default=[], metavar="NAME|FOLDER", help="rows with a code learned for each pair")
+    add(
+        "--read-at",
+        type=int,
+        nargs="*",
+        default=[],
+        metavar="PX",
+        help="rows of ours that read references at this side",
+    )
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
@@ -170,6 +195,7 @@ def judged(options: argparse.Namespace) -> None:
         f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device))
         for row, name in ((Path(name).name, name) for name in options.refined)
     }
+    own |= {f"{row}, read at {side} px": ReadAt(own[row], side) for row in list(own) for side in options.read_at}
     adain = {"AdaIN": load_adain(options.adain, options.vgg).stylize} if options.adain else {}
     judge, notes = evaluation.installed_judge(options.vgg)
     if notes:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from agnlib import Generator, StyleExtractor, Stylizer, evaluation
+from agnlib._painting import STYLE_SIDE
 from agnlib.style import StyleCode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -90,6 +91,14 @@ def test_markdown_table_has_equally_long_lines() -> None:
     assert len({len(line) for line in lines}) == 1
     assert lines[1].startswith("|--")
     assert lines[1].endswith(":|")
+
+
+@pytest.mark.parametrize(("side", "same"), [(STYLE_SIDE, True), (96, False)])
+def test_a_row_reads_references_at_a_side_of_its_own(side: int, same: bool) -> None:
+    stylizer = Stylizer.from_pretrained(device="cpu")
+    reference = PHOTO.resize((3 * STYLE_SIDE, 2 * STYLE_SIDE))
+    painted, usual = (np.asarray(row(PHOTO, reference), int) for row in (quality.ReadAt(stylizer, side), stylizer))
+    assert (np.abs(painted - usual).max() <= 8) == same
 
 
 def test_a_refined_row_learns_one_code_for_each_reference() -> None:

@@ -310,12 +310,14 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
         "2",
         "--style-weight",
         "3",
+        "--learning-rate",
+        "6e-4",
         *("--blocks", "0", "1", "3", "--channels", "4", "5", "6"),
     ]
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out", *given_, *more]) == 0
     default, full = (vars(options) for options in seen)
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
-    assert (default["stroke_scale"], default["style_weight"]) == (1.75, None)
+    assert (default["stroke_scale"], default["style_weight"], default["learning_rate"]) == (1.75, None, None)
     assert (default["blocks"], default["channels"]) == (None, None)
     assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "auto")
     expected = {
@@ -331,7 +333,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
             "checkpoint_every": 5,
         },
         **{"sample_every": 6, "keep": 4, "keep_best": "generator/palette", "augment": None, "ada": None},
-        **{"stroke_scale": 2.0, "style_weight": 3.0, "blocks": [0, 1, 3], "channels": [4, 5, 6]},
+        **{"stroke_scale": 2.0, "style_weight": 3.0, "learning_rate": 6e-4, "blocks": [0, 1, 3], "channels": [4, 5, 6]},
     }
     assert full == expected
 

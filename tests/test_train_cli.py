@@ -53,12 +53,15 @@ def test_a_run_leaves_weights_that_stylise(
     out = start.parent / "run"
     torn = (folders[1] / "oil" / "0.png").read_bytes()
     (folders[1] / "oil" / "torn.png").write_bytes(torn[: len(torn) // 2])
-    options = TrainOptions(*folders, out, init=str(start), steps=3, size=33, batch=2, perceptual=perceptual)
+    more = {"perceptual": perceptual, "learning_rate": 1e-3}
+    options = TrainOptions(*folders, out, init=str(start), steps=3, size=33, batch=2, **more)
     assert train(options) == out
     bundle = pretrained.load(out)
     assert bundle.class_names == ("ink", "oil")
     assert bundle.generator.config.num_classes == 2
     assert bundle.info["training"]["steps"] == 3
+    rates = {name: bundle.info["training"]["trainer"][f"lr_{name}"] for name in ("generator", "discriminator")}
+    assert rates == {"generator": 1e-3, "discriminator": 5e-4}
     assert "| steps | 3 |" in (out / "README.md").read_text()
     assert json.loads((out / "run.json").read_text())["size"] == 33
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000003.safetensors"]

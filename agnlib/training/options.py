@@ -47,6 +47,7 @@ class TrainOptions:
     adversarial: float | None = None
     stroke_scale: float = 1.75
     style_weight: float | None = None
+    learning_rate: float | None = None
     blocks: Sequence[int] | None = None
     channels: Sequence[int] | None = None
 
