@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from agnlib.models import pretrained
 colour = pytest.importorskip("skimage.color")
 data = pytest.importorskip("skimage.data")
 ndimage = pytest.importorskip("scipy.ndimage")
+stats = pytest.importorskip("scipy.stats")
 
 IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
 PHOTOS = ("astronaut", "castle", "chelsea", "city", "coffee", "mountain")
@@ -29,6 +30,7 @@ PAINTINGS = ("auvers", "composition", "mackerel", "poppies", "spring", "summerti
 SIDES = (240, 203)
 # What 99% of 558 works are within; measured by benchmarks/artefacts.py.
 ART = {"checkerboard": 3.86, "droplets": 16.77, "border_band": 26.82, "hue_entropy": 0.0145}
+MOST = {"checkerboard": 4.86, "droplets": 20.67, "border_band": 36.52, "hue_entropy": 0.0}  # of any of them
 ADDED_BAND = 3.0  # dB on top of the photo: half as strong again
 METRICS: dict[str, Callable[[Tensor], Tensor]] = {
     "checkerboard": metrics.checkerboard,
@@ -298,11 +300,20 @@ def from_latents(name: str) -> Found:
     return found
 
 
-def beyond(metric: str, found: Found) -> dict[str, float]:
-    """What 99% of real art is not."""
+def beyond(metric: str, found: Found, limit: Mapping[str, float] = ART) -> dict[str, float]:
+    """What 99% of real art is not, or none of it."""
     low = metric == "hue_entropy"
     values = {title: round(cell[metric], 3) for title, cell in found.items()}
-    return {title: value for title, value in values.items() if (value < ART[metric] if low else value > ART[metric])}
+    return {name: value for name, value in values.items() if (value < limit[metric] if low else value > limit[metric])}
+
+
+def assert_like_art(metric: str, found: Found) -> None:
+    """None is beyond all real art; and beyond 99% of it are no more than of as many works of real art, which are beyond
+    by their subjects: an eye on blank paper is a lone spot too. More of these are there in one draw of a hundred only.
+    """
+    assert not beyond(metric, found, MOST)
+    few = int(stats.binom.ppf(0.99, len(found), 0.01))
+    assert len(beyond(metric, found)) <= few, beyond(metric, found)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -313,7 +324,16 @@ def test_repainted_photos_are_as_free_of_artefacts_as_real_art(name: str, side: 
     telling = {title for title in PHOTOS if not beyond(metric, {title: of_photo(title, side)})}
     judged = {title: cell for title, cell in repainted(name, side).items() if title.split()[0] in telling}
     assert len(telling) >= 4
-    assert not beyond(metric, judged)
+    assert_like_art(metric, judged)
+
+
+@pytest.mark.parametrize("count", [6, 36])
+def test_the_hunt_finds_what_is_in_every_tenth_picture_and_what_no_art_has(count: int) -> None:
+    clean = {str(index): {"droplets": 8.0} for index in range(count)}
+    assert_like_art("droplets", clean | {"0": {"droplets": 18.0}})
+    for worse in ({"0": {"droplets": 21.0}}, {str(index): {"droplets": 18.0} for index in range(max(2, count // 10))}):
+        with pytest.raises(AssertionError):
+            assert_like_art("droplets", clean | worse)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -330,4 +350,4 @@ def test_painting_adds_no_band_along_the_border(name: str, side: int) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", pretrained.available())
 def test_pictures_from_a_latent_are_as_free_of_artefacts_as_real_art(name: str, metric: str) -> None:
-    assert not beyond(metric, from_latents(name))
+    assert_like_art(metric, from_latents(name))
