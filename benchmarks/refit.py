@@ -22,7 +22,7 @@ _CROP, _CARD = 216, "README.md"
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
-def refit(weights: str | Path, content: Path, style: Path, out: Path) -> None:
+def refit(weights: str | Path, content: Path, style: Path, out: Path, steps: int | None = None) -> None:
     """Write the weights into `out` with a mapping for these pictures.
 
     Raises:
@@ -41,7 +41,7 @@ def refit(weights: str | Path, content: Path, style: Path, out: Path) -> None:
     training = bundle.info.get("training", {})
     scale = training.get("trainer", {}).get("stroke_scale", 1)
     photos = PictureFolder(content, round(training["crop"] * scale) if "crop" in training else _CROP)
-    name_styles(bundle.generator, bundle.extractor, photos, styles)
+    name_styles(bundle.generator, bundle.extractor, photos, styles, steps=steps)
     models = {"generator": bundle.generator, "extractor": bundle.extractor, "discriminator": bundle.discriminator}
     kept = {role: model for role, model in models.items() if model is not None}
     pretrained.save(out, kept, name=bundle.name, info=bundle.info, dtype=_dtype(bundle.folder))
@@ -66,11 +66,12 @@ def main() -> None:
     add("--content", type=Path, required=True, help="a folder of photographs, of which a dozen are painted")
     add("--style", type=Path, required=True, help="the folder with a folder for each class that they were trained on")
     add("--out", type=Path, required=True, metavar="FOLDER")
+    add("--steps", type=int, help="of sharpening each class (default as agnlib train: 16)")
     add("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:
-        refit(options.weights, options.content, options.style, options.out)
+        refit(options.weights, options.content, options.style, options.out, options.steps)
     except AgnError as error:
         fail(str(error))
     print(f"weights in {options.out}")

@@ -29,6 +29,7 @@ def name_styles(
     content: PictureFolder,
     style: PictureFolder,
     *,
+    steps: int | None = None,
     stopping: Callable[..., bool] = lambda: False,
 ) -> bool:
     """Fit `generator.sample_style` to the pictures of a folder, and steer it by some photos.
@@ -41,6 +42,7 @@ def name_styles(
         extractor: reads pictures and paintings.
         content: of its pictures a dozen are painted, as their largest squares of `content.size`.
         style: with as many classes as the generator has.
+        steps: of sharpening each class; None takes 16, and fewer of many classes.
         stopping: asked all the while; once it says yes, this leaves off.
 
     Returns:
@@ -64,8 +66,8 @@ def name_styles(
         photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
         steer_classes(generator, extractor, photos, stopping=stopping)
         judge = ClassJudge.fitted(seen, of.to(seen.device), classes)
-        steps = max(1, min(_STEPS, _ALL_STEPS // classes))
-        sharpen_classes(generator, extractor, photos, judge, steps=steps, stopping=stopping)
+        usual = max(1, min(_STEPS, _ALL_STEPS // classes))
+        sharpen_classes(generator, extractor, photos, judge, steps=steps or usual, stopping=stopping)
     return not stopping()
 
 
