@@ -59,8 +59,7 @@ def refined(
     with torch.no_grad():
         wanted = extractor.statistics(reference)
         first = extractor.encode(wanted)
-        begun = [generator(None, first, content=photo) for photo in photos]
-        kept = [_Drawing.between(extractor, photo, painted) for photo, painted in zip(photos, begun, strict=True)]
+        kept = [_Drawing.between(extractor, photo, generator(None, first, content=photo)) for photo in photos]
     code = first.clone().requires_grad_()
     adam = torch.optim.Adam([code], lr=rate)
     best, distances = first, []

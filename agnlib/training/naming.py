@@ -67,7 +67,7 @@ def name_styles(
         steer_classes(generator, extractor, photos, stopping=stopping)
         judge = ClassJudge.fitted(seen, of.to(seen.device), classes)
         usual = max(1, min(_STEPS, _ALL_STEPS // classes))
-        sharpen_classes(generator, extractor, photos, judge, steps=steps or usual, stopping=stopping)
+        sharpen_classes(generator, extractor, photos, judge, steps=usual if steps is None else steps, stopping=stopping)
     return not stopping()
 
 

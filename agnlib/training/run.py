@@ -163,7 +163,7 @@ def _trainer(
     networks = starting_networks(options.init, data.style, options.blocks, options.channels)
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
     warmup = 0 if options.init else TrainerConfig.warmup
-    rate = options.learning_rate or TrainerConfig.lr_generator
+    rate = TrainerConfig.lr_generator if options.learning_rate is None else options.learning_rate
     return AdversarialTrainer(
         *networks,
         terms=build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"]),
