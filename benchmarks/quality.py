@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import itertools
 import json
@@ -28,6 +29,7 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import BASELINES, Painter, Pair
 from agnlib.image import reduced_size
+from agnlib.layers import CanvasNoise
 from agnlib.style import StyleCode
 
 SEED = 0
@@ -88,6 +90,14 @@ class ReadAt:
             vector = self.stylizer.extractor(pixels[None].to(self.stylizer.device).float() / 127.5 - 1)[0]
         painted: Image.Image = self.stylizer(photo, StyleCode(vector, "reference"))
         return painted
+
+
+def on_canvas(stylizer: Stylizer, slope: float) -> Stylizer:
+    """The same weights with another canvas of noise under the strokes: white with slope 0, clouds with more."""
+    other = copy.deepcopy(stylizer)
+    canvas = other.generator.noise_eighth.canvas
+    canvas.copy_(CanvasNoise(1, side=len(canvas), seed=1, slope=slope).canvas)
+    return other
 
 
 class Memory:
@@ -162,6 +172,7 @@ def arguments() -> argparse.Namespace:
         metavar="PX",
         help="rows of ours that read references at this side",
     )
+    add("--canvas", type=float, nargs="*", default=[], metavar="SLOPE", help="rows of ours on another canvas of noise")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
@@ -196,6 +207,12 @@ def judged(options: argparse.Namespace) -> None:
         for row, name in ((Path(name).name, name) for name in options.refined)
     }
     own |= {f"{row}, read at {side} px": ReadAt(own[row], side) for row in list(own) for side in options.read_at}
+    plain = {row: painter for row, painter in own.items() if isinstance(painter, Stylizer)}
+    own |= {
+        f"{row}, slope {slope:g}": on_canvas(painter, slope)
+        for row, painter in plain.items()
+        for slope in options.canvas
+    }
     adain = {"AdaIN": load_adain(options.adain, options.vgg).stylize} if options.adain else {}
     judge, notes = evaluation.installed_judge(options.vgg)
     if notes:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from agnlib import Generator, StyleExtractor, Stylizer, evaluation
 from agnlib._painting import STYLE_SIDE
+from agnlib.models.generator import _NOISE_SLOPE
 from agnlib.style import StyleCode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -99,6 +100,13 @@ def test_a_row_reads_references_at_a_side_of_its_own(side: int, same: bool) -> N
     reference = PHOTO.resize((3 * STYLE_SIDE, 2 * STYLE_SIDE))
     painted, usual = (np.asarray(row(PHOTO, reference), int) for row in (quality.ReadAt(stylizer, side), stylizer))
     assert (np.abs(painted - usual).max() <= 8) == same
+
+
+@pytest.mark.parametrize(("slope", "same"), [(_NOISE_SLOPE, True), (0.0, False)])
+def test_a_row_paints_on_a_canvas_of_its_own(slope: float, same: bool) -> None:
+    stylizer = Stylizer.from_pretrained(device="cpu")
+    painted, usual = (np.asarray(row(PHOTO, REFERENCE)) for row in (quality.on_canvas(stylizer, slope), stylizer))
+    assert np.array_equal(painted, usual) == same
 
 
 def test_a_refined_row_learns_one_code_for_each_reference() -> None:

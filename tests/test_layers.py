@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,17 @@ def test_canvas_noise_is_fixed_when_painting_and_new_when_training() -> None:
     trained = layer.train()(x.clone())
     assert not torch.allclose(layer(x.clone()), trained)
     assert not torch.allclose(trained[0], trained[1])
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_a_canvas_falls_with_frequency_as_asked(slope: float) -> None:
+    white, canvas = (np.asarray(CanvasNoise(3, seed=2, slope=each).canvas, np.float64) for each in (0, slope))
+    assert canvas.mean() == pytest.approx(0, abs=1e-6)
+    assert canvas.std() == pytest.approx(1, abs=1e-4)
+    frequency = np.fft.fftfreq(len(canvas))
+    radius = np.hypot(frequency[:, None], frequency[None]).ravel()[1:]
+    ratio = np.abs(np.fft.fft2(canvas) / np.fft.fft2(white)).ravel()[1:] * radius**slope
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-3)
 
 
 def test_canvas_noise_learns_how_much() -> None:

@@ -13,14 +13,15 @@ __all__ = ["CanvasNoise"]
 class CanvasNoise(nn.Module):
     """Adds noise, the same for all channels and weighed for each; what becomes of it is the next blocks' work.
 
-    While training the noise is drawn anew from torch's global generator; in eval mode it is a fixed canvas, repeated to
-    any size, so that the same photo in the same style is always the same picture.
+    While training the noise is white, drawn anew from torch's global generator; in eval mode it is a fixed canvas,
+    repeated to any size, so that the same photo in the same style is always the same picture.
     Paper: Karras et al., "A style-based generator architecture for generative adversarial networks", CVPR 2019.
 
     Args:
         channels: of the features.
         side: of the canvas, in cells.
         seed: of the canvas.
+        slope: how fast the canvas' amplitude falls with frequency: 0 is white noise, 1 clouds and grain alike ("pink").
 
     Shapes:
         `(B, channels, H, W)` -> the same; without gradients it is changed in place.
@@ -33,11 +34,11 @@ class CanvasNoise(nn.Module):
 
     canvas: Tensor
 
-    def __init__(self, channels: int, *, side: int = 128, seed: int = 0) -> None:
+    def __init__(self, channels: int, *, side: int = 128, seed: int = 0, slope: float = 0.0) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.1))
-        canvas = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("canvas", canvas, persistent=False)
+        white = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("canvas", _tilted(white, slope), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -51,3 +52,14 @@ class CanvasNoise(nn.Module):
             noise = self.canvas[rows][:, columns].to(x.dtype)
         gain = self.gain.to(x.dtype)
         return torch.addcmul(x, noise, gain) if torch.is_grad_enabled() else x.addcmul_(noise, gain)
+
+
+def _tilted(noise: Tensor, slope: float) -> Tensor:
+    """The noise with its spectrum's amplitude times frequency ** -slope, of mean 0 and deviation 1; it still tiles."""
+    if slope == 0:
+        return noise
+    frequency = torch.fft.fftfreq(len(noise))
+    radius = torch.hypot(frequency[:, None], frequency[None])
+    radius[0, 0] = torch.inf  # no mean
+    tilted = torch.fft.ifft2(torch.fft.fft2(noise) * radius**-slope).real
+    return tilted / tilted.std()
