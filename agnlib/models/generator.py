@@ -31,13 +31,15 @@ __all__ = ["Generator", "GeneratorConfig"]
 
 _SEED_CHANNELS = 32  # of the map that a latent becomes
 _STRIDE = 8  # the deepest features are at 1/8 of the picture's size
-# White noise became strokes everywhere in flat parts; this gives them places to rest, at the same style.
-_NOISE_SLOPE = 1.3
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Every option of `Generator`; `channels` are the widths at 1/2, 1/4 and 1/8 of the picture's size."""
+    """Every option of `Generator`; `channels` are the widths at 1/2, 1/4 and 1/8 of the picture's size.
+
+    `canvas_slope` is that of the noise which becomes strokes where a photo is flat, in eval mode (see
+    `agnlib.layers.CanvasNoise`): with 0, white noise, they are everywhere; with more there are places of rest.
+    """
 
     latent_dim: int = 100
     style_dim: int = 128
@@ -48,6 +50,7 @@ class GeneratorConfig:
     kernel: int = 5
     expansion: int = 2
     margin: int = 8
+    canvas_slope: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -66,6 +69,8 @@ class GeneratorConfig:
                 f"GeneratorConfig: image_size {self.image_size}, num_classes {self.num_classes}, margin {self.margin},"
                 f" kernel {self.kernel}; expected image_size >= 1, num_classes and margin >= 0, an odd kernel"
             )
+        if not 0 <= self.canvas_slope <= 4:  # false for NaN too
+            raise InputError(f"GeneratorConfig: canvas_slope is {self.canvas_slope}; expected 0 (white noise) to 4")
 
 
 class Generator(PretrainedModel):
@@ -114,7 +119,7 @@ class Generator(PretrainedModel):
         self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1))
         self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1))
         self.style_eighth = Modulation(eighth, style_dim)
-        self.noise_eighth = CanvasNoise(eighth, seed=1, slope=_NOISE_SLOPE)
+        self.noise_eighth = CanvasNoise(eighth, seed=1, slope=config.canvas_slope)
         self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
         self.up_quarter = Upsample(eighth, quarter)
         self.skip_quarter = Modulation(quarter, style_dim)

@@ -18,6 +18,7 @@ from agnlib.training.growing import grown
 __all__ = ["Networks", "balance", "starting_networks", "whole_pictures"]
 
 _MARGIN = 16  # px around a picture: more than the decoder's zero padding reaches, or it learns to paint a frame
+_CANVAS_SLOPE = 1.3  # painted on white noise, flat parts are strewn with strokes, and style is no closer
 
 
 class Networks(NamedTuple):
@@ -44,7 +45,7 @@ def starting_networks(
     if init is None:
         sizes = {"blocks": blocks, "channels": channels}
         options: dict[str, Any] = {name: tuple(value) for name, value in sizes.items() if value is not None}
-        generator = Generator(num_classes=classes, margin=_MARGIN, **options)
+        generator = Generator(num_classes=classes, margin=_MARGIN, canvas_slope=_CANVAS_SLOPE, **options)
         return Networks(generator, Discriminator(wanted), _new_extractor(style))
     bundle = pretrained.load(init)
     generator, discriminator = bundle.generator, bundle.discriminator
