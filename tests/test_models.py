@@ -119,7 +119,17 @@ def test_generator_names_bad_input(call: object, named: str) -> None:
         call(tiny())  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("options", [{"latent_dim": 0}, {"kernel": 4}, {"channels": (1, 2)}, {"margin": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"latent_dim": 0},
+        {"kernel": 4},
+        {"channels": (1, 2)},
+        {"margin": -1},
+        {"canvas_slope": -0.1},
+        {"canvas_slope": float("nan")},
+    ],
+)
 def test_generator_config_is_validated(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         GeneratorConfig(**options)  # type: ignore[arg-type]
