@@ -61,5 +61,5 @@ def _tilted(noise: Tensor, slope: float) -> Tensor:
     frequency = torch.fft.fftfreq(len(noise))
     radius = torch.hypot(frequency[:, None], frequency[None])
     radius[0, 0] = torch.inf  # no mean
-    tilted = torch.fft.ifft2(torch.fft.fft2(noise) * radius**-slope).real
+    tilted: Tensor = torch.fft.ifft2(torch.fft.fft2(noise) * radius**-slope).real
     return tilted / tilted.std()
