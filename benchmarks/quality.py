@@ -25,11 +25,10 @@ from colour_transfer import colour_transfer
 from PIL import Image
 
 import agnlib
-from agnlib import Stylizer, evaluation
+from agnlib import Generator, Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import BASELINES, Painter, Pair
 from agnlib.image import reduced_size
-from agnlib.layers import CanvasNoise
 from agnlib.style import StyleCode
 
 SEED = 0
@@ -95,8 +94,8 @@ class ReadAt:
 def on_canvas(stylizer: Stylizer, slope: float) -> Stylizer:
     """The same weights with another canvas of noise under the strokes: white with slope 0, clouds with more."""
     other = copy.deepcopy(stylizer)
-    canvas = other.generator.noise_eighth.canvas
-    canvas.copy_(CanvasNoise(1, side=len(canvas), seed=1, slope=slope).canvas)
+    config = {**vars(other.generator.config), "canvas_slope": slope}
+    other.generator.noise_eighth.canvas.copy_(Generator(**config).noise_eighth.canvas)
     return other
 
 
