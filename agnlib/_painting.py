@@ -204,7 +204,7 @@ class Painting:
     @cached_property
     def _own(self) -> Tensor:
         size = reduced_size(self.picture.size, shorter=STYLE_SIDE)
-        code: Tensor = self.extractor(placed(self.picture.shrunk(size), self._device))
+        code: Tensor = self.extractor(placed(self.picture.resized(size), self._device))
         return code if self.smoothing is None else self.smoothing.smoothed(self.extractor, code)
 
     @cached_property
@@ -215,7 +215,7 @@ class Painting:
         if shrink < 1:
             size = max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
         if size[0] <= self.size[0] and size[1] <= self.size[1]:
-            return self.picture.shrunk(size)
+            return self.picture.resized(size)
         return Resampled(self.picture, size).window(Box(0, 0, *size))
 
     @property

@@ -506,7 +506,7 @@ class Stylizer:
         taken = Picture.take(picture, name)
         if len(taken.values) != 1:
             raise InputError(f"{name}: expected one picture, got a batch of {len(taken.values)}; give them in a list")
-        return placed(taken.shrunk(reduced_size(taken.size, shorter=shorter)), self.device)
+        return placed(taken.resized(reduced_size(taken.size, shorter=shorter)), self.device)
 
     def _weighted(self, entry: Any, seed: int | None) -> tuple[StyleCode, float]:
         picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)

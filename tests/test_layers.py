@@ -91,6 +91,16 @@ def test_canvas_noise_is_fixed_when_painting_and_new_when_training() -> None:
     assert not torch.allclose(trained[0], trained[1])
 
 
+def test_a_tilted_canvas_is_what_training_sees_each_picture_another_place() -> None:
+    layer, x = CanvasNoise(2, side=8, slope=1.5).train(), torch.zeros(40, 2, 5, 11)
+    places = np.asarray((layer(x)[:, 0] / layer.gain[0]).detach())
+    whole = np.tile(layer.canvas, (2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (5, 11))[:8, :8].reshape(-1, 5, 11)
+    found = [int(np.abs(windows - place).max((1, 2)).argmin()) for place in places]
+    np.testing.assert_allclose(windows[found], places, atol=1e-6)
+    assert len(set(found)) > 20
+
+
 @pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
 def test_a_canvas_falls_with_frequency_as_asked(slope: float) -> None:
     white, canvas = (np.asarray(CanvasNoise(3, seed=2, slope=each).canvas, np.float64) for each in (0, slope))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -166,12 +167,12 @@ def test_strength_blends_with_the_photo(weights: Path, strength: float) -> None:
     torch.testing.assert_close(painted, torch.lerp(image, full, strength), atol=1e-6, rtol=0)
 
 
-def test_size_paints_the_reduced_picture(stylizer: Stylizer) -> None:
-    image = photo(3, 32, 48)
-    painted = RandomStyle(code(), p=1, strength=1, stylizer=stylizer, size=24)(image)
-    small = stylizer(image, code(), size=24)
-    assert small.shape == (3, 16, 24)
-    expected = torch.nn.functional.interpolate(small[None], (32, 48), mode="bilinear")[0]
+@pytest.mark.parametrize("size", [24, 96])
+def test_size_is_that_of_what_is_painted(stylizer: Stylizer, size: int) -> None:
+    image, options = photo(3, 32, 48), {"mode": "bicubic", "antialias": True}
+    painted = RandomStyle(code(), p=1, strength=1, stylizer=stylizer, size=size)(image)
+    other = F.interpolate(image[None], (size * 2 // 3, size), **options).clamp(0, 1)[0]
+    expected = F.interpolate(stylizer(other, code())[None], (32, 48), **options).clamp(0, 1)[0]
     torch.testing.assert_close(painted, expected, atol=1e-5, rtol=0)
 
 

@@ -176,17 +176,17 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
         size = reduced_size(self.size, longer=longer, shorter=shorter)
         if size == self.size:
             return self
-        color = self.shrunk(size).add(1).mul_(0.5)
+        color = self.resized(size).add(1).mul_(0.5)
         if self._has_alpha():
-            alpha = _resized(self._coarser(self._some_alpha), size).clamp_(0, 1)
+            alpha = resized(self._coarser(self._some_alpha), size).clamp_(0, 1)
             color = torch.cat([color.to(alpha.dtype), alpha], dim=1)
         return _picture(color, "picture", self._container, None)
 
-    def shrunk(self, size: tuple[int, int]) -> Tensor:
-        """The whole picture at a smaller size, float32 `(B, 3, *size)` in [-1, 1], antialiased."""
+    def resized(self, size: tuple[int, int]) -> Tensor:
+        """The whole picture at another size, float32 `(B, 3, *size)` in [-1, 1], antialiased."""
         if size == self.size:
             return self.pixels
-        return _resized(self._coarser(self.window), size).clamp_(-1, 1)
+        return resized(self._coarser(self.window), size).clamp_(-1, 1)
 
     def unchanged(self) -> Any:
         """A copy of the input, bit for bit; only an EXIF orientation is applied. After `reduced`, the reduced picture.
@@ -406,7 +406,8 @@ def reduced_size(size: tuple[int, int], *, longer: int | None = None, shorter: i
     return max(1, round(height * limit / side)), max(1, round(width * limit / side))
 
 
-def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
+def resized(values: Tensor, size: Sequence[int]) -> Tensor:
+    """`(B, C, H, W)` -> `(B, C, *size)`, bicubic and antialiased: values may lie a little beyond those that came in."""
     from torch.nn import functional as F
 
     from agnlib.tiling import Box, Computed, Resampled

@@ -13,8 +13,9 @@ __all__ = ["CanvasNoise"]
 class CanvasNoise(nn.Module):
     """Adds noise, the same for all channels and weighed for each; what becomes of it is the next blocks' work.
 
-    While training the noise is white, drawn anew from torch's global generator; in eval mode it is a fixed canvas,
-    repeated to any size, so that the same photo in the same style is always the same picture.
+    In eval mode it is a fixed canvas, repeated to any size, so that the same photo in the same style is always the same
+    picture. While training each picture gets white noise, drawn anew from torch's global generator, or with a `slope`
+    another place of the canvas.
     Paper: Karras et al., "A style-based generator architecture for generative adversarial networks", CVPR 2019.
 
     Args:
@@ -36,22 +37,30 @@ class CanvasNoise(nn.Module):
 
     def __init__(self, channels: int, *, side: int = 128, seed: int = 0, slope: float = 0.0) -> None:
         super().__init__()
+        self.slope = slope
         self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.1))
         white = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
         self.register_buffer("canvas", _tilted(white, slope), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        if self.training:
-            noise = torch.randn(x.shape[0], 1, height, width, device=x.device, dtype=x.dtype)
+        if self.training and self.slope == 0:
+            noise = torch.randn(len(x), 1, height, width, device=x.device, dtype=x.dtype)
+        elif self.training:
+            top, left = torch.randint(len(self.canvas), (2, len(x), 1), device=x.device)
+            noise = self._cut(top, left, height, width)[:, None].to(x.dtype)
         else:
             window = current_window()
             top, left = (0, 0) if window is None else window.cell(height)
-            rows = torch.arange(top, top + height, device=x.device) % self.canvas.shape[0]
-            columns = torch.arange(left, left + width, device=x.device) % self.canvas.shape[1]
-            noise = self.canvas[rows][:, columns].to(x.dtype)
+            noise = self._cut(top, left, height, width).to(x.dtype)
         gain = self.gain.to(x.dtype)
         return torch.addcmul(x, noise, gain) if torch.is_grad_enabled() else x.addcmul_(noise, gain)
+
+    def _cut(self, top: int | Tensor, left: int | Tensor, height: int, width: int) -> Tensor:
+        """The canvas from a corner on, `(height, width)`, or `(B, height, width)` from corners of `(B, 1)`."""
+        rows = (top + torch.arange(height, device=self.canvas.device)) % len(self.canvas)
+        columns = (left + torch.arange(width, device=self.canvas.device)) % len(self.canvas)
+        return self.canvas[rows[..., :, None], columns[..., None, :]]
 
 
 def _tilted(noise: Tensor, slope: float) -> Tensor:

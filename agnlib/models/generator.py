@@ -37,7 +37,7 @@ _STRIDE = 8  # the deepest features are at 1/8 of the picture's size
 class GeneratorConfig:
     """Every option of `Generator`; `channels` are the widths at 1/2, 1/4 and 1/8 of the picture's size.
 
-    `canvas_slope` is that of the noise which becomes strokes where a photo is flat, in eval mode (see
+    `canvas_slope` is that of the noise which becomes strokes where a photo is flat (see
     `agnlib.layers.CanvasNoise`): with 0, white noise, they are everywhere; with more there are places of rest.
     """
 

@@ -78,7 +78,7 @@ def _statistics(extractor: StyleExtractor, style: PictureFolder, device: torch.d
             picture = Picture.take(path, "style")
         except ImageError:
             continue
-        pixels = picture.shrunk(reduced_size(picture.size, shorter=STYLE_SIDE))
+        pixels = picture.resized(reduced_size(picture.size, shorter=STYLE_SIDE))
         yield extractor.statistics(placed(pixels, device)), label
 
 

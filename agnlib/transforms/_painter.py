@@ -7,13 +7,13 @@ import os
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from agnlib._painting import OVERVIEW_PIXELS, placed
 from agnlib.errors import InputError
-from agnlib.image import Picture, reduced_size
+from agnlib.image import Picture
+from agnlib.image.door import resized
 from agnlib.models import pretrained
 from agnlib.style import StyleCode
 from agnlib.stylizer import Stylizer
@@ -78,14 +78,21 @@ class Painter:
         """`(3, H, W)` or `(B, 3, H, W)` in codes `(1 or B, style_dim)`, as far as strengths `(1 or B,)` say."""
         picture = Picture.take(images, "the picture")
         pixels = picture.pixels
-        size = picture.size if self._size is None else reduced_size(picture.size, longer=self._size)
+        size = self._painted_size(picture.size)
         stylizer = self.at(images.device)
         codes = codes.to(stylizer.device).expand(len(pixels), -1)
-        painted = _painted(stylizer, picture.shrunk(size), codes).to(pixels)
+        painted = _painted(stylizer, picture.resized(size), codes).to(pixels)
         if size != picture.size:
-            painted = F.interpolate(painted, picture.size, mode="bilinear", align_corners=False)
+            painted = resized(painted, picture.size).clamp_(-1, 1)
         result: Tensor = picture.restore(torch.lerp(pixels, painted, strengths.to(pixels)[:, None, None, None]))
         return result
+
+    def _painted_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what the network paints for a picture of this size."""
+        if self._size is None:
+            return size
+        height, width = (max(1, round(side * self._size / max(size))) for side in size)
+        return height, width
 
 
 def _painted(stylizer: Stylizer, pixels: Tensor, codes: Tensor) -> Tensor:

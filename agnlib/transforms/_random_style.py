@@ -42,8 +42,9 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         weights: a name or a folder, as for `Stylizer.from_pretrained`.
         stylizer: what paints, in place of `weights`; pictures go to its device, which in a DataLoader's workers has to
             be the CPU. Without it they are painted where they are, PIL pictures on the CPU.
-        size: the longer side in pixels of what the network paints, which is enlarged to the picture's size again:
-            quicker and softer. None paints every pixel.
+        size: the longer side in pixels of what the network paints, or None for the picture's own. Strokes are about a
+            dozen pixels broad: a picture of 64 px painted at 256 and reduced again keeps what it shows, at the price
+            of a larger one; a large picture painted at less and enlarged again is quicker and softer.
 
     Shapes:
         PIL picture of mode RGB, or tensor `(3, H, W)` or `(B, 3, H, W)`, uint8 or float in [0, 1] -> the same kind,
