@@ -65,13 +65,13 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
 class Refined:
     """Weights with a code learned for each pair's photograph and reference, by `Stylizer.refine_style`."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
-        self.stylizer = stylizer
+    def __init__(self, stylizer: Stylizer, drawing: float) -> None:
+        self.stylizer, self.drawing = stylizer, drawing
         self.learned: tuple[Image.Image, StyleCode] | None = None
 
     def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
         if self.learned is None or self.learned[0] is not reference:  # a pan shows parts of the same photograph
-            self.learned = reference, self.stylizer.refine_style(reference, photo)
+            self.learned = reference, self.stylizer.refine_style(reference, photo, drawing=self.drawing)
         painted: Image.Image = self.stylizer(photo, self.learned[1])
         return painted
 
@@ -163,6 +163,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
     add("--refined", nargs="*", default=[], metavar="NAME|FOLDER", help="rows with a code learned for each pair")
+    add("--drawing", type=float, default=4.0, metavar="X", help="how much these codes have to keep (default 4)")
     add(
         "--read-at",
         type=int,
@@ -202,7 +203,7 @@ def judged(options: argparse.Namespace) -> None:
     fixed = baselines(options.threads)
     own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
     own |= {
-        f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device))
+        f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device), options.drawing)
         for row, name in ((Path(name).name, name) for name in options.refined)
     }
     own |= {f"{row}, read at {side} px": ReadAt(own[row], side) for row in list(own) for side in options.read_at}
