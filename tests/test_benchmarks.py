@@ -112,13 +112,13 @@ def test_a_refined_row_learns_one_code_for_each_reference() -> None:
     learned = []
 
     class Counting(Stylizer):
-        def refine_style(self, style: Image.Image, content: Image.Image, **options: int) -> StyleCode:
-            learned.append((style, content))
-            return super().refine_style(style, content, steps=1, **options)
+        def refine_style(self, style: Image.Image, content: Image.Image, *, drawing: float) -> StyleCode:
+            learned.append((style, content, drawing))
+            return super().refine_style(style, content, steps=1, drawing=drawing)
 
     stylizer = Counting(Generator(8, 16, channels=(4, 4, 8), blocks=(0, 0, 1)), StyleExtractor(16), device="cpu")
-    row, part = quality.Refined(stylizer), PHOTO.crop((0, 0, 40, 40))
+    row, part = quality.Refined(stylizer, drawing=1), PHOTO.crop((0, 0, 40, 40))
     assert row(PHOTO, REFERENCE).size == PHOTO.size
     assert row(part, REFERENCE).size == part.size
     row(part, PHOTO)
-    assert learned == [(REFERENCE, PHOTO), (PHOTO, part)]
+    assert learned == [(REFERENCE, PHOTO, 1), (PHOTO, part, 1)]
