@@ -65,7 +65,7 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
 class Refined:
     """Weights with a code learned for each pair's photograph and reference, by `Stylizer.refine_style`."""
 
-    def __init__(self, stylizer: Stylizer, drawing: float = 4.0) -> None:
+    def __init__(self, stylizer: Stylizer, drawing: float) -> None:
         self.stylizer, self.drawing = stylizer, drawing
         self.learned: tuple[Image.Image, StyleCode] | None = None
 

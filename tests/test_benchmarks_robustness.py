@@ -89,6 +89,7 @@ def test_copies_are_random_style_s_own_and_kept(plan: Any) -> None:
     written = file.stat().st_mtime_ns
     assert np.array_equal(robustness.painted(plan, "random", None, 3), copies)
     assert file.stat().st_mtime_ns == written
+    assert not np.array_equal(robustness.painted(plan, "random", None, 4), copies)
     assert not np.array_equal(robustness.painted(plan, "random", 48, 3), copies)
     assert len(robustness.painted(replace(plan, copies=1), "paintings", None, 3)) == 1
 
