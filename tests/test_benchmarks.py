@@ -101,9 +101,10 @@ def test_a_row_reads_references_at_a_side_of_its_own(side: int, same: bool) -> N
     assert (np.abs(painted - usual).max() <= 8) == same
 
 
-@pytest.mark.parametrize(("slope", "same"), [(1.3, True), (0.0, False)])
-def test_a_row_paints_on_a_canvas_of_its_own(slope: float, same: bool) -> None:
+@pytest.mark.parametrize(("share", "same"), [(1, True), (0, False)])
+def test_a_row_paints_on_a_canvas_of_its_own(share: float, same: bool) -> None:
     stylizer = Stylizer.from_pretrained(device="cpu")
+    slope = share * stylizer.generator.config.canvas_slope
     painted, usual = (np.asarray(row(PHOTO, REFERENCE)) for row in (quality.on_canvas(stylizer, slope), stylizer))
     assert np.array_equal(painted, usual) == same
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from agnlib import Stylizer, evaluation
 from agnlib.cli import main
 from agnlib.errors import ImageError, InputError
 from agnlib.evaluation import Judge
+from agnlib.models import VGG16Features
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
 stats = pytest.importorskip("scipy.stats")
@@ -87,6 +89,17 @@ def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.Mo
     assert any("content is not judged" in note for note in notes)
     photo = Image.open(EXAMPLES / "chelsea.jpg")
     assert judge(photo, photo, photo)["trained style"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("last", "taps"), [(14, 3), (21, 4), (28, 5)])
+def test_lpips_goes_as_deep_as_the_file_of_vgg16(last: int, taps: int, tmp_path: Path) -> None:
+    weights = VGG16Features([f"relu{stage}_{3 if stage > 2 else 2}" for stage in range(1, taps + 1)]).features
+    file = tmp_path / "vgg16.safetensors"
+    save_file({f"features.{name}": value.half() for name, value in weights.state_dict().items()}, file)
+    assert max(int(name.split(".")[0]) for name in weights.state_dict()) == last
+    judge, _ = evaluation.installed_judge(file)
+    assert judge._content is not None
+    assert len(judge._content.channels) == taps
 
 
 def test_mistakes_are_said(tmp_path: Path) -> None:

@@ -107,15 +107,16 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
 
 
 def _vgg_taps(file: Path) -> tuple[str, ...]:
-    """LPIPS' taps as far as the file goes: some stop at conv4_1."""
+    """LPIPS' taps as far as the file goes: some stop at conv4_1, some at conv4_3."""
     from safetensors import SafetensorError, safe_open
 
-    wanted = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    wanted = {"relu1_2": 2, "relu2_2": 7, "relu3_3": 14, "relu4_3": 21, "relu5_3": 28}
     try:
         with safe_open(file, "pt") as stored:
-            return wanted if "features.21.weight" in stored.keys() else wanted[:3]  # noqa: SIM118 - no mapping
+            held = set(stored.keys())
     except (OSError, SafetensorError):
-        return wanted  # from_file says what is wrong
+        return tuple(wanted)  # from_file says what is wrong
+    return tuple(tap for tap, layer in wanted.items() if layer < 21 or f"features.{layer}.weight" in held)
 
 
 class _Recent:
