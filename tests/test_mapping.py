@@ -18,7 +18,7 @@ from toy import TINY, make_folders, make_start, picture
 from agnlib import Generator, Stylizer
 from agnlib.errors import ImageError, InputError
 from agnlib.models import StyleExtractor, pretrained
-from agnlib.training import PictureFolder
+from agnlib.training import PictureFolder, naming
 from agnlib.training.mapping import fit_mapping
 from agnlib.training.naming import name_styles
 from agnlib.training.steering import steer_classes
@@ -232,6 +232,27 @@ def test_naming_leaves_off_when_it_is_told_to(tmp_path: Path) -> None:
         generator = Generator(8, 16, **TINY, num_classes=2)
         assert not name_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
     assert name_styles(generator, extractor, *folders)
+
+
+@pytest.mark.parametrize(("size", "side"), [(40, 40), (252, 252), (400, 252)])
+def test_photos_are_painted_at_252_pixels_at_most(
+    size: int, side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = (
+        PictureFolder(folder, each) for folder, each in zip(make_folders(tmp_path), (size, 16), strict=True)
+    )
+    given = []
+    monkeypatch.setattr(naming, "steer_classes", lambda generator, extractor, photos, **_: given.append(photos))
+    monkeypatch.setattr(
+        naming, "sharpen_classes", lambda generator, extractor, photos, judge, **_: given.append(photos)
+    )
+    name_styles(
+        Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",)), content, style
+    )
+    assert given[0] is given[1]
+    assert given[0].shape[1:] == (3, side, side)
+    assert given[0].min() >= -1
+    assert given[0].max() <= 1
 
 
 def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib._painting import STYLE_SIDE, placed
@@ -20,6 +21,7 @@ from agnlib.training.steering import steer_classes
 __all__ = ["name_styles"]
 
 _PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
+_SIDE = 252  # of a photo at most: in a larger one strokes are finer, and classes less easily told
 _STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
 
 
@@ -40,7 +42,7 @@ def name_styles(
     Args:
         generator: whose mapping is replaced.
         extractor: reads pictures and paintings.
-        content: of its pictures a dozen are painted, as their largest squares of `content.size`.
+        content: of its pictures a dozen are painted, as their largest squares of `content.size`, at most 252 pixels.
         style: with as many classes as the generator has.
         steps: of sharpening each class; None takes 16, and fewer of many classes.
         stopping: asked all the while; once it says yes, this leaves off.
@@ -83,7 +85,7 @@ def _statistics(extractor: StyleExtractor, style: PictureFolder, device: torch.d
 
 
 def _photos(content: PictureFolder, count: int) -> Tensor:
-    """Some of the photos that can be decoded, `(N, 3, size, size)` in [-1, 1], or all where there are fewer."""
+    """Some of the photos that can be decoded, `(N, 3, side, side)` in [-1, 1], or all where there are fewer."""
     whole = [entry for entry, (_, variant) in enumerate(content.entries) if variant == 0]
     crops: list[Tensor] = []
     for entry in random.Random(content.seed).sample(whole, len(whole)):
@@ -95,7 +97,10 @@ def _photos(content: PictureFolder, count: int) -> Tensor:
             continue
     if not crops:
         raise _undecodable(content)
-    return torch.stack(crops)
+    found = torch.stack(crops)
+    if content.size <= _SIDE:
+        return found
+    return F.interpolate(found, (_SIDE, _SIDE), mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 def _undecodable(folder: PictureFolder) -> ImageError:

@@ -93,7 +93,7 @@ def sharpen_classes(
     *,
     steps: int = 16,
     rate: float = 0.15,
-    reach: float = 1.0,
+    reach: float = 1.5,
     drawing: float = 12.0,
     stopping: Callable[..., bool] = lambda: False,
 ) -> None:
