@@ -93,6 +93,24 @@ def test_markdown_table_has_equally_long_lines() -> None:
     assert lines[1].endswith(":|")
 
 
+def test_lpips_is_printed_where_every_row_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    four, five = {"content": 0.25}, {"content": 0.125, "fifth tap": 0.25, "LPIPS": 0.75}
+    quality.print_lpips({"one": [five, {**five, "content": 0.375}], "other": [four]})
+    assert not capsys.readouterr().out
+    quality.print_lpips({"one": [five, {**five, "content": 0.375}]})
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        "|",
+        "one",
+        "|",
+        "0.250",
+        "|",
+        "0.500",
+        "|",
+        "0.750",
+        "|",
+    ]
+
+
 @pytest.mark.parametrize(("side", "same"), [(STYLE_SIDE, True), (96, False)])
 def test_a_row_reads_references_at_a_side_of_its_own(side: int, same: bool) -> None:
     stylizer = Stylizer.from_pretrained(device="cpu")
