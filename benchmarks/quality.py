@@ -67,13 +67,13 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
 class Refined:
     """Weights with a code learned for each pair's photograph and reference, by `Stylizer.refine_style`."""
 
-    def __init__(self, stylizer: Stylizer, drawing: float) -> None:
-        self.stylizer, self.drawing = stylizer, drawing
+    def __init__(self, stylizer: Stylizer) -> None:
+        self.stylizer = stylizer
         self.learned: tuple[Image.Image, StyleCode] | None = None
 
     def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
         if self.learned is None or self.learned[0] is not reference:  # a pan shows parts of the same photograph
-            self.learned = reference, self.stylizer.refine_style(reference, photo, drawing=self.drawing)
+            self.learned = reference, self.stylizer.refine_style(reference, photo)
         painted: Image.Image = self.stylizer(photo, self.learned[1])
         return painted
 
@@ -154,9 +154,8 @@ def print_lpips(table: Mapping[str, Sequence[Scores]]) -> None:
         )
         rows.append([row, f"{four:.3f}", f"{four + fifth:.3f}", f"{published:.3f}"])
     print(
-        "\nLPIPS with its fifth tap, relu5_3. The plan's aims were measured with five taps of the VGG16 that content is"
-        " judged by here, whose file ends at the fourth; the fifth is that of the VGG16 that LPIPS was published with,"
-        " and the last column is by that network throughout.\n"
+        "\nLPIPS with its fifth tap, relu5_3. The file of VGG16's weights that content is judged by ends at the fourth;"
+        " the fifth is by the weights that LPIPS was published with, and so is all of the last column.\n"
     )
     print(markdown_table(["", "four taps", "and the fifth", "as published"], rows))
 
@@ -184,7 +183,6 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
     add("--refined", nargs="*", default=[], metavar="NAME|FOLDER", help="rows with a code learned for each pair")
-    add("--drawing", type=float, default=4.0, metavar="X", help="how much these codes have to keep (default 4)")
     add(
         "--read-at",
         type=int,
@@ -224,7 +222,7 @@ def judged(options: argparse.Namespace) -> None:
     fixed = baselines(options.threads)
     own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
     own |= {
-        f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device), options.drawing)
+        f"{row}, code refined": Refined(Stylizer.from_pretrained(name, device=options.device))
         for row, name in ((Path(name).name, name) for name in options.refined)
     }
     own |= {f"{row}, read at {side} px": ReadAt(own[row], side) for row in list(own) for side in options.read_at}
