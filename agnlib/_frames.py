@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from agnlib._painting import Painting
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
+from agnlib._whole import tiles
 from agnlib.image import Picture
-from agnlib.tiling import Box
 
 __all__ = ["FramePainter"]
 
@@ -24,14 +24,12 @@ class FramePainter:
     Args:
         painting: makes the painting of some frames, with the clip's `smoothing`; called with the frames that are
             painted, and with those that are seen where the effect leaves the photo.
-        tiles: paints it, part by part.
         steadying: of the frames that are painted.
         smoothing: of what is measured on them.
         device: where the painting is done.
     """
 
     painting: Callable[[Picture, Picture], Painting]
-    tiles: Callable[[Painting], Iterator[tuple[Box, Tensor]]]
     steadying: Steadying
     smoothing: Smoothing
     device: torch.device
@@ -43,6 +41,6 @@ class FramePainter:
         steady = self.steadying(photo, elapsed)
         painting = self.painting(Picture.take(steady, "frames"), Picture.take(photo, "frames"))
         result = frames.new_empty(len(frames), *painting.size, 3).permute(0, 3, 1, 2)
-        for box, pixels in self.tiles(painting):
+        for box, pixels in tiles(painting):
             result[box.slices] = painting.picture.encoded(pixels, box)
         return result

@@ -78,6 +78,11 @@ class Effect:
         """Of the style, in the result's colours."""
         return 0.0 if self.preserve_color else float(self.strength * self.color)
 
+    @property
+    def leaves_the_photo(self) -> bool:
+        """Whether nothing of a style is in the result."""
+        return self.texture_amount == self.color_amount == 0
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

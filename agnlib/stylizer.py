@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, TypeGuard, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import Unpack
 
-from agnlib._engine import ENGINES, OnnxEngine
+from agnlib._device import device_for, resolve_device
+from agnlib._engine import OnnxEngine
 from agnlib._frames import FramePainter
-from agnlib._painting import STYLE_SIDE, Effect, Painting, placed
-from agnlib._photo import Photo, Rows, write_rows
+from agnlib._painting import STYLE_SIDE, Effect, Painting
+from agnlib._photo import Photo, write_rows
 from agnlib._regions import paired
-from agnlib._sampling import latent, sampled
+from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
-from agnlib._style_names import ANY, is_name
+from agnlib._style_names import ANY
+from agnlib._style_reader import StyleReader, named_source
+from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output, reduced_size
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import CODE_SUFFIX, StyleCode
-from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
+from agnlib.style import StyleCode
 
 __all__ = ["Stylizer", "resolve_device"]
 
@@ -86,7 +87,7 @@ class Stylizer:
         self.name: str | None = None
         self.license = "unknown"
         self.class_names: tuple[str, ...] = ()
-        self.device, self.engine = _device_for(engine, device), engine
+        self.device, self.engine = device_for(engine, device), engine
         self.generator = _ready(generator, self.device)
         self.extractor = _ready(extractor, self.device)
         self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
@@ -114,7 +115,7 @@ class Stylizer:
         """
         from agnlib.models import pretrained
 
-        resolved = _device_for(engine, device)
+        resolved = device_for(engine, device)
         bundle = pretrained.load(name_or_path)
         stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
         stylizer.name, stylizer.license = bundle.name, bundle.license
@@ -198,10 +199,10 @@ class Stylizer:
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
         picture = Picture.take(content, "content")
         painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size)
-        if effect.texture_amount == effect.color_amount == 0:
+        if effect.leaves_the_photo:
             return painting.picture.unchanged()
         result = painting.picture.blank()
-        for box, pixels in self._tiles(painting):
+        for box, pixels in tiles(painting):
             result[box.slices] = painting.picture.encoded(pixels, box)
         return painting.picture.finished(result)
 
@@ -255,9 +256,9 @@ class Stylizer:
         effect = Effect(**given)
         photo = Photo.open(content, target, metadata=metadata, limits=limits)
         painting = self._painting(photo.picture, style, effect, mask=mask, seed=seed, size=size)
-        rows = self._rows(painting)
-        write_rows(target, rows, rows.parts, quality=quality, exif=photo.exif)
-        return rows.shape[:2]
+        painted = rows(painting)
+        write_rows(target, painted, painted.parts, quality=quality, exif=photo.exif)
+        return painted.shape[:2]
 
     def stylize_video(
         self,
@@ -311,11 +312,13 @@ class Stylizer:
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
-        effect, z, averages = Effect(**values), self._latent(seed), Smoothing(_checked_smoothing(smoothing))
+        effect, averages = Effect(**values), Smoothing(_checked_smoothing(smoothing))
+        reader = self._styles
+        z = reader.latent(seed)
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
             styles, masks = paired(style, mask, frame_size)
-            codes = torch.cat([self._style_vector(each, seed) for each in styles])
+            codes = torch.cat([reader.vector(each, seed) for each in styles])
 
             def painting(frames: Picture, photo: Picture) -> Painting:
                 if size is not None:
@@ -323,23 +326,18 @@ class Stylizer:
                 given = (self.generator, self.extractor, frames, codes, masks, z, effect)
                 return Painting(*given, averages if smoothing else None, self._engine, photo)
 
-            return FramePainter(painting, self._tiles, Steadying(smoothing), averages, self.device)
+            return FramePainter(painting, Steadying(smoothing), averages, self.device)
 
         return repaint(content, target, painter, batch=self._frames_at_once, progress=progress)
+
+    @property
+    def _styles(self) -> StyleReader:
+        return StyleReader(self.generator, self.extractor, self.class_names, self.device)
 
     @property
     def _frames_at_once(self) -> int:
         """Frames of a clip to a batch: one on a CPU, for the sake of memory; several on a GPU, not measured there."""
         return 8 if self.device.type == "cuda" else 1
-
-    def _rows(self, painting: Painting) -> Rows:
-        picture, effect = painting.picture, painting.effect
-        if effect.texture_amount == effect.color_amount == 0:
-            same = picture.unchanged()
-            return Rows(same.shape, same.dtype, iter([same]))
-        tiles = ((box, picture.encoded(pixels, box)) for box, pixels in self._tiles(painting))
-        parts = (band[0].permute(1, 2, 0).numpy() for band in bands(tiles, picture.size[1]))
-        return Rows(picture.shape, picture.kind, parts)
 
     def _painting(
         self,
@@ -351,31 +349,13 @@ class Stylizer:
         seed: int | None,
         size: int | None,
     ) -> Painting:
-        z = self._latent(seed)
+        reader = self._styles
+        z = reader.latent(seed)
         styles, masks = paired(style, mask, picture.size)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
-        codes = torch.cat([self._style_vector(each, seed) for each in styles])
+        codes = torch.cat([reader.vector(each, seed) for each in styles])
         return Painting(self.generator, self.extractor, picture, codes, masks, z, effect, engine=self._engine)
-
-    def _tiles(self, painting: Painting) -> Iterator[tuple[Box, Tensor]]:
-        tile, (height, width) = painting.effect.tile, painting.size
-        boxes = painting.boxes(tile)
-        align = self.generator.stride
-        try:
-            yield from paint_tiles(painting.window, boxes, align=align, divide=tile is not None)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            many = (
-                f"a batch of {len(painting.picture.values)} pictures"
-                if len(painting.picture.values) > 1
-                else "a picture"
-            )
-            raise InputError(
-                f'{many} of {width} x {height} pixels does not fit into the memory of {self.device}; use tile="auto",'
-                " or give a smaller size"
-            ) from error
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the painting network to one file that other programs run, whole or not at all.
@@ -452,11 +432,7 @@ class Stylizer:
             >>> stylizer.encode_style(Image.new("RGB", (20, 20), "gold"))
             StyleCode(style_dim=16, source='Image')
         """
-        entries = list(pictures) if _is_listing(pictures) else [pictures]
-        pairs = [self._weighted(entry, seed) for entry in entries]
-        if not pairs:
-            raise InputError("style: expected at least one picture, got an empty list")
-        return StyleCode.mix(pairs)
+        return self._styles.code(pictures, seed)
 
     def refine_style(
         self,
@@ -496,102 +472,14 @@ class Stylizer:
         from agnlib._refining import refined
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
-        pixels = [self._single(photo, "content", _checked_size(size)) for photo in photos]
-        reference = self._single(style, "style", STYLE_SIDE)
+        pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]
+        reference = self._styles.pixels(style, "style", STYLE_SIDE)
         code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
-        return StyleCode(code, f"{_source(style)}, refined")
-
-    def _single(self, picture: Any, name: str, shorter: int) -> Tensor:
-        """One picture as `(1, 3, h, w)` in [-1, 1] on the device, its shorter side reduced."""
-        taken = Picture.take(picture, name)
-        if len(taken.values) != 1:
-            raise InputError(f"{name}: expected one picture, got a batch of {len(taken.values)}; give them in a list")
-        return placed(taken.resized(reduced_size(taken.size, shorter=shorter)), self.device)
-
-    def _weighted(self, entry: Any, seed: int | None) -> tuple[StyleCode, float]:
-        picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
-            raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
-        return self._encode(picture, seed), float(weight)
-
-    def _encode(self, picture: PictureLike | StyleCode, seed: int | None) -> StyleCode:
-        if isinstance(picture, StyleCode):
-            return picture
-        if isinstance(picture, str) and is_name(picture):
-            return sampled(self.generator, self.class_names, picture, seed)
-        if isinstance(picture, (str, os.PathLike)) and Path(picture).suffix.lower() == CODE_SUFFIX:
-            return StyleCode.load(picture)
-        with torch.inference_mode():
-            vector = self.extractor(self._single(picture, "style", STYLE_SIDE))[0]
-        return StyleCode(vector, _source(picture))
-
-    def _style_vector(self, style: Any, seed: int | None = None) -> Tensor:
-        """The code as `(1, style_dim)` on the device."""
-        code = style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed)
-        wanted = self.generator.config.style_dim
-        if code.vector.numel() != wanted:
-            raise InputError(
-                f"style: these weights need a code of {wanted} numbers, got {code.vector.numel()}; "
-                "encode the picture again with them"
-            )
-        return code.vector.to(self.device).unsqueeze(0)
-
-    def _latent(self, seed: int | None) -> Tensor | None:
-        """z as `(1, latent_dim)` on the device."""
-        return None if seed is None else latent(self.generator, seed).to(self.device)
-
-
-def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """The device that a name stands for, checked to be there.
-
-    Args:
-        device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N", "mps" or a `torch.device`.
-
-    Raises:
-        InputError: an unknown name, or a device that this machine or this PyTorch does not have.
-
-    Example:
-        >>> resolve_device("cpu")
-        device(type='cpu')
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    remedy = 'use "auto" or "cpu"'
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError):
-        resolved = None
-    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {str(device)!r}")
-    if resolved.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count <= (resolved.index or 0):
-            raise InputError(f"device: {str(device)!r} is not there, PyTorch sees {count} CUDA devices; {remedy}")
-    if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device: 'mps' is not there, PyTorch cannot use it on this machine; {remedy}")
-    return resolved
-
-
-def _device_for(engine: str, device: str | torch.device) -> torch.device:
-    """The device, checked to be there and to be one that the engine runs on."""
-    if engine not in ENGINES:
-        raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
-    resolved = resolve_device("cpu" if engine == "onnx" and device == "auto" else device)
-    if engine == "onnx" and resolved.type != "cpu":
-        raise InputError(f"engine: onnx runs on the CPU, the device is {str(device)!r}; use engine torch or device cpu")
-    return resolved
+        return StyleCode(code, f"{named_source(style)}, refined")
 
 
 def _ready(model: Network, device: torch.device) -> Network:
     return model.to(device).to(memory_format=torch.channels_last).eval()
-
-
-def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-def _source(picture: object) -> str:
-    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else type(picture).__name__
 
 
 def _checked_smoothing(seconds: float) -> float:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from toy import in_new_process
 
+from agnlib import _whole
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import FolderReport, stylize_folder
 from agnlib.folder._manifest import Manifest
@@ -191,14 +192,14 @@ def test_broken_files_do_not_stop_the_rest(photos: Path, tmp_path: Path) -> None
 
 
 def test_a_program_error_in_one_picture_is_named(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = Stylizer._rows
+    inner = _whole.rows
 
-    def rows(self: Stylizer, painting: Any) -> Any:
+    def rows(painting: Any) -> Any:
         if painting.size[1] == 9:  # only two.png
             raise RuntimeError("the device is gone")
-        return inner(self, painting)
+        return inner(painting)
 
-    monkeypatch.setattr(Stylizer, "_rows", rows)
+    monkeypatch.setattr(_whole, "rows", rows)
     report = run(photos, tmp_path / "out")
     assert report.failed == {"two.png": "RuntimeError: the device is gone"}
     assert report.painted == 4

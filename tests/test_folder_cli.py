@@ -23,7 +23,7 @@ from PIL import Image
 from toy import in_new_process, program, start_process
 
 import agnlib
-from agnlib import cli
+from agnlib import _whole, cli
 from agnlib.folder._tree import NOTES
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
@@ -131,13 +131,13 @@ def run(command: list[str], log: Path) -> int:
 
 def slowly(command: list[str], log: Path) -> int:
     """The program, with a short sleep before every painting."""
-    inner = Stylizer._rows
+    inner = _whole.rows
 
-    def rows(self: Stylizer, painting: Any) -> Any:
+    def rows(painting: Any) -> Any:
         time.sleep(0.05)
-        return inner(self, painting)
+        return inner(painting)
 
-    Stylizer._rows = rows  # type: ignore[method-assign]
+    _whole.rows = rows
     return run(command, log)
 
 

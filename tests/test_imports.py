@@ -36,6 +36,7 @@ FLOORS = (
     {"models"},
     {
         "stylizer",
+        "_device",
         "_engine",
         "_export",
         "_frames",
@@ -44,6 +45,8 @@ FLOORS = (
         "_refining",
         "_regions",
         "_sampling",
+        "_style_reader",
+        "_whole",
         "folder",
         "training",
         "metrics",

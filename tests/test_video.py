@@ -309,7 +309,7 @@ def painter(
         smooth, look = smoothing if seconds else None, Effect(**effect)
         return Painting(stylizer.generator, stylizer.extractor, frames, codes, masks, None, look, smooth, photo=seen)
 
-    return FramePainter(of, stylizer._tiles, Steadying(seconds), smoothing, stylizer.device)
+    return FramePainter(of, Steadying(seconds), smoothing, stylizer.device)
 
 
 def tensor_of(*arrays: np.ndarray[Any, Any]) -> Tensor:

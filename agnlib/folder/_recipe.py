@@ -66,8 +66,9 @@ class Recipe:
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         self._stylizer, self._effect = stylizer, Effect(**given)
         self._metadata, self._quality, self._limits = metadata, quality, limits
-        self._latent = stylizer._latent(seed)
-        codes = [stylizer._style_vector(each, seed) for each in styles_of(style, mask)]
+        reader = stylizer._styles
+        self._latent = reader.latent(seed)
+        codes = [reader.vector(each, seed) for each in styles_of(style, mask)]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask)
         self._warned = False
         self.settings = {
@@ -90,6 +91,7 @@ class Recipe:
     def paint(self, photo: Photo) -> Rows:
         """The painting, not yet painted."""
         from agnlib._painting import Painting
+        from agnlib._whole import rows
 
         stylizer, picture = self._stylizer, photo.picture
         if self._size is not None:
@@ -97,7 +99,7 @@ class Recipe:
         self._say_once_that_masks_are_resized(picture.size)
         models = stylizer.generator, stylizer.extractor
         given = *models, picture, self._codes, self._masks, self._latent, self._effect
-        return stylizer._rows(Painting(*given, engine=stylizer._engine))
+        return rows(Painting(*given, engine=stylizer._engine))
 
     def write(self, job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
         """Write the painting, whole or not at all."""

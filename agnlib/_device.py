@@ -1,0 +1,51 @@
+"""Devices by name, checked to be there."""
+
+from __future__ import annotations
+
+import torch
+
+from agnlib._engine import ENGINES
+from agnlib.errors import InputError
+
+__all__ = ["device_for", "resolve_device"]
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The device that a name stands for, checked to be there.
+
+    Args:
+        device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N", "mps" or a `torch.device`.
+
+    Raises:
+        InputError: an unknown name, or a device that this machine or this PyTorch does not have.
+
+    Example:
+        >>> resolve_device("cpu")
+        device(type='cpu')
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    remedy = 'use "auto" or "cpu"'
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        resolved = None
+    if resolved is None or resolved.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {str(device)!r}")
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count <= (resolved.index or 0):
+            raise InputError(f"device: {str(device)!r} is not there, PyTorch sees {count} CUDA devices; {remedy}")
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device: 'mps' is not there, PyTorch cannot use it on this machine; {remedy}")
+    return resolved
+
+
+def device_for(engine: str, device: str | torch.device) -> torch.device:
+    """The device, checked to be there and to be one that the engine runs on."""
+    if engine not in ENGINES:
+        raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
+    resolved = resolve_device("cpu" if engine == "onnx" and device == "auto" else device)
+    if engine == "onnx" and resolved.type != "cpu":
+        raise InputError(f"engine: onnx runs on the CPU, the device is {str(device)!r}; use engine torch or device cpu")
+    return resolved
