@@ -53,7 +53,8 @@ def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Paint
 
 
 def _training(options: argparse.Namespace) -> dict[str, object]:
-    return {"minutes": options.minutes, "size": options.size, "threads": options.threads, "perceptual": options.net}
+    named = ("minutes", "size", "batch", "style_weight", "threads")
+    return {"perceptual": options.net, **{name: getattr(options, name) for name in named}}
 
 
 def _pairs(options: argparse.Namespace) -> list[evaluation.Pair]:
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--init", default="agn-small", metavar="NAME|FOLDER")
     add("--minutes", type=float, default=5)
     add("--size", type=int, default=160)
+    add("--batch", type=int)
+    add("--style-weight", type=float)
     add("--photos", type=int, default=20, help="how many are judged (default 20)")
     add("--net", default="vgg16+efficientnet-lite0", help="as --perceptual of agnlib finetune")
     add("--data", type=Path, default=SHARED / "data", help="a folder with train/ and dev/")

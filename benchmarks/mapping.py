@@ -50,20 +50,14 @@ Rows: TypeAlias = dict[str, dict[str, float]]
 FITS: Mapping[str, Mapping[str, float]] = {
     "affine fit": {"spread": 1.0, "shrinkage": 0.0},
     "shrunk": {"spread": 1.0},
-    "spread 0.85": {"spread": 0.85},
-    "spread 0.75": {"spread": 0.75},
+    "spread 0.75": {},
     "spread 0.5": {"spread": 0.5},
-    "spread 0.3": {"spread": 0.3},
 }
-STEERED: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = {
-    "spread 1, steered": ({"spread": 1.0}, {}),
-    "spread 0.75, steered": ({"spread": 0.75}, {}),
-    "spread 0.75, steered at will": ({"spread": 0.75}, {"reach": math.inf}),
-    "spread 0.5, steered": ({"spread": 0.5}, {}),
-}
-SHARPENED: Mapping[str, float] = {
-    "spread 0.75, steered and sharpened": 1.0,
-    "spread 0.75, steered and sharpened at will": math.inf,
+STEERED: Mapping[str, Mapping[str, float]] = {"steered": {}, "steered at will": {"reach": math.inf}}
+SHARPENED: Mapping[str, Mapping[str, float]] = {
+    "steered, sharpened within codes' reach": {"reach": 1.0},
+    "steered, sharpened": {},
+    "steered, sharpened at will": {"reach": math.inf},
 }
 
 
@@ -102,16 +96,12 @@ def maps(stylizer: Stylizer, codes: Codes, photos: Tensor, steps: int) -> dict[s
         generator = copy.deepcopy(stylizer.generator)
         fit_mapping(generator, codes.fitted, codes.fitted_labels, **options)
         rows[name] = generator.sample_style
-    for name, (fit, steering) in STEERED.items():
-        generator = copy.deepcopy(stylizer.generator)
-        fit_mapping(generator, codes.fitted, codes.fitted_labels, **fit)
-        steer_classes(generator, stylizer.extractor, photos, **steering)
-        rows[name] = generator.sample_style
-    for name, reach in SHARPENED.items():
+    for name, options in (STEERED | SHARPENED).items():
         generator = copy.deepcopy(stylizer.generator)
         fit_mapping(generator, codes.fitted, codes.fitted_labels)
-        steer_classes(generator, stylizer.extractor, photos)
-        sharpen_classes(generator, stylizer.extractor, photos, codes.sharpener, reach=reach)
+        steer_classes(generator, stylizer.extractor, photos, **(options if name in STEERED else {}))
+        if name in SHARPENED:
+            sharpen_classes(generator, stylizer.extractor, photos, codes.sharpener, **options)
         rows[name] = generator.sample_style
     latent_dim = stylizer.generator.config.latent_dim
     if steps:

@@ -59,10 +59,14 @@ class Snapshots:
 def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, float]]:
     """The snapshots' folders, with minutes and steps."""
     sides = {"content": round(options.size * options.stroke_scale), "style": options.size}
-    data = PairData(*(PictureFolder(options.data / name, side, seed=0) for name, side in sides.items()), batch=4)
+    data = PairData(
+        *(PictureFolder(options.data / name, side, seed=0) for name, side in sides.items()), batch=options.batch
+    )
     torch.manual_seed(options.seed)
     networks = starting_networks(None, data.style)
-    config = TrainerConfig(stroke_scale=options.stroke_scale, from_nothing_every=8, seed=options.seed)
+    config = TrainerConfig(
+        stroke_scale=options.stroke_scale, from_nothing_every=8, adversarial=options.adversarial, seed=options.seed
+    )
     encoders = choose_encoders("vgg16+efficientnet-lite0", torch.device("cpu"))
     snapshots = Snapshots(folder, options.every)
     terms = build_terms(encoders, networks.generator, warmup=config.warmup, style_weight=options.style_weight)
@@ -111,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
     add("--minutes", type=float, default=25)
     add("--every", type=float, default=5, help="minutes between snapshots")
-    add("--size", type=int, default=144)
+    add("--size", type=int, default=208, help="of the references' crops")
+    add("--batch", type=int, default=2)
+    add("--adversarial", type=float, default=0.5, help="weight of the adversarial loss, 0 without an adversary")
     add("--stroke-scale", type=float, default=1.75)
     add("--style-weight", type=float, default=1.0)
     add("--pairs", type=int, default=108)
@@ -142,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept = {
             name: value
             for name, value in settings.items()
-            if name in ("minutes", "size", "style_weight", "pairs", "threads")
+            if name in ("minutes", "size", "batch", "style_weight", "adversarial", "pairs", "threads")
         }
         write_json(options.out, header(**kept) | {"rows": found})
 
