@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +70,19 @@ class Gate(nn.Module):
         return 2 * torch.sigmoid(self.gate(style))[:, :, None, None] * self.skip(x, style)
 
 
+class BatchNormalised(nn.Module):
+    """A modulated skip, normalised as photographs are in the mean and not by its own photograph's statistics."""
+
+    def __init__(self, skip: Modulation, channels: int) -> None:
+        super().__init__()
+        self.skip, self.norm = skip, nn.BatchNorm2d(channels, affine=False)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        mean, std = self.skip.affine(style)[:, :, None, None].chunk(2, dim=1)
+        y: Tensor = self.norm(x) * std + mean
+        return y
+
+
 class ScaledConv(nn.Module):
     """A convolution whose input channels the style code scales, StyleGAN2's without demodulation; at first by one."""
 
@@ -104,6 +118,13 @@ def with_gated_skips(networks: Networks) -> Networks:
     generator, config = networks.generator, networks.generator.config
     generator.skip_half = Gate(generator.skip_half, config.channels[0], config.style_dim)
     generator.skip_quarter = Gate(generator.skip_quarter, config.channels[1], config.style_dim)
+    return networks
+
+
+def with_batch_norm(networks: Networks) -> Networks:
+    generator, config = networks.generator, networks.generator.config
+    generator.skip_half = BatchNormalised(generator.skip_half, config.channels[0])
+    generator.skip_quarter = BatchNormalised(generator.skip_quarter, config.channels[1])
     return networks
 
 
@@ -151,6 +172,7 @@ class Variant:
     networks: Callable[[Networks], Networks] = lambda networks: networks
     terms: Callable[[Terms, Mapping[str, Any], Generator], Terms] = lambda terms, encoders, generator: terms
     scale: float = 1.75
+    sizes: Sequence[float] = (1.0,)  # of the crops, one after another
     blocks: tuple[int, int, int] | None = None
     channels: tuple[int, int, int] | None = None
 
@@ -174,26 +196,32 @@ VARIANTS: Mapping[str, Variant] = {
     "more blocks: 1, 3, 6": Variant(blocks=(1, 3, 6)),
     "more blocks: 2, 5, 10": Variant(blocks=(2, 5, 10)),
     "more channels: 32, 96, 160": Variant(channels=(32, 96, 160)),
+    "crops of half the size first": Variant(sizes=(0.5, 1.0)),
+    "skips by batch norm": Variant(networks=with_batch_norm),
     "gated skips": Variant(networks=with_gated_skips),
     "modulated convolutions in the decoder": Variant(networks=with_modulated_decoder),
 }
 
 
+def training_pairs(variant: Variant, size: int, options: argparse.Namespace) -> PairData:
+    sides = {"content": round(size * variant.scale), "style": size}
+    folders = [PictureFolder(options.data / "train" / name, side, seed=options.seed) for name, side in sides.items()]
+    return PairData(folders[0], folders[1], seed=options.seed)
+
+
 def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Namespace) -> tuple[Stylizer, float]:
     """What a variant has become, and its seconds a step."""
-    sides = (round(options.size * variant.scale), options.size)
-    folders = [
-        PictureFolder(options.data / "train" / name, side, seed=options.seed)
-        for name, side in zip(("content", "style"), sides, strict=True)
-    ]
+    stages = [training_pairs(variant, round(share * options.size), options) for share in variant.sizes]
     torch.manual_seed(options.seed)
-    networks = variant.networks(starting_networks(options.init, folders[1], variant.blocks, variant.channels))
+    networks = variant.networks(starting_networks(options.init, stages[0].style, variant.blocks, variant.channels))
     terms = variant.terms(build_terms(encoders, networks.generator, warmup=0), encoders, networks.generator)
     chosen = {"warmup": 0, "stroke_scale": variant.scale, "from_nothing_every": 8, "ema_decay": 0.99}
     config = TrainerConfig(**{**chosen, "adversarial_ramp": 0, "seed": options.seed, **variant.config})
     trainer = AdversarialTrainer(*networks, terms=terms, config=config)
     begun = time.perf_counter()
-    trainer.fit(loader(PairData(folders[0], folders[1], seed=options.seed)), steps=options.steps)
+    each = -(-options.steps // len(stages))
+    batches = itertools.chain.from_iterable(itertools.islice(loader(data), each) for data in stages)
+    trainer.fit(batches, steps=options.steps)
     took = (time.perf_counter() - begun) / options.steps
     return Stylizer(copy.deepcopy(trainer.averaged_generator), trainer.averaged_extractor, device="cpu"), took
 
