@@ -39,7 +39,9 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
     length = command.add_mutually_exclusive_group()
     length.add_argument("--steps", type=count, metavar="TOTAL", help="train for so many steps in all (default 10,000)")
     length.add_argument("--minutes", type=minutes, metavar="M", help="train for so long in all")
-    command.add_argument("--size", type=count, metavar="PX", help="side of the crops (default 192)")
+    command.add_argument(
+        "--size", type=count, metavar="PX", help="side of the crops (default 208, as references are read later)"
+    )
     command.add_argument("--batch", type=count, metavar="N", help="pairs worked on at a time (default 4)")
     command.add_argument(
         "--accumulate",

@@ -32,7 +32,7 @@ from agnlib.training.watch import CollapseWatch
 
 __all__ = ["TrainOptions", "loader", "train"]
 
-_DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 192, 4
+_DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 208, 4
 _FROM_NOTHING_EVERY = 8  # steps between those that paint without a photo
 _LEAST_SIZE = 8  # of a crop; a smaller one has no texture to learn from
 _SAMPLE_STEP = 1 << 30  # a step that no run reaches: its crops make the sample grid
