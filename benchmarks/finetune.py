@@ -53,8 +53,8 @@ def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Paint
 
 
 def _training(options: argparse.Namespace) -> dict[str, object]:
-    named = ("minutes", "size", "batch", "style_weight", "threads")
-    return {"perceptual": options.net, **{name: getattr(options, name) for name in named}}
+    given = {name: getattr(options, name) for name in ("minutes", "size", "batch", "style_weight", "threads")}
+    return {"perceptual": options.net, **{name: value for name, value in given.items() if value is not None}}
 
 
 def _pairs(options: argparse.Namespace) -> list[evaluation.Pair]:
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--reference", type=Path, required=True, metavar="FILE")
     add("--init", default="agn-small", metavar="NAME|FOLDER")
     add("--minutes", type=float, default=5)
-    add("--size", type=int, default=160)
+    add("--size", type=int)
     add("--batch", type=int)
     add("--style-weight", type=float)
     add("--photos", type=int, default=20, help="how many are judged (default 20)")

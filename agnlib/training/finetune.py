@@ -15,8 +15,14 @@ from agnlib.training.run import train
 
 __all__ = ["finetune"]
 
-# few pictures: what the discriminator sees is varied, as often as keeps it from knowing them by heart
-_FOR_FEW = {"augment": "translation+cutout+flip", "ada": 0.6}
+_USUAL: dict[str, Any] = {
+    "size": 208,  # as large as references are read
+    "batch": 2,
+    "learning_rate": 6e-4,  # half of a training's own: more of what the weights know is kept
+    # few pictures: what the discriminator sees is varied, as often as keeps it from knowing them by heart
+    "augment": "translation+cutout+flip",
+    "ada": 0.6,
+}
 
 
 def finetune(
@@ -33,7 +39,8 @@ def finetune(
         out: where weights, log and samples go; new.
         init: weights to start from.
         minutes: how long.
-        options: others of `TrainOptions`.
+        options: others of `TrainOptions`; by default crops of 208 px, two pairs, half the usual learning rate, and a
+            discriminator that sees its pictures varied.
 
     Raises:
         InputError: no pictures, or a mixture of folders and pictures; else as `train`.
@@ -49,7 +56,7 @@ def finetune(
     for path in style:
         if not path.exists():
             raise InputError(f"--style: {str(path)!r} is neither a folder nor a file; give pictures, or one folder")
-    given = {"content": content, "out": out, "init": init, "minutes": minutes, **_FOR_FEW, **options}
+    given = {"content": content, "out": out, "init": init, "minutes": minutes, **_USUAL, **options}
     if len(style) == 1 and style[0].is_dir():
         return train(TrainOptions(style=style[0], **given))
     for path in style:
