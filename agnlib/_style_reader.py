@@ -46,9 +46,8 @@ class StyleReader:
             raise InputError("style: expected at least one picture, got an empty list")
         return StyleCode.mix(pairs)
 
-    def vector(self, style: Any, seed: int | None) -> Tensor:
+    def vector(self, code: StyleCode) -> Tensor:
         """The code as `(1, style_dim)` on the device."""
-        code = style if isinstance(style, StyleCode) else self.code(style, seed)
         wanted = self.generator.config.style_dim
         if code.vector.numel() != wanted:
             raise InputError(

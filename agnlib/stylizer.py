@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from agnlib._device import device_for, resolve_device
@@ -313,12 +313,11 @@ class Stylizer:
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
         effect, averages = Effect(**values), Smoothing(_checked_smoothing(smoothing))
-        reader = self._styles
-        z = reader.latent(seed)
+        z = self._styles.latent(seed)
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
             styles, masks = paired(style, mask, frame_size)
-            codes = torch.cat([reader.vector(each, seed) for each in styles])
+            codes = torch.cat([self._style_vector(each, seed) for each in styles])
 
             def painting(frames: Picture, photo: Picture) -> Painting:
                 if size is not None:
@@ -333,6 +332,9 @@ class Stylizer:
     @property
     def _styles(self) -> StyleReader:
         return StyleReader(self.generator, self.extractor, self.class_names, self.device)
+
+    def _style_vector(self, style: Any, seed: int | None) -> Tensor:
+        return self._styles.vector(style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed))
 
     @property
     def _frames_at_once(self) -> int:
@@ -349,12 +351,11 @@ class Stylizer:
         seed: int | None,
         size: int | None,
     ) -> Painting:
-        reader = self._styles
-        z = reader.latent(seed)
+        z = self._styles.latent(seed)
         styles, masks = paired(style, mask, picture.size)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
-        codes = torch.cat([reader.vector(each, seed) for each in styles])
+        codes = torch.cat([self._style_vector(each, seed) for each in styles])
         return Painting(self.generator, self.extractor, picture, codes, masks, z, effect, engine=self._engine)
 
     def export(self, path: str | os.PathLike[str]) -> None:

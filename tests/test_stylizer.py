@@ -132,6 +132,15 @@ def test_a_style_picture_is_reduced_before_it_is_read() -> None:
     assert [tuple(shape[2:]) for shape in seen] == [(STYLE_SIDE, STYLE_SIDE * 3 // 2), (20, 1000)]
 
 
+def test_a_subclass_may_read_styles_in_its_own_way() -> None:
+    class Plain(Stylizer):
+        def encode_style(self, pictures: Any, *, seed: int | None = None) -> StyleCode:
+            return StyleCode(torch.zeros(16))
+
+    painted = Plain(*tiny_models(), device="cpu")(PHOTO, PAINTING)
+    np.testing.assert_array_equal(painted, STYLIZER(PHOTO, StyleCode(torch.zeros(16))))
+
+
 def test_a_seed_varies_the_painting_and_repeats_it() -> None:
     without, again = STYLIZER(PHOTO, PAINTING), STYLIZER(PHOTO, PAINTING)
     first, same, second = (STYLIZER(PHOTO, PAINTING, seed=seed) for seed in (1, 1, 2))

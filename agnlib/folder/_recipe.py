@@ -66,9 +66,8 @@ class Recipe:
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         self._stylizer, self._effect = stylizer, Effect(**given)
         self._metadata, self._quality, self._limits = metadata, quality, limits
-        reader = stylizer._styles
-        self._latent = reader.latent(seed)
-        codes = [reader.vector(each, seed) for each in styles_of(style, mask)]
+        self._latent = stylizer._styles.latent(seed)
+        codes = [stylizer._style_vector(each, seed) for each in styles_of(style, mask)]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask)
         self._warned = False
         self.settings = {
