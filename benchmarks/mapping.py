@@ -68,7 +68,7 @@ class Codes:
         art = Collection.of(folder)
         self.names, unseen = art.names, held_out(art.labels, seed=SEED)
         statistics = reader.trunk_statistics(art.files, stylizer.extractor)
-        codes = stylizer.extractor.encode(statistics)
+        codes = stylizer.extractor.encode(statistics).detach()
         self.fitted, self.fitted_labels = codes[~unseen], art.labels[~unseen]
         self.sharpener = ClassJudge.fitted(statistics[~unseen], self.fitted_labels, len(art.names))
         self.judged, self.judged_labels = codes[unseen], art.labels[unseen]
