@@ -149,8 +149,12 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples")
     command.add_argument("--init", default="agn-small", metavar="NAME|FOLDER", help="to start from (default agn-small)")
     command.add_argument("--minutes", type=minutes, default=5.0, metavar="M", help="train for so long (default 5)")
-    command.add_argument("--size", type=count, default=208, metavar="PX", help="side of the crops (default 208)")
-    command.add_argument("--batch", type=count, default=2, metavar="N", help="pairs worked on at a time (default 2)")
+    command.add_argument(
+        "--size", type=count, default=argparse.SUPPRESS, metavar="PX", help="side of the crops (default 208)"
+    )
+    command.add_argument(
+        "--batch", type=count, default=argparse.SUPPRESS, metavar="N", help="pairs worked on at a time (default 2)"
+    )
     command.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
         "--perceptual", type=perceptual, default="auto", metavar="NET[+NET]", help="as of agnlib train (default auto)"

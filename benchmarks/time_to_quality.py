@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--every", type=float, default=5, help="minutes between snapshots")
     add("--size", type=int, default=208, help="of the references' crops")
     add("--batch", type=int, default=2)
-    add("--adversarial", type=float, default=0.5, help="weight of the adversarial loss, 0 without an adversary")
+    add("--adversarial", type=float, default=TrainerConfig.adversarial, help="weight of that loss; 0: no adversary")
     add("--stroke-scale", type=float, default=1.75)
     add("--style-weight", type=float, default=1.0)
     add("--pairs", type=int, default=108)

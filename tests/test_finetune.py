@@ -10,6 +10,7 @@ import pytest
 
 from agnlib import Stylizer, cli
 from agnlib.models import pretrained
+from agnlib.training.options import TrainOptions
 
 SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
 
@@ -37,6 +38,18 @@ def test_a_folder_keeps_its_classes(folders: tuple[Path, Path], start: Path) -> 
     code, out = finetune(folders, start, folders[1])
     assert code == 0
     assert pretrained.load(out).class_names == ("ink", "oil")
+
+
+@pytest.mark.parametrize(("asked", "size", "batch"), [([], 208, 2), (["--size", "33", "--batch", "3"], 33, 3)])
+def test_what_is_not_asked_for_is_what_suits_few_pictures(
+    asked: list[str], size: int, batch: int, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[TrainOptions] = []
+    monkeypatch.setattr("agnlib.training.finetune.train", given.append)
+    named = ["--style", str(folders[1]), "--content", str(folders[0]), "--out", "mine"]
+    assert cli.main(["finetune", *named, *asked]) == 0
+    (options,) = given
+    assert (options.size, options.batch, options.learning_rate, options.ada) == (size, batch, 6e-4, 0.6)
 
 
 @pytest.mark.parametrize(
