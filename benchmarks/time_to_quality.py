@@ -3,7 +3,8 @@
     python benchmarks/time_to_quality.py --minutes 25 --every 5 --out time.json
 
 The run is `agnlib train`'s recipe, without `--init`; every so many minutes the averaged networks are kept. Time is that
-of training; what saving takes is not in it. Photographs and references are judged as in quality.py.
+of training; what saving takes is not in it. Photographs and references are judged as in quality.py. Several sizes make
+crops grow: each has an equal part of the minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
 from agnlib.models import pretrained
-from agnlib.training import AdversarialTrainer, PairData, PictureFolder, TrainerConfig, loader
+from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, loader
 from agnlib.training.recipe import build_terms, choose_encoders
 from agnlib.training.start import starting_networks
 
@@ -56,14 +57,27 @@ class Snapshots:
         write_json(self.folder / LIST, {place.name: at for place, at in self.kept.items()})
 
 
+def pairs_of(options: argparse.Namespace, size: int, batch: int) -> PairData:
+    """References of that size, and photographs larger by the strokes' scale."""
+    sides = {"content": round(size * options.stroke_scale), "style": size}
+    folders = [PictureFolder(options.data / name, side, seed=0) for name, side in sides.items()]
+    return PairData(*folders, batch=batch)
+
+
+def one_after_another(stages: Sequence[PairData], minutes: float, clock: Callable[[], float]) -> Iterator[Batch]:
+    """Batches of each stage for an equal part of the minutes, by a clock of seconds."""
+    for stage, data in enumerate(stages, 1):
+        for batch in loader(data):
+            yield batch
+            if clock() / 60 >= minutes * stage / len(stages):
+                break
+
+
 def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, float]]:
     """The snapshots' folders, with minutes and steps."""
-    sides = {"content": round(options.size * options.stroke_scale), "style": options.size}
-    data = PairData(
-        *(PictureFolder(options.data / name, side, seed=0) for name, side in sides.items()), batch=options.batch
-    )
+    stages = [pairs_of(options, *each) for each in zip(options.size, options.batch, strict=True)]
     torch.manual_seed(options.seed)
-    networks = starting_networks(None, data.style)
+    networks = starting_networks(None, stages[0].style)
     config = TrainerConfig(
         stroke_scale=options.stroke_scale, from_nothing_every=8, adversarial=options.adversarial, seed=options.seed
     )
@@ -71,7 +85,7 @@ def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, flo
     snapshots = Snapshots(folder, options.every)
     terms = build_terms(encoders, networks.generator, warmup=config.warmup, style_weight=options.style_weight)
     trainer = AdversarialTrainer(*networks, terms=terms, config=config, callbacks=(snapshots,))
-    trainer.fit(loader(data), minutes=options.minutes)
+    trainer.fit(one_after_another(stages, options.minutes, lambda: trainer.seconds), minutes=options.minutes)
     return snapshots.kept
 
 
@@ -115,8 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
     add("--minutes", type=float, default=25)
     add("--every", type=float, default=5, help="minutes between snapshots")
-    add("--size", type=int, default=208, help="of the references' crops")
-    add("--batch", type=int, default=2)
+    add("--size", type=int, nargs="+", default=[208], help="of the references' crops, one after another (208)")
+    add("--batch", type=int, nargs="+", default=[2], help="pairs of a step, one number for each size (2)")
     add("--adversarial", type=float, default=TrainerConfig.adversarial, help="weight of that loss; 0: no adversary")
     add("--stroke-scale", type=float, default=1.75)
     add("--style-weight", type=float, default=1.0)
@@ -129,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--keep", type=Path, metavar="DIR", help="where the snapshots go, new; judged again where they are there")
     add("--out", type=Path, metavar="FILE.json")
     options = parser.parse_args(arguments)
+    if len(options.size) != len(options.batch):
+        fail(f"{len(options.size)} sizes and {len(options.batch)} batches; give --size and --batch as many numbers")
     torch.set_num_threads(options.threads)
     os.environ.setdefault("AGNLIB_VGG16", str(options.vgg))
     with tempfile.TemporaryDirectory() as folder:
