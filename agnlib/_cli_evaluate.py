@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         torch.set_num_threads(arguments.threads)
     pairs = evaluation.choose_pairs(arguments.photos, arguments.styles, arguments.pairs, seed=arguments.seed)
+    if len(pairs) < arguments.pairs:
+        say(f"{len(pairs)} pairs in place of {arguments.pairs}: there are no more of two different pictures")
     stylizers: dict[str, Stylizer] = {}
     for weights in arguments.weights:
         title = weights if Path(weights).name in stylizers else Path(weights).name

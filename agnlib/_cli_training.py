@@ -29,12 +29,7 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--style", type=Path, required=True, metavar="DIR", help="a folder of pictures with the style")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples, checkpoints")
     command.add_argument("--init", metavar="NAME|FOLDER", help="weights to start from; from nothing without it")
-    command.add_argument(
-        "--resume",
-        metavar="auto|PATH",
-        help="go on with an interrupted run, by the same command: auto takes the newest whole checkpoint in --out "
-        "(and begins where there is none yet), or name a checkpoint",
-    )
+    _add_resume(command)
     command.add_argument("--dry-run", action="store_true", help="only say what it would take: time, memory, disk")
     length = command.add_mutually_exclusive_group()
     length.add_argument("--steps", type=count, metavar="TOTAL", help="train for so many steps in all (default 10,000)")
@@ -74,13 +69,7 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
         help="how much broader strokes are than in the pictures with the style, 1 to 8 (default 1.75): photographs are"
         " cropped at X times --size, and paintings looked at from as far",
     )
-    command.add_argument(
-        "--style-weight",
-        type=positive,
-        metavar="X",
-        help="how much more than usual style counts beside content (default 1, or as --init was trained): more gives"
-        " stronger strokes, and keeps less of the drawing",
-    )
+    _add_style_weight(command)
     command.add_argument(
         "--learning-rate",
         type=positive,
@@ -139,7 +128,7 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
         "finetune",
         help="specialise weights to one artist, or to one picture, in minutes",
         allow_abbrev=False,
-        epilog="Ctrl-C ends it after the step; agnlib train --init NAME has all options, and can resume. Exit code as "
+        epilog="Ctrl-C ends it after the step, to go on later; agnlib train --init NAME has all options. Exit code as "
         "that of agnlib train.",
     )
     command.add_argument(
@@ -149,18 +138,39 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="weights, logs, samples")
     command.add_argument("--init", default="agn-small", metavar="NAME|FOLDER", help="to start from (default agn-small)")
     command.add_argument("--minutes", type=minutes, default=5.0, metavar="M", help="train for so long (default 5)")
+    _add_resume(command)
     command.add_argument(
         "--size", type=count, default=argparse.SUPPRESS, metavar="PX", help="side of the crops (default 208)"
     )
     command.add_argument(
         "--batch", type=count, default=argparse.SUPPRESS, metavar="N", help="pairs worked on at a time (default 2)"
     )
+    _add_style_weight(command)
     command.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
         "--perceptual", type=perceptual, default="auto", metavar="NET[+NET]", help="as of agnlib train (default auto)"
     )
     add_device(command)
     command.set_defaults(run=_finetune)
+
+
+def _add_resume(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--resume",
+        metavar="auto|PATH",
+        help="go on with an interrupted run, by the same command: auto takes the newest whole checkpoint in --out "
+        "(and begins where there is none yet), or name a checkpoint",
+    )
+
+
+def _add_style_weight(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--style-weight",
+        type=positive,
+        metavar="X",
+        help="how much more than usual style counts beside content (default 1, or as --init was trained): more gives"
+        " stronger strokes, and keeps less of the drawing",
+    )
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ class StyleCode:
         """The code at `amount` of the way to `other`: 0 is this code, 1 the other, beyond exaggerates.
 
         Raises:
-            InputError: the codes differ in length, or `amount` is not finite.
+            InputError: `other` is no code, the codes differ in length, or `amount` is not finite.
 
         Example:
             >>> StyleCode(torch.zeros(1), "a").lerp(StyleCode(torch.ones(1), "b"), 0.5).source
@@ -79,7 +79,8 @@ class StyleCode:
         """The weighted mean of codes; weights count relative to their sum.
 
         Raises:
-            InputError: no codes, codes that differ in length, a weight that is negative or not finite, or all zero.
+            InputError: no codes, something else, codes that differ in length, a weight that is negative or not finite,
+                or all zero.
 
         Example:
             >>> low, high = StyleCode(torch.zeros(1), "low"), StyleCode(torch.ones(1), "high")
@@ -158,6 +159,9 @@ class StyleCode:
 
 
 def _check_same_length(codes: list[StyleCode]) -> None:
+    for code in codes:
+        if not isinstance(code, StyleCode):
+            raise InputError(f"expected a StyleCode, got {code!r}; make one of a picture by Stylizer.encode_style")
     lengths = {code.vector.numel() for code in codes}
     if len(lengths) > 1:
         raise InputError(f"style codes must come from the same weights, got the lengths {sorted(lengths)}")

@@ -20,7 +20,7 @@ from agnlib._regions import paired
 from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
-from agnlib._style_names import ANY
+from agnlib._style_names import ANY, is_name
 from agnlib._style_reader import StyleReader, named_source
 from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
@@ -460,7 +460,7 @@ class Stylizer:
 
         Raises:
             ImageError: a picture file cannot be read.
-            InputError: no photo, a batch of several, or an argument outside its range.
+            InputError: no photo, a batch of several, a style's name, or an argument outside its range.
 
         Example:
             >>> from PIL import Image
@@ -474,6 +474,8 @@ class Stylizer:
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]
+        if isinstance(style, str) and is_name(style):
+            raise InputError(f"style: {style!r} is no picture's file; refining needs a picture, which a name has not")
         reference = self._styles.pixels(style, "style", STYLE_SIDE)
         code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
         return StyleCode(code, f"{named_source(style)}, refined")

@@ -72,6 +72,20 @@ def test_pairs_are_dealt_before_any_comes_again() -> None:
     assert pairs != evaluation.choose_pairs(EXAMPLES, EXAMPLES, 2 * count, seed=1)
 
 
+def test_no_pair_comes_twice_and_none_is_of_one_picture(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        Image.new("RGB", (4, 4), "navy").save(tmp_path / f"{name}.png")
+    (tmp_path / "more").mkdir()
+    Image.new("RGB", (4, 4), "gold").save(tmp_path / "more" / "four.png")
+    pairs = evaluation.choose_pairs(tmp_path, tmp_path / "." / ".", 100)
+    assert len(pairs) == len(set(pairs)) == 4 * 3
+    assert all(pair.photo.name != pair.reference.name for pair in pairs)
+    assert pairs[:7] == evaluation.choose_pairs(tmp_path, tmp_path, 7)
+    assert len(evaluation.choose_pairs(tmp_path, tmp_path / "more", 100)) == 3
+    with pytest.raises(InputError, match="the only picture"):
+        evaluation.choose_pairs(tmp_path / "more", tmp_path / "more", 1)
+
+
 def test_a_known_score_is_not_painted_again() -> None:
     def never(photo: Image.Image, reference: Image.Image) -> Image.Image:
         raise AssertionError
@@ -105,6 +119,10 @@ def test_lpips_goes_as_deep_as_the_file_of_vgg16(last: int, taps: int, tmp_path:
 def test_mistakes_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no pictures"):
         evaluation.choose_pairs(tmp_path, EXAMPLES, 3)
+    with pytest.raises(InputError, match="'nowhere' does not exist"):
+        evaluation.choose_pairs("nowhere", EXAMPLES, 3)
+    with pytest.raises(InputError, match="is not a folder"):
+        evaluation.choose_pairs(EXAMPLES, EXAMPLES / "chelsea.jpg", 3)
     with pytest.raises(InputError, match="at least 1"):
         evaluation.choose_pairs(EXAMPLES, EXAMPLES, 0)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")

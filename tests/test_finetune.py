@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ from agnlib.training.options import TrainOptions
 SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
 
 
-def finetune(folders: tuple[Path, Path], start: Path, *style: Path) -> tuple[int, Path]:
+def finetune(folders: tuple[Path, Path], start: Path, *style: Path, more: Sequence[str] = ()) -> tuple[int, Path]:
     out = start.parent / "mine"
     named = ["--content", str(folders[0]), "--out", str(out), "--init", str(start)]
-    return cli.main(["finetune", "--style", *map(str, style), *named, *SHORT]), out
+    return cli.main(["finetune", "--style", *map(str, style), *named, *SHORT, *more]), out
 
 
 def test_two_pictures_become_weights_of_their_own(folders: tuple[Path, Path], start: Path) -> None:
@@ -38,6 +39,20 @@ def test_a_folder_keeps_its_classes(folders: tuple[Path, Path], start: Path) -> 
     code, out = finetune(folders, start, folders[1])
     assert code == 0
     assert pretrained.load(out).class_names == ("ink", "oil")
+
+
+def test_it_goes_on_with_what_an_interrupted_run_left(
+    folders: tuple[Path, Path], start: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = next((folders[1] / "oil").iterdir())
+    code, out = finetune(folders, start, picture)
+    steps = json.loads((out / "config.json").read_text())["info"]["training"]["steps"]
+    assert (code, finetune(folders, start, picture)[0]) == (0, 2)
+    assert "go on with it by --resume auto" in capsys.readouterr().err
+    code, out = finetune(folders, start, picture, more=["--resume", "auto"])
+    assert code == 0
+    assert f"resumed from {out / 'checkpoints'}" in capsys.readouterr().out
+    assert json.loads((out / "config.json").read_text())["info"]["training"]["steps"] == steps
 
 
 @pytest.mark.parametrize(("asked", "size", "batch"), [([], 208, 2), (["--size", "33", "--batch", "3"], 33, 3)])

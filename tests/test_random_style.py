@@ -396,6 +396,8 @@ def test_the_shipped_weights() -> None:
         (torch.zeros(3, 8, 8, dtype=torch.int64), "expected uint8"),
         (Image.new("L", (8, 8)), "mode is L"),
         (Image.new("RGBA", (8, 8)), "mode is RGBA"),
+        (Image.new("I;16", (8, 8)), r"mode is I;16; open its file by agnlib\.image\.load"),
+        (np.zeros((8, 8, 3), np.uint8), r"NumPy array .*v2\.ToImage"),
     ],
 )
 def test_a_picture_of_another_kind_is_an_error_whatever_the_dice(weights: Path, image: Any, said: str) -> None:

@@ -119,6 +119,8 @@ def test_sums_that_make_no_sense_are_refused() -> None:
         one.lerp(two, 0.5)
     with pytest.raises(InputError, match="finite"):
         one.lerp(one, float("inf"))
+    with pytest.raises(InputError, match=r"a StyleCode, got 'painting\.jpg'; make one .* by Stylizer\.encode_style"):
+        one.lerp("painting.jpg", 0.5)  # type: ignore[arg-type]
 
 
 def test_what_is_no_style_file_is_refused(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,28 +53,53 @@ def choose_pairs(
 ) -> list[Pair]:
     """Seeded pairs that use all photographs and all references before any comes again; n pairs begin n + 1 pairs.
 
+    No pair comes twice, and no picture is paired with itself; to that end a reference may wait for the next photograph.
+
     Args:
         photos, references: folders of pictures, searched to any depth.
-        count: how many pairs, at least 1.
+        count: how many pairs, at least 1; where there are fewer, all of them.
         seed: of the shuffling.
 
     Raises:
-        InputError: a folder without pictures, or a count below 1.
+        InputError: a folder without pictures, one picture that is all there is in both, or a count below 1.
     """
     if count < 1:
         raise InputError(f"pairs: got {count}, expected at least 1")
-    dealt = (_deal(_pictures(folder), count, seed + i) for i, folder in enumerate((photos, references)))
-    return [Pair(photo, reference) for photo, reference in zip(*dealt, strict=True)]
+    files = [_pictures(folder) for folder in (photos, references)]
+    in_both = set.intersection(*({file.resolve() for file in some} for some in files))
+    there = len(files[0]) * len(files[1]) - len(in_both)
+    if there == 0:
+        raise InputError(f"the only picture in {str(photos)!r} is the only reference, too; give another folder of one")
+    dealt = (_deal(some, seed + i) for i, some in enumerate(files))
+    return list(itertools.islice(_paired(*dealt), min(count, there)))
 
 
-def _deal(files: Sequence[Path], count: int, seed: int) -> list[Path]:
-    """The first `count` of the files, shuffled again and again."""
+def _deal(files: Sequence[Path], seed: int) -> Iterator[Path]:
+    """The files, shuffled again and again without end."""
     shuffler = random.Random(seed)
-    rounds = range(count // len(files) + 1)
-    return [file for _ in rounds for file in shuffler.sample(files, len(files))][:count]
+    while True:
+        yield from shuffler.sample(files, len(files))
+
+
+def _paired(photos: Iterator[Path], references: Iterator[Path]) -> Iterator[Pair]:
+    """One of each at a time; where that would be a pair again, or one picture, the reference waits for the next."""
+    seen = set[Pair]()
+    waiting: list[Path] = []
+    for photo in photos:
+        waiting.append(next(references))
+        for place, reference in enumerate(waiting):
+            pair = Pair(photo, reference)
+            if pair not in seen and photo.resolve() != reference.resolve():
+                seen.add(pair)
+                del waiting[place]
+                yield pair
+                break
 
 
 def _pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    if not Path(folder).is_dir():
+        state = "is not a folder" if Path(folder).exists() else "does not exist"
+        raise InputError(f"{str(folder)!r} {state}; give a folder of pictures")
     files = Path(folder).rglob("*")
     found = sorted(file for file in files if file.suffix.lower() in image.SUFFIXES and file.is_file())
     if not found:

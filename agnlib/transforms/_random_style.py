@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -113,6 +114,12 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         low, high = self.strength
         return {"seed": seed, "strength": low + (high - low) * amount if chance < self.p else 0.0}
 
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse an array where a picture should be, which torchvision would pass by in silence; it calls this."""
+        arrays = any(isinstance(each, np.ndarray) and each.ndim > 1 for each in flat_inputs)
+        if arrays and not any(map(_is_picture, flat_inputs)):
+            raise InputError(f"{self._name}: got a NumPy array and no picture; put v2.ToImage() before it")
+
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """The recipe of a sample; torchvision calls it."""
         for image in filter(_is_picture, flat_inputs):
@@ -141,7 +148,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         """Raise unless this is a picture that keeps its kind when it is painted; the dice do not matter."""
         if isinstance(image, Image.Image):
             if image.mode != "RGB":
-                raise InputError(f'{self._name}: the picture\'s mode is {image.mode}; convert it to "RGB" first')
+                raise InputError(f"{self._name}: the picture's mode is {image.mode}; {_cure(image.mode)}")
             return
         if image.ndim not in ranks or image.shape[-3] != 3 or 0 in image.shape:
             raise InputError(
@@ -217,6 +224,12 @@ class RandomStyleBatch(RandomStyle):
         result, rows = inpt.detach().as_subclass(Tensor).clone(), torch.tensor(chosen, device=inpt.device)
         result[rows] = self._repainted(result[rows], [params["recipes"][index] for index in chosen])
         return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
+
+
+def _cure(mode: str) -> str:
+    """How a picture of a mode becomes RGB; Pillow itself clips what has more than 8 bits."""
+    deep = mode[0] in "IF"
+    return "open its file by agnlib.image.load, which keeps its tones" if deep else 'convert it to "RGB" first'
 
 
 def _is_picture(value: Any) -> bool:
