@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--batch", type=int)
     add("--style-weight", type=float)
     add("--photos", type=int, default=20, help="how many are judged (default 20)")
-    add("--net", default="vgg16+efficientnet-lite0", help="as --perceptual of agnlib finetune")
+    add("--net", default="efficientnet-lite0", help="as --perceptual of agnlib finetune")
     add("--data", type=Path, default=SHARED / "data", help="a folder with train/ and dev/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
     add("--threads", type=int, default=2)

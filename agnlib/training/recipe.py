@@ -96,8 +96,9 @@ def build_terms(
         moments = MomentStyleTerm(lite, _LITE_TAPS, TargetCache())
         terms["style_lite0"] = Weighted(moments, 5.0 * style_weight, warmup, ramp)
         if "vgg16" not in shared:
+            # lighter than by VGG16: at 1.2 fine-tuned weights came back to the photograph
             terms["content_lite0"] = Weighted(
-                ContentTerm(lite, ("block4", "block10"), TargetCache()), 1.2, warmup, needs_content=True
+                ContentTerm(lite, ("block4", "block10"), TargetCache()), 0.4, warmup, needs_content=True
             )
     if not shared:
         content = SharedEncoder(generator.content_features)
