@@ -104,9 +104,13 @@ def test_a_training_learns_and_repeats_itself(plan: Any) -> None:
 def test_difference_is_seed_by_seed() -> None:
     plain = [{"photo": 0.8, "art": art} for art in (0.30, 0.35)]
     better = [{"photo": 0.7, "art": art} for art in (0.34, 0.41)]
-    lines = robustness.table({robustness.PLAIN: plain, "better": better}).splitlines()
-    assert [cell.strip() for cell in lines[2].split("|")[2:-1]] == ["80.0", "32.5", "30.0, 35.0", ""]
-    assert [cell.strip() for cell in lines[3].split("|")[2:-1]] == ["70.0", "37.5", "34.0, 41.0", "+5.0 ± 1.4"]
+    worse = [{"photo": 0.7, "art": art} for art in (0.35, 0.33)]
+    plain_name, jitter = robustness.RIVALS
+    table = robustness.table({plain_name: plain, jitter: worse, "better": better})
+    head, _, first, _, last = ([cell.strip() for cell in line.split("|")[2:-1]] for line in table.splitlines())
+    assert head[3:] == [f"beyond {plain_name}", f"beyond {jitter}"]
+    assert first == ["80.0", "32.5", "30.0, 35.0", "", "-1.5 ± 4.9, in 1 of 2"]
+    assert last == ["70.0", "37.5", "34.0, 41.0", "+5.0 ± 1.4, in 2 of 2", "+3.5 ± 6.4, in 1 of 2"]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *given: object) -> None:
