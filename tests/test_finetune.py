@@ -46,6 +46,7 @@ def test_it_goes_on_with_what_an_interrupted_run_left(
 ) -> None:
     picture = next((folders[1] / "oil").iterdir())
     code, out = finetune(folders, start, picture)
+    assert "\nstyle: 1 picture, 2 crops\n" in capsys.readouterr().out
     steps = json.loads((out / "config.json").read_text())["info"]["training"]["steps"]
     assert (code, finetune(folders, start, picture)[0]) == (0, 2)
     assert "go on with it by --resume auto" in capsys.readouterr().err

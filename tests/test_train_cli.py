@@ -278,7 +278,7 @@ def test_odd_pictures_are_trained_on(start: Path, tmp_path: Path, capsys: pytest
     arguments = train_arguments((tmp_path / "photos", tmp_path / "art"), start, tmp_path / "run", "--steps", "3")
     assert cli.main([*arguments, "--batch", "50"]) == 0
     out, said = lines(capsys)
-    assert "photos: 8 pictures" in out
+    assert "content: 8 pictures" in out
     assert re.search(r"2 smaller than the crop of 16 px, enlarged", out)
     assert "fewer crops than a batch of 50: some are in it more than once" in out
     assert not said

@@ -91,7 +91,7 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
         record = read_record(options.out if checkpoint is None else checkpoint.parent.parent)
         if record is not None:
             check_same_run(record, options, chosen)
-    _report(data.content, data.style, batch=data.batch)
+    _report({"content": data.content, "style": data.style}, batch=data.batch)
     checkpoints = SaveCheckpoints(
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
     )
@@ -190,10 +190,11 @@ def _trainer(
     )
 
 
-def _report(*folders: PictureFolder, batch: int) -> None:
-    for folder in folders:
+def _report(folders: Mapping[str, PictureFolder], *, batch: int) -> None:
+    for name, folder in folders.items():
         classes = f", {len(folder.class_names)} classes" if folder.class_names else ""
-        print(f"{folder.folder}: {len(folder.paths)} pictures, {len(folder)} crops{classes}")
+        plural = "" if len(folder.paths) == 1 else "s"
+        print(f"{name}: {len(folder.paths)} picture{plural}, {len(folder)} crops{classes}")
         if folder.unreadable:
             print(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
         if folder.enlarged:
