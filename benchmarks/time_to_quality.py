@@ -19,12 +19,13 @@ from pathlib import Path
 import torch
 from _common import SHARED, fail, header, markdown_table, write_json
 from adain_baseline import load as load_adain
+from variants import training_pairs
 
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
 from agnlib.models import pretrained
-from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, loader
+from agnlib.training import AdversarialTrainer, Batch, PairData, TrainerConfig, loader
 from agnlib.training.recipe import build_terms, choose_encoders
 from agnlib.training.start import starting_networks
 
@@ -57,13 +58,6 @@ class Snapshots:
         write_json(self.folder / LIST, {place.name: at for place, at in self.kept.items()})
 
 
-def pairs_of(options: argparse.Namespace, size: int, batch: int) -> PairData:
-    """References of that size, and photographs larger by the strokes' scale."""
-    sides = {"content": round(size * options.stroke_scale), "style": size}
-    folders = [PictureFolder(options.data / name, side, seed=0) for name, side in sides.items()]
-    return PairData(*folders, batch=batch)
-
-
 def one_after_another(stages: Sequence[PairData], minutes: float, clock: Callable[[], float]) -> Iterator[Batch]:
     """Batches of each stage for an equal part of the minutes, by a clock of seconds."""
     for stage, data in enumerate(stages, 1):
@@ -75,7 +69,10 @@ def one_after_another(stages: Sequence[PairData], minutes: float, clock: Callabl
 
 def train(options: argparse.Namespace, folder: Path) -> dict[Path, dict[str, float]]:
     """The snapshots' folders, with minutes and steps."""
-    stages = [pairs_of(options, *each) for each in zip(options.size, options.batch, strict=True)]
+    stages = [
+        training_pairs(options.data, size, options.stroke_scale, batch=batch)
+        for size, batch in zip(options.size, options.batch, strict=True)
+    ]
     torch.manual_seed(options.seed)
     networks = starting_networks(None, stages[0].style)
     config = TrainerConfig(

@@ -203,15 +203,19 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
-def training_pairs(variant: Variant, size: int, options: argparse.Namespace) -> PairData:
-    sides = {"content": round(size * variant.scale), "style": size}
-    folders = [PictureFolder(options.data / "train" / name, side, seed=options.seed) for name, side in sides.items()]
-    return PairData(folders[0], folders[1], seed=options.seed)
+def training_pairs(data: Path, size: int, scale: float, *, batch: int = 4, seed: int = 0) -> PairData:
+    """References of that size from `style`, and photographs from `content`, larger by the strokes' scale."""
+    sides = {"content": round(size * scale), "style": size}
+    folders = [PictureFolder(data / name, side, seed=seed) for name, side in sides.items()]
+    return PairData(*folders, batch=batch, seed=seed)
 
 
 def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Namespace) -> tuple[Stylizer, float]:
     """What a variant has become, and its seconds a step."""
-    stages = [training_pairs(variant, round(share * options.size), options) for share in variant.sizes]
+    data = options.data / "train"
+    stages = [
+        training_pairs(data, round(share * options.size), variant.scale, seed=options.seed) for share in variant.sizes
+    ]
     torch.manual_seed(options.seed)
     networks = variant.networks(starting_networks(options.init, stages[0].style, variant.blocks, variant.channels))
     terms = variant.terms(build_terms(encoders, networks.generator, warmup=0), encoders, networks.generator)
@@ -220,7 +224,7 @@ def trained(variant: Variant, encoders: Mapping[str, Any], options: argparse.Nam
     trainer = AdversarialTrainer(*networks, terms=terms, config=config)
     begun = time.perf_counter()
     each = -(-options.steps // len(stages))
-    batches = itertools.chain.from_iterable(itertools.islice(loader(data), each) for data in stages)
+    batches = itertools.chain.from_iterable(itertools.islice(loader(stage), each) for stage in stages)
     trainer.fit(batches, steps=options.steps)
     took = (time.perf_counter() - begun) / options.steps
     return Stylizer(copy.deepcopy(trainer.averaged_generator), trainer.averaged_extractor, device="cpu"), took

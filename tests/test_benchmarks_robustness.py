@@ -113,6 +113,10 @@ def test_difference_is_seed_by_seed() -> None:
     assert last == ["70.0", "37.5", "34.0, 41.0", "+5.0 ± 1.4, in 2 of 2", "+3.5 ± 6.4, in 1 of 2"]
 
 
+def test_no_row_uses_a_seed_that_something_was_chosen_with() -> None:
+    assert robustness.fresh_seeds(5) == [0, 1, 2, 5, 6]
+
+
 def command(monkeypatch: pytest.MonkeyPatch, *given: object) -> None:
     monkeypatch.setattr(sys, "argv", ["robustness.py", *map(str, given)])
     robustness.main()

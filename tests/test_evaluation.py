@@ -84,6 +84,9 @@ def test_no_pair_comes_twice_and_none_is_of_one_picture(tmp_path: Path) -> None:
     assert len(evaluation.choose_pairs(tmp_path, tmp_path / "more", 100)) == 3
     with pytest.raises(InputError, match="the only picture"):
         evaluation.choose_pairs(tmp_path / "more", tmp_path / "more", 1)
+    (tmp_path / "more" / "link.png").symlink_to("four.png")
+    with pytest.raises(InputError, match="the only picture"):
+        evaluation.choose_pairs(tmp_path / "more", tmp_path / "more", 1)
 
 
 def test_a_known_score_is_not_painted_again() -> None:
@@ -155,6 +158,16 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(found["scores"]["agn-fast"]) == len(found["pairs"]) == 2
     with Image.open(tmp_path / "g.png") as sheet:
         assert sheet.size == (3 * 390 - 6, 24 + 2 * 390 - 6)
+
+
+def test_the_command_says_that_there_are_fewer_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "one.png")
+    Image.new("RGB", (64, 64), "gold").save(tmp_path / "two.png")
+    folders = ["--photos", str(tmp_path), "--styles", str(tmp_path)]
+    assert main(["evaluate", *folders, "--random-styles", "0", "--weights", "agn-fast", "--pairs", "3"]) == 0
+    out, said = capsys.readouterr()
+    assert "2 pairs in place of 3" in said
+    assert out.startswith("2 pairs;")
 
 
 @pytest.mark.parametrize(

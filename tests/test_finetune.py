@@ -41,9 +41,7 @@ def test_a_folder_keeps_its_classes(folders: tuple[Path, Path], start: Path) -> 
     assert pretrained.load(out).class_names == ("ink", "oil")
 
 
-def test_it_goes_on_with_what_an_interrupted_run_left(
-    folders: tuple[Path, Path], start: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_can_be_resumed(folders: tuple[Path, Path], start: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = next((folders[1] / "oil").iterdir())
     code, out = finetune(folders, start, picture)
     assert "\nstyle: 1 picture, 2 crops\n" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ def choose_pairs(
     if count < 1:
         raise InputError(f"pairs: got {count}, expected at least 1")
     files = [_pictures(folder) for folder in (photos, references)]
-    in_both = set.intersection(*({file.resolve() for file in some} for some in files))
-    there = len(files[0]) * len(files[1]) - len(in_both)
+    times = [Counter(file.resolve() for file in some) for some in files]  # a link is the picture that it leads to
+    there = len(files[0]) * len(files[1]) - sum(times[0][file] * times[1][file] for file in times[0])
     if there == 0:
         raise InputError(f"the only picture in {str(photos)!r} is the only reference, too; give another folder of one")
     dealt = (_deal(some, seed + i) for i, some in enumerate(files))
