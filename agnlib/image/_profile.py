@@ -11,13 +11,16 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 __all__ = ["is_srgb", "srgb_profile", "to_srgb"]
 
 Values = npt.NDArray[np.float64]
 
 _ROWS = 64
+_ROUNDING = 2  # of 255, by which profiles differ that all say they are sRGB: tables, rounded colorants
+_RAMP = np.arange(256, dtype=np.uint8)[None]
+_GRID = np.stack(np.meshgrid(*3 * [np.r_[0:256:17].astype(np.uint8)]), axis=-1).reshape(64, 64, 3)
 _LEVELS = 65535
 # names of the curves' parameters, by the type of the curve: section 10.18
 _PARAMETERS = ("g", "gab", "gabc", "gabcd", "gabcdef")
@@ -34,9 +37,25 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
-def is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether the profile is sRGB by its name: converting would only add rounding."""
-    return "sRGB" in ImageCms.getProfileDescription(profile)
+@functools.lru_cache(maxsize=16)
+def is_srgb(profile: bytes) -> bool:
+    """Whether the profile leaves colours as they are: converting would only add rounding.
+
+    Asked of LittleCMS by values, since names say nothing: "DCI-P3 D65 Gamut with sRGB Transfer" is not sRGB.
+
+    Raises:
+        ImageCms.PyCMSError: the profile is broken.
+        ImportError: Pillow was built without LittleCMS.
+    """
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    mode, colours = {"RGB": ("RGB", _GRID), "GRAY": ("L", _RAMP)}.get(source.profile.xcolor_space.strip(), ("", _RAMP))
+    if not mode:
+        return False
+    before = Image.fromarray(colours)
+    after = ImageCms.profileToProfile(before, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert after is not None  # it is None only where the picture itself was to be converted
+    moved = np.asarray(after).astype(np.int16) - np.asarray(before.convert("RGB"))
+    return bool(np.abs(moved).max() <= _ROUNDING)
 
 
 def to_srgb(pixels: npt.NDArray[np.uint16], profile: bytes) -> bool:
@@ -48,7 +67,7 @@ def to_srgb(pixels: npt.NDArray[np.uint16], profile: bytes) -> bool:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = source.profile.xcolor_space.strip()
         channels = {"RGB": 3, "GRAY": 1}.get(space)
-        if is_srgb(source) or channels != (3 if pixels.shape[2] >= 3 else 1):
+        if is_srgb(profile) or channels != (3 if pixels.shape[2] >= 3 else 1):
             return True
         if channels == 3 and not source.profile.is_matrix_shaper:
             return False

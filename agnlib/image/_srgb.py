@@ -117,9 +117,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
     """The image converted from its ICC profile to sRGB, or None where the profile is sRGB, broken or does not fit."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if is_srgb(source):
+        if is_srgb(profile):
             return None
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
         is_grey = image.mode in ("1", "L", "LA", "La")
         if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and not is_grey):
