@@ -200,9 +200,10 @@ def check_trainer(make: Callable[[], AdversarialTrainer], *, size: int = 24, ste
     """Check a trainer's subclass, or one with callbacks and terms of its own, in a few steps on random pictures.
 
     Its numbers have to be finite; its loss methods give dicts of single numbers and call no backward; the generated
-    pictures have the size of the real ones; the same start gives the same run; and a run that is interrupted, saved,
-    loaded into a new trainer and continued gives bit for bit the weights of one that is not. What a subclass remembers
-    from step to step belongs in `get_extra_state`, or the last will fail.
+    pictures have the size of the real ones; what is frozen stays frozen; a step whose losses are not finite is skipped
+    and got over; the same start gives the same run; and a run that is interrupted, saved, loaded into a new trainer and
+    continued gives bit for bit the weights and rates of one that is not. What a subclass remembers from step to step
+    belongs in `get_extra_state`, or the last will fail.
 
     Args:
         make: gives a new trainer, with new networks and callbacks, the same each time.
@@ -219,11 +220,13 @@ def check_trainer(make: Callable[[], AdversarialTrainer], *, size: int = 24, ste
         batches = [_batch(4, size, size, seed=step, labels=_labels(subject)) for step in range(steps)]
         whole, again, begun = Path(folder, "whole"), Path(folder, "again"), Path(folder, "begun")
         _check_losses(name, make(), batches[-1])
+        frozen = _frozen(subject)
         with _told(f"{name}, {steps} steps"):
             logs = subject.fit(batches, steps=steps)
         bad = [key for key, value in logs.items() if not math.isfinite(value)]
         _require(not bad, f"{name}: {', '.join(bad)} is not finite after {steps} steps")
-        _require(all(p.requires_grad for p in subject.discriminator.parameters()), f"{name}: leaves D frozen")
+        _check_frozen(name, subject, frozen)
+        _check_gets_over(name, make(), batches)
         subject.save_checkpoint(whole)
         second = make()
         _require(second is not subject, f"{name}: make() gave the same trainer twice; make a new one each time")
@@ -279,8 +282,47 @@ def _check_losses(name: str, trainer: AdversarialTrainer, batch: Batch) -> None:
         _require(not grown, f"{name}.{method}: calls backward; it only gives its numbers, the trainer calls backward")
 
 
+def _frozen(trainer: AdversarialTrainer) -> dict[str, Tensor | None]:
+    """Copies of the parameters that are frozen by name, and None for the others."""
+    named = ((f"{role}.{key}", p) for role, m in trainer._modules().items() for key, p in m.named_parameters())
+    return {name: None if p.requires_grad else p.detach().clone() for name, p in named}
+
+
+def _check_frozen(name: str, trainer: AdversarialTrainer, before: Mapping[str, Tensor | None]) -> None:
+    after = _frozen(trainer)
+    changed = [key for key in before if (before[key] is None) != (after[key] is None)]
+    _require(not changed, f"{name}: freezes or thaws {', '.join(changed[:3])}; leave requires_grad as it was")
+    moved = [key for key, old in before.items() if old is not None and not torch.equal(old, _given(after[key]))]
+    _require(not moved, f"{name}: moves {', '.join(moved[:3])}, which is frozen; leave it out")
+
+
+def _given(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
+
+
+def _check_gets_over(name: str, trainer: AdversarialTrainer, batches: list[Batch]) -> None:
+    """One step whose losses are all NaN: it is skipped, and those after it are not."""
+    losses = {method: getattr(trainer, method) for method in ("generator_loss", "discriminator_loss")}
+    for method, whole in losses.items():
+        setattr(trainer, method, lambda *given, whole=whole: {key: v * math.nan for key, v in whole(*given).items()})
+    with _told(f"{name}, a step whose losses are nan"):
+        trainer.fit(batches[:1], steps=len(batches))
+    bad = trainer.skipped_steps
+    for method in losses:
+        delattr(trainer, method)
+    with _told(f"{name}, the steps after one whose losses were nan"):
+        trainer.fit(batches[1:], steps=len(batches))
+    advice = "let no number of a bad step stay in what it remembers"
+    _require(trainer.skipped_steps == bad, f"{name}: does not get over one step whose losses are nan; {advice}")
+    torn = [key for role in trainer._modules().values() for key, p in role.named_parameters() if not p.isfinite().all()]
+    _require(not torn, f"{name}: a step whose losses are nan spoils {', '.join(torn[:3])}; {advice}")
+
+
 def _compare_runs(what: str, first: Path, second: Path, advice: str) -> None:
-    (tensors, _), (others, _) = load_state(first), load_state(second)
+    (tensors, meta), (others, other_meta) = load_state(first), load_state(second)
+    rates, other_rates = meta["options"], other_meta["options"]
+    _require(rates == other_rates, f"{what}: the optimizers' options are {other_rates}, not {rates}; {advice}")
     differing = sorted(key for key in tensors if key not in others or not torch.equal(tensors[key], others[key]))
     missing = sorted(set(others) - set(tensors))
     found = [*differing, *missing]

@@ -142,7 +142,7 @@ def bias(trainer: AdversarialTrainer, value: float) -> None:
         nn.init.zeros_(scale.logit.weight)
         nn.init.constant_(scale.logit.bias, value)
     for group in trainer.discriminator_optimizer.param_groups:
-        group["initial_lr"] = 1e-12
+        group["lr"] = 1e-12
 
 
 @pytest.mark.parametrize(

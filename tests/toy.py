@@ -86,7 +86,13 @@ class Recorder:
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         self.logs.append(dict(logs))
-        self.rates.append(trainer.generator_optimizer.param_groups[0]["lr"])
+
+    def on_fit_start(self, trainer: AdversarialTrainer) -> None:
+        optimizer = trainer.generator_optimizer
+        self._hook = optimizer.register_step_post_hook(lambda o, *_: self.rates.append(o.param_groups[0]["lr"]))
+
+    def on_fit_end(self, trainer: AdversarialTrainer) -> None:
+        self._hook.remove()
 
 
 def assert_same_state(first: Path, second: Path) -> None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -37,6 +37,7 @@ _CONFIG, _TENSORS = "config.json", "model.safetensors"
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 Model = TypeVar("Model", bound="PretrainedModel")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class PretrainedModel(nn.Module):
@@ -161,10 +162,12 @@ def save(
         dtype: of the stored tensors.
 
     Raises:
-        WeightsError: a weight is not finite, or the folder cannot be written.
+        WeightsError: a weight is not finite, a model has parts that no model of its options has, or the folder cannot
+            be written.
     """
     folder = Path(folder)
-    tensors = {f"{role}.{key}": value for role, model in models.items() for key, value in model.state_dict().items()}
+    models = {role: uncompiled(model) for role, model in models.items()}
+    tensors = {f"{role}.{key}": value for role, m in models.items() for key, value in loadable_state(m).items()}
     tensors = {key: _stored(key, value, dtype) for key, value in tensors.items()}
     blob = save_tensors(tensors)
     config = {
@@ -186,6 +189,53 @@ def role_of(cls: type[PretrainedModel]) -> str:
     """The role of a class, inherited by subclasses: the first of its bases that agnlib knows."""
     roles = {"Generator": "generator", "Discriminator": "discriminator", "StyleExtractor": "extractor"}
     return next((roles[base.__name__] for base in cls.__mro__ if base.__name__ in roles), cls.__name__.lower())
+
+
+def uncompiled(model: Module) -> Module:
+    """What `torch.compile` wrapped, else the model itself."""
+    return cast("Module", getattr(model, "_orig_mod", model))
+
+
+def loadable_state(model: PretrainedModel) -> dict[str, Tensor]:
+    """The tensors of a model under the names that `from_pretrained` looks for.
+
+    Parametrised ones (`weight_norm` and the like) as what they are computed to be.
+
+    Raises:
+        WeightsError: its parts are not those of a new model of its options, so it could not be loaded again.
+    """
+    state = dict(model.state_dict())
+    plain = _unparametrised(model, state)
+    expected: set[str] = set()
+    for cls in type(model).__mro__:
+        if not issubclass(cls, PretrainedModel) or cls is PretrainedModel:
+            continue
+        expected = _names_of(cls, model.config) or expected
+        for found in (state, plain):
+            if found.keys() == expected:
+                return found
+    others = ", ".join(sorted(plain.keys() ^ expected)[:3])
+    raise WeightsError(
+        f"the {model.role} has other parts than a {type(model).__name__} of its options ({others}), so its weights"
+        " could not be loaded again; make a subclass whose __init__ adds them"
+    )
+
+
+def _unparametrised(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found = {key: value for key, value in state.items() if ".parametrizations." not in f".{key}"}
+    for name, module in model.named_modules():
+        for tensor in getattr(module, "parametrizations", ()):
+            found[f"{name}.{tensor}".lstrip(".")] = getattr(module, tensor)
+    return found
+
+
+def _names_of(cls: type[PretrainedModel], config: Any) -> set[str] | None:
+    """The names of the tensors of a new model of a class; None where it is not made from these options alone."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # "meta" would import torch's compiler
+            return set(cls(**dataclasses.asdict(config)).state_dict())
+    except TypeError:  # an __init__ with arguments of its own
+        return None
 
 
 def _describe(model: PretrainedModel) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch.distributions import Normal
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
-from agnlib.errors import ImageError, InputError
+from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.training.distributed import World
 from agnlib.training.interrupt import leave_signals_to_parent
 
@@ -89,24 +90,27 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, pictures in channels_last."""
-        content = self.content
-        if content is not None:
-            content = content.to(device, non_blocking=True, memory_format=torch.channels_last)
-        return replace(
-            self,
-            content=content,
-            style=self.style.to(device, non_blocking=True, memory_format=torch.channels_last),
-            label=None if self.label is None else self.label.to(device, non_blocking=True),
-        )
+        moved = self._with(lambda value: value.to(device, non_blocking=True))
+        content = self.content if moved.content is None else moved.content.to(memory_format=torch.channels_last)
+        return replace(moved, content=content, style=moved.style.to(memory_format=torch.channels_last))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from where a GPU copies while it computes; called by the loader."""
-        return replace(
-            self,
-            content=None if self.content is None else self.content.pin_memory(),
-            style=self.style.pin_memory(),
-            label=None if self.label is None else self.label.pin_memory(),
-        )
+        return self._with(Tensor.pin_memory)
+
+    def detach(self) -> Batch:
+        """The batch without the graph that its code was computed by."""
+        spread = self.distribution
+        if spread is not None:
+            spread = Normal(spread.loc.detach(), spread.scale.detach())
+        return replace(self._with(Tensor.detach), distribution=spread)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with each of its tensors changed."""
+        names = ("content", "style", "label", "code", "fake")
+        tensors: dict[str, Any] = {name: getattr(self, name) for name in names}
+        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in tensors.items()}
+        return replace(self, **changed, extras={name: change(value) for name, value in self.extras.items()})
 
 
 class PictureFolder:
@@ -322,6 +326,25 @@ def next_batch(coming: Iterator[Batch], stopping: Callable[[], bool]) -> Batch |
         if stopping():
             return None
         raise
+
+
+@contextmanager
+def naming_ended_readers() -> Iterator[None]:
+    """Say what it means that a reading process is gone: the DataLoader notices by a signal, wherever we are.
+
+    Raises:
+        TrainingError: the system has ended a process that reads pictures.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise TrainingError(
+            f"a process that reads pictures was ended by the system ({' '.join(str(error).split())}); mostly memory has"
+            " run out, or shared memory (/dev/shm; Docker: --shm-size=2g): free some or read with fewer processes"
+            " (--workers 0 for none), and go on from the last checkpoint (--resume auto)"
+        ) from error
 
 
 def _initialise_worker(_: int) -> None:

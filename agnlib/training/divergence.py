@@ -101,15 +101,15 @@ class DivergenceGuard:
         self.skipped, self.went_back = int(state["skipped"]), bool(state["went_back"])
 
 
-def gradient_norm(module: nn.Module) -> Tensor:
-    """The Euclidean norm of all gradients together, 0 without any."""
-    return nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """The Euclidean norm of the gradients of parameters together, 0 without any."""
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
-def name_the_bad(losses: Mapping[str, Tensor], module: nn.Module) -> str:
+def name_the_bad(losses: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> str:
     """Which losses, and which parameter's gradient first, are not finite."""
     bad = [f"the loss {name!r} is {float(value)}" for name, value in losses.items() if not torch.isfinite(value)]
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters.items():
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             bad.append(f"the gradient of {name!r} is not finite")
             break

@@ -16,7 +16,7 @@ from agnlib.training.checkpoint import copy_state
 if TYPE_CHECKING:
     from agnlib.training.trainer import AdversarialTrainer
 
-__all__ = ["differing_options", "restore", "restore_learned", "take", "take_learned"]
+__all__ = ["differing_options", "groups_options", "restore", "restore_learned", "take", "take_learned"]
 
 State = dict[str, Any]
 
@@ -36,6 +36,8 @@ def take(trainer: AdversarialTrainer) -> State:
     return {
         **take_learned(trainer),
         "config": _as_json(asdict(trainer.config)),
+        "optimized": {name: _optimized(optimizer) for name, optimizer in _optimizers(trainer).items()},
+        "options": {"configured": trainer._configured, "now": groups_options(trainer)},
         "step": trainer.step,
         "progress": trainer.progress,
         "seconds": trainer.seconds,
@@ -65,6 +67,7 @@ def restore(trainer: AdversarialTrainer, state: Mapping[str, Any], origin: str) 
     before = copy_state(take(trainer))
     try:
         _check_networks(trainer, state["networks"])
+        _check_optimizers(trainer, state.get("optimized", {}))
         _restore(trainer, state)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         _restore(trainer, before)
@@ -84,6 +87,7 @@ def differing_options(trainer: AdversarialTrainer, state: Mapping[str, Any]) -> 
 
 def _restore(trainer: AdversarialTrainer, state: Mapping[str, Any]) -> None:
     restore_learned(trainer, state)
+    _restore_options(trainer, state.get("options"))
     trainer._dice.set_state(state["dice"])
     trainer._layer_dice.restore(state["layer_dice"])
     trainer.step, trainer.progress = _not_negative(int(state["step"])), _share(float(state["progress"]))
@@ -118,6 +122,42 @@ def _check_networks(trainer: AdversarialTrainer, states: Mapping[str, Mapping[st
                 raise ValueError(f"{name}.{key} has the shape {theirs.get(key)}, here it has {mine.get(key)}")
 
 
+def _optimized(optimizer: torch.optim.Optimizer) -> State:
+    """What the moments belong to: the optimizer's kind, and the shapes of its parameters in their order."""
+    shapes = [list(p.shape) for group in optimizer.param_groups for p in group["params"]]
+    return {"kind": type(optimizer).__name__, "shapes": shapes}
+
+
+def _check_optimizers(trainer: AdversarialTrainer, then: Mapping[str, Any]) -> None:
+    """Nothing is known of those of an earlier version."""
+    for name, optimizer in _optimizers(trainer).items():
+        mine, theirs = _optimized(optimizer), then.get(name)
+        if theirs is not None and mine != theirs:
+            kinds = f"{theirs['kind']} of {len(theirs['shapes'])} parameters"
+            raise ValueError(
+                f"the {name}'s optimizer was {kinds}, here it is {mine['kind']} of {len(mine['shapes'])}, or of others"
+            )
+
+
+def groups_options(trainer: AdversarialTrainer) -> State:
+    """The options of each optimizer's groups: learning rate, betas and so on."""
+    return {
+        name: [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        for name, optimizer in _optimizers(trainer).items()
+    }
+
+
+def _restore_options(trainer: AdversarialTrainer, then: Mapping[str, Any] | None) -> None:
+    """Take over what a scheduler had changed by then; the rest is as it was configured now."""
+    if then is None:  # of an earlier version
+        return
+    for name, optimizer in _optimizers(trainer).items():
+        pairs = zip(then["configured"][name], then["now"][name], strict=True)
+        for group, mine, (old, new) in zip(optimizer.param_groups, trainer._configured[name], pairs, strict=True):
+            changed = {key: value for key, value in new.items() if old.get(key) != value}
+            group.update(mine | {key: tuple(v) if isinstance(v, list) else v for key, v in changed.items()})
+
+
 def _restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[Any, Mapping[str, Any]]) -> None:
     """Put back the moments; the groups' options stay those of `optimizer`."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -126,12 +166,13 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[Any, Map
 
 
 def _placed(parameter: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Moments laid out in memory as their parameter is, which is what fast optimizers ask for."""
+    """Moments laid out in memory as their parameter is, which is what fast optimizers ask for.
+
+    Those of another shape (Adafactor keeps rows and columns) are left as they are.
+    """
     placed = {}
     for key, value in entry.items():
-        if isinstance(value, Tensor) and value.numel() > 1:
-            if value.shape != parameter.shape:
-                raise ValueError(f"{key} has the shape {tuple(value.shape)}; expected {tuple(parameter.shape)}")
+        if isinstance(value, Tensor) and value.numel() > 1 and value.shape == parameter.shape:
             value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)  # noqa: PLW2901
         placed[key] = value
     return placed

@@ -15,23 +15,36 @@ from torch import Tensor, nn
 
 from agnlib.errors import InputError, WeightsError
 from agnlib.models import Discriminator, Generator, StyleExtractor
+from agnlib.models.pretrained import PretrainedModel, loadable_state, uncompiled
+from agnlib.training._turns import (
+    checked,
+    forget_gradients,
+    frozen,
+    joined,
+    named_parameters,
+    parameters_of,
+    scalar,
+    slowed,
+    total_of,
+)
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.checkpoint import load_state, pack, save_state, unpack
 from agnlib.training.config import TrainerConfig
-from agnlib.training.data import Batch, next_batch
+from agnlib.training.data import Batch, naming_ended_readers, next_batch
 from agnlib.training.dice import LayerDice
 from agnlib.training.distributed import World, batch_draws
 from agnlib.training.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.game import AdversarialGame
 from agnlib.training.precision import autocast, full
-from agnlib.training.state import differing_options, restore, restore_learned, take, take_learned
+from agnlib.training.state import differing_options, groups_options, restore, restore_learned, take, take_learned
 from agnlib.training.terms import SharedEncoder, TargetCache, Weighted
 from agnlib.training.viewing import close_up, from_afar
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 
 Network = TypeVar("Network", bound=nn.Module)
+LOSS_NAMES = ("adversarial", "feature_matching", "identity", "uniformity")  # of the generator, besides its terms
 _REMEMBER_EVERY = 100  # steps between the states that a diverging run goes back to
 
 
@@ -52,7 +65,8 @@ class AdversarialTrainer:
         device: where to train.
 
     Raises:
-        InputError: widths of the networks that do not fit each other, or a callback with an unknown hook.
+        InputError: widths of the networks that do not fit each other, networks that could not be loaded again, a term
+            with the name of one of the trainer's own losses, or a callback with an unknown hook.
 
     Example:
         >>> from agnlib.training import AdversarialTrainer, Batch
@@ -77,6 +91,7 @@ class AdversarialTrainer:
     ) -> None:
         self.config = config or TrainerConfig()
         self.device = torch.device(device)
+        _check_networks(generator=generator, discriminator=discriminator, extractor=extractor)
         _check_widths(generator=generator, discriminator=discriminator, extractor=extractor)
         self.generator = self._place(generator)
         if self.config.compile and self.device.type == "cuda":
@@ -84,6 +99,7 @@ class AdversarialTrainer:
         self.discriminator = self._place(discriminator)
         self.extractor = None if extractor is None else self._place(extractor)
         self.terms = dict(terms or {})
+        _check_names(self.terms)
         self.callbacks = tuple(callbacks)
         check_hooks(self.callbacks)
         self.step, self.progress, self.seconds = 0, 0.0, 0.0  # seconds of training, those before a resume counted in
@@ -99,8 +115,7 @@ class AdversarialTrainer:
         self._layer_dice = LayerDice(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
         self.generator_optimizer, self.discriminator_optimizer = self.configure_optimizers()
-        for group in self.generator_optimizer.param_groups + self.discriminator_optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+        self._configured = groups_options(self)
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
 
     # -- to override ----------------------------------------------------------------------------------------------
@@ -145,13 +160,13 @@ class AdversarialTrainer:
         for name, weighted in self.terms.items():
             weight = weighted.weight_at(self.step)
             if weight > 0 and not (weighted.needs_content and batch.content is None):
-                losses[name] = weight * weighted.term(batch, fake)
+                losses[name] = weight * scalar(weighted.term(batch, fake), f"the term {name!r}")
         since = self.step - self.config.warmup
         ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
         if self.config.adversarial * ramp > 0:
             found = self._game.generator_losses(batch, fake, labelled=self._labelled)
             found["adversarial"] = self.config.adversarial * ramp * found["adversarial"]
-            losses |= found
+            losses = joined(losses, found, "terms")
         return losses
 
     def training_step(self, batch: Batch) -> dict[str, float]:
@@ -210,6 +225,7 @@ class AdversarialTrainer:
 
         Raises:
             InputError: neither limit is given.
+            TrainingError: the system has ended a process that reads pictures.
             TrainingDivergedError: a network had no finite loss or gradient five times in a row, and again after going
                 back to the last good state at half the learning rate.
         """
@@ -222,12 +238,13 @@ class AdversarialTrainer:
         self._begun = time.monotonic() - self.seconds
         logs, coming = {}, iter(batches)
         try:
-            while self._goes_on(steps, minutes):
-                batch = next_batch(coming, lambda: self.stopping)  # after the check: what is taken is trained on
-                if batch is None:
-                    break
-                logs = self._whole_step(batch)
-                self._call("on_step_end", logs)
+            with naming_ended_readers():
+                while self._goes_on(steps, minutes):
+                    batch = next_batch(coming, lambda: self.stopping)  # after the check: what is taken is trained on
+                    if batch is None:
+                        break
+                    logs = self._whole_step(batch)
+                    self._call("on_step_end", logs)
         finally:
             self._call("on_fit_end")
         return logs
@@ -300,13 +317,22 @@ class AdversarialTrainer:
         return module.to(self.device).to(memory_format=torch.channels_last).train()
 
     def _trained(self) -> nn.ModuleDict:
-        modules: dict[str, nn.Module] = {"generator": self.generator}
+        modules: dict[str, nn.Module] = {"generator": uncompiled(self.generator)}
         if self.extractor is not None:
-            modules["extractor"] = self.extractor
+            modules["extractor"] = uncompiled(self.extractor)
         return nn.ModuleDict(modules)
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {**dict(self._trained().items()), "discriminator": self.discriminator}
+        return {**dict(self._trained().items()), "discriminator": uncompiled(self.discriminator)}
+
+    def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        return self.generator_optimizer, self.discriminator_optimizer
+
+    @property
+    def _factor(self) -> float:
+        """By what the optimizers' rates are multiplied in this step."""
+        final = self.config.final_lr
+        return (final + (1 - final) * (1 + math.cos(math.pi * self.progress)) / 2) * self._guard.rate
 
     def _codes(self, batch: Batch, latent: Tensor | None) -> Tensor:
         if self.extractor is None:
@@ -354,12 +380,12 @@ class AdversarialTrainer:
 
     def _whole_step(self, batch: Batch) -> dict[str, float]:
         self.between_steps = False
-        factor = self.config.final_lr + (1 - self.config.final_lr) * (1 + math.cos(math.pi * self.progress)) / 2
-        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor * self._guard.rate
         self._name_skipped(batch)
-        with self._layer_dice.in_use(), batch_draws(self.world, len(batch) // self.config.accumulate, self._dice):
+        with (
+            slowed(self._optimizers(), self._factor),
+            self._layer_dice.in_use(),
+            batch_draws(self.world, len(batch) // self.config.accumulate, self._dice),
+        ):
             logs = self.training_step(batch.to(self.device))
         for term in self.terms.values():
             encoder = getattr(term.term, "encoder", None)
@@ -390,44 +416,48 @@ class AdversarialTrainer:
                 seen, part.fake = self._seen(part, fake)
             return self.discriminator_loss(seen, part.fake)
 
-        network, phase = self.discriminator, "discriminator"
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        losses = self._backward(parts, losses_of)
+        optimizer, phase = self.discriminator_optimizer, "discriminator"
+        forget_gradients(self._modules().values(), self._optimizers())
+        losses = self._backward(parts, losses_of, "discriminator_loss", optimizer)
         if self.step % self._game.penalty_every == 0:
-            sound = bool(torch.isfinite(gradient_norm(network)))
-            penalties = self._backward(parts, self.discriminator_penalty)
-            losses, phase = losses | penalties, "penalty" if sound and penalties else phase
-        logs = self._apply("discriminator", phase, losses, self.discriminator_optimizer, network)
-        return logs | {f"discriminator/{name}": value for name, value in self._game.judged.items()}
+            sound = bool(torch.isfinite(gradient_norm(parameters_of(optimizer))))
+            penalties = self._backward(parts, self.discriminator_penalty, "discriminator_penalty", optimizer)
+            losses = joined(losses, penalties, "discriminator_loss and discriminator_penalty")
+            phase = "penalty" if sound and penalties else phase
+        logs = self._apply("discriminator", phase, losses, optimizer, self.discriminator)
+        judged = {f"discriminator/{name}": value for name, value in self._game.judged.items()}
+        return joined(logs, judged, "discriminator_loss")
 
     def _generator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             fake = self._paint(part) if painted is None else painted
-            self.latest = part, fake.detach()
+            self.latest = part.detach(), fake.detach()
             return self.generator_loss(*self._seen(part, fake))
 
-        trained = self._trained()
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        self.discriminator.requires_grad_(False)
-        try:
-            losses = self._backward(parts, losses_of)
-        finally:
-            self.discriminator.requires_grad_(True)
-        logs = self._apply("generator", "generator", losses, self.generator_optimizer, trained)
+        trained, optimizer = self._trained(), self.generator_optimizer
+        forget_gradients(self._modules().values(), self._optimizers())
+        with frozen(self.discriminator):
+            losses = self._backward(parts, losses_of, "generator_loss", optimizer)
+        logs = self._apply("generator", "generator", losses, optimizer, trained)
         if self._guard.failures["generator"] == 0:
             self.ema.update(trained)
         return logs
 
     def _backward(
-        self, parts: Sequence[Batch], losses_of: Callable[[Batch], Mapping[str, Tensor]]
+        self,
+        parts: Sequence[Batch],
+        losses_of: Callable[[Batch], Mapping[str, Tensor]],
+        method: str,
+        optimizer: torch.optim.Optimizer,
     ) -> dict[str, Tensor]:
         """Add the gradients of the mean over the parts; the mean of each named loss, detached."""
         means: dict[str, Tensor] = {}
         for part in parts:
             share = len(part) / sum(map(len, parts))
-            losses = losses_of(part)
-            if losses:  # before the adversary fades in, a generator without terms has nothing to learn
-                torch.autograd.backward(share * torch.stack(list(losses.values())).sum())
+            losses = checked(losses_of(part), method)
+            # before the adversary fades in, a generator without terms has nothing to learn; nor has a frozen network
+            if losses and parameters_of(optimizer):
+                torch.autograd.backward(share * total_of(losses, method))
             for name, value in losses.items():
                 value = share * value.detach()  # noqa: PLW2901
                 means[name] = means[name] + value if name in means else value
@@ -439,14 +469,15 @@ class AdversarialTrainer:
         """Take the optimizer's step if loss and gradient are finite; the losses as numbers."""
         if not losses:
             return {}
-        losses = self.world.average_gradients(module.parameters(), losses)
-        norm = gradient_norm(module)
+        parameters = parameters_of(optimizer)
+        losses = self.world.average_gradients(parameters, losses)
+        norm = gradient_norm(parameters)
         if torch.isfinite(norm) and torch.isfinite(torch.stack(list(losses.values())).sum()):
-            nn.utils.clip_grads_with_norm_(module.parameters(), self.config.clip_gradient, norm)
+            nn.utils.clip_grads_with_norm_(parameters, self.config.clip_gradient, norm)
             optimizer.step()
             self._guard.passed(network)
         else:
-            self._guard.failed(network, f"{phase}: {name_the_bad(losses, module)}")
+            self._guard.failed(network, f"{phase}: {name_the_bad(losses, named_parameters(module, optimizer))}")
         return {f"{network}/{name}": float(value) for name, value in losses.items()}
 
     def _call(self, hook: str, *arguments: object) -> None:
@@ -455,10 +486,35 @@ class AdversarialTrainer:
             call_hooks(self.callbacks, hook, self, *arguments)
 
 
+def _check_names(terms: Mapping[str, Weighted]) -> None:
+    taken = sorted(terms.keys() & set(LOSS_NAMES))
+    if taken:
+        raise InputError(
+            f"AdversarialTrainer: the term {', '.join(map(repr, taken))} has the name of a loss that the trainer adds"
+            f" itself ({', '.join(LOSS_NAMES)}); give it another name"
+        )
+
+
 def _style_dim(network: nn.Module) -> int | None:
     """The width of the style codes that a network takes; None for the article's, which take none."""
     width: int | None = getattr(network.config, "style_dim", None)
     return width
+
+
+def _check_networks(**networks: nn.Module | None) -> None:
+    """Before any time is spent: whether what comes out could be saved and loaded again."""
+    for name, network in networks.items():
+        if network is not None and not hasattr(network, "config"):
+            raise InputError(
+                f"AdversarialTrainer: the {name} is a {type(network).__name__} without `config`; give the network"
+                " itself, not one that is wrapped (on several GPUs: torchrun, see the how-to on processes)"
+            )
+        plain = None if network is None else uncompiled(network)
+        if isinstance(plain, PretrainedModel):
+            try:
+                loadable_state(plain)
+            except WeightsError as error:
+                raise InputError(f"AdversarialTrainer: {error}") from error
 
 
 def _check_widths(**networks: nn.Module | None) -> None:
