@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-from agnlib import image
 from agnlib._cli_messages import say
 from agnlib._cli_request import Request
 from agnlib._cli_stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
@@ -31,13 +30,14 @@ def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, rep
     stylizer = make_stylizer(request)
     given = {**request.options, **style_options(stylizer, regions, request)}
     style, metadata = given.pop("style"), given.pop("metadata")
-    recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=image.DEFAULT_LIMITS)
+    recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=request.limits)
     work = FolderRun(plan, recipe, overwrite=overwrite, report=report)
     done = _work(work, len(plan.jobs), quiet=request.quiet)
     for name, error in plan.unreadable.items():
         say(f"error: {name}: {error}")
-    if plan.clips and not request.quiet:
-        say(f"left out: {plan.clips_in_words()}")
+    if not request.quiet:
+        for words in [*plan.left_out_in_words(), *recipe.in_part_in_words()]:
+            say(f"left out: {words}")
     return _conclusion(done, quiet=request.quiet)
 
 

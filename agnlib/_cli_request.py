@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agnlib.image import Limits
 
 __all__ = ["Request"]
 
@@ -24,6 +27,7 @@ class Request:
         threads: of torch; None for its own choice.
         suffix: of all that goes to a folder; None keeps each photograph's.
         quiet: say nothing but errors.
+        limits: of all picture files.
         options: those of `Stylizer.stylize_file`.
     """
 
@@ -37,4 +41,5 @@ class Request:
     threads: int | None
     suffix: str | None
     quiet: bool
+    limits: Limits
     options: Mapping[str, Any]

@@ -44,12 +44,12 @@ def run(request: Request) -> int:
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    failures = _unreadable(request.photos)
+    failures = _unreadable(request.photos, request.limits)
     regions = checked_regions(request)
     jobs = plan(request.photos, request.output, request.suffix)
     refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
     stylizer = make_stylizer(request)
-    options = {**request.options, **style_options(stylizer, regions, request)}
+    options = {**request.options, **style_options(stylizer, regions, request), "limits": request.limits}
     if len(jobs) == 1:
         started = time.perf_counter()
         height, width = paint(stylizer, jobs[0], options)
@@ -68,7 +68,7 @@ def checked_regions(request: Request) -> list[Region]:
     regions = parse_regions(request.styles)
     for path in pictures_of(regions):
         if not _is_code(path):
-            image.probe(path)
+            image.probe(path, limits=request.limits)
     if request.save_style is not None:
         _check_save_style(request.save_style, regions)
     return regions
@@ -83,7 +83,8 @@ def pictures_of(regions: Sequence[Region]) -> list[str]:
 def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
     """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
     masks = [region.mask for region in regions if region.mask is not None]
-    codes = [stylizer.encode_style(region.styles, seed=request.options["seed"]) for region in regions]
+    seed, limits = request.options["seed"], request.limits
+    codes = [stylizer.encode_style(region.styles, seed=seed, limits=limits) for region in regions]
     if request.save_style is not None:
         codes[0].save(request.save_style)
     return {"style": codes if masks else codes[0], "mask": masks or None}
@@ -124,12 +125,12 @@ def _check_save_style(path: str, regions: Sequence[Region]) -> None:
         raise InputError(f"argument --save-style: the folder of {path!r} does not exist; create it first")
 
 
-def _unreadable(photos: Sequence[str]) -> dict[Path, AgnError]:
+def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:
     """Photos that their headers show to be none; one that is missing, or the only one, is a mistake at once."""
     failures: dict[Path, AgnError] = {}
     for photo in photos:
         try:
-            image.probe(photo)
+            image.probe(photo, limits=limits)
         except ImageError as error:
             if len(photos) == 1 or not Path(photo).is_file():
                 raise

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
 from agnlib._perceptual import parse_perceptual
 from agnlib.errors import InputError
+
+if TYPE_CHECKING:
+    from agnlib.image import Limits
 
 __all__ = [
     "add_device",
     "count",
     "from_zero",
+    "limits",
     "minutes",
     "number",
     "perceptual",
@@ -25,6 +30,8 @@ __all__ = [
     "tile",
     "whole",
 ]
+
+_BYTES_A_PIXEL = 8  # RGBA of 16 bits, uncompressed
 
 
 def number(text: str) -> float:
@@ -112,6 +119,20 @@ def shard(text: str) -> tuple[int, int]:
     if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise argparse.ArgumentTypeError(f"expected I/N, such as 2/4, with I from 1 to N, got {text!r}")
     return int(first), int(last)
+
+
+def limits(text: str) -> Limits:
+    """Of so many pixels: in any shape, and of as many bytes as a file of them may have at most."""
+    from agnlib.image import Limits
+
+    digits, letter = (text[:-1], text[-1:].upper()) if text[-1:].upper() in ("K", "M", "G") else (text, "")
+    try:
+        pixels = int(number(digits) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}[letter])
+    except argparse.ArgumentTypeError:
+        pixels = 0
+    if pixels < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, such as 200M or 200000000, got {text!r}")
+    return Limits(pixels, max(Limits.side, pixels), max(Limits.bytes, _BYTES_A_PIXEL * pixels))
 
 
 def perceptual(text: str) -> str:

@@ -12,16 +12,25 @@ import numpy.typing as npt
 from PIL import Image
 
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, holds_16_bits, kept_exif, read, writing
+from agnlib.image._header import header
+from agnlib.image._writing import check_exif
 
 __all__ = ["Photo", "Rows", "write_rows"]
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded picture file, and the part of its EXIF that is written along with its painting."""
+    """A decoded picture file.
+
+    Attributes:
+        picture: its pixels.
+        exif: the part of its EXIF that is written along with its painting.
+        further: "frames" or "pages" where the file has more than the one that is painted, else empty.
+    """
 
     picture: Picture
     exif: Image.Exif
+    further: str
 
     @classmethod
     def open(
@@ -35,11 +44,13 @@ class Photo:
         """Decode `content`, at 16 bits a channel if it has them and the format of `target` holds them.
 
         Raises:
-            ImageError: the content cannot be read, or the target's suffix is unknown.
+            ImageError: the content cannot be read, or the target's format is unknown or has no room for its EXIF.
             InputError: an unknown word for `metadata`.
         """
         exif = kept_exif(content, metadata, limits=limits)
-        return cls(Picture.owning(read(content, deep=holds_16_bits(target), limits=limits), "content"), exif)
+        check_exif(exif, target)
+        pixels = read(content, deep=holds_16_bits(target), limits=limits)
+        return cls(Picture.owning(pixels, "content"), exif, header(content, limits=limits).further)
 
 
 @dataclass(frozen=True)

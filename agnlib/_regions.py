@@ -13,14 +13,18 @@ from torch import Tensor
 
 from agnlib._painting import Masks
 from agnlib.errors import InputError
-from agnlib.image import Picture
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.tiling import Box
 
 __all__ = ["paired", "styles_of"]
 
+_HARDLY_SEEN = 0.02  # of white: a mask of labels, or one of 8 bits kept in 16
 
-def paired(style: Any, mask: Any, size: tuple[int, int]) -> tuple[list[Any], Masks | None]:
-    """The styles, one for each region, and the masks of a picture of this size.
+
+def paired(
+    style: Any, mask: Any, size: tuple[int, int] | None, limits: Limits = DEFAULT_LIMITS
+) -> tuple[list[Any], Masks | None]:
+    """The styles, one for each region, and the masks of a picture of this size, or of any.
 
     Raises:
         InputError: masks and styles do not match in number, or a mask is no single picture.
@@ -38,7 +42,9 @@ def paired(style: Any, mask: Any, size: tuple[int, int]) -> tuple[list[Any], Mas
         )
     sources = []
     for number, each in enumerate(given, 1):
-        sources.append(_Mask.take(each, f"mask {number}", size))  # no comprehension: stacklevel counts the frames
+        sources.append(
+            _Mask.take(each, f"mask {number}", size, limits)
+        )  # no comprehension: stacklevel counts the frames
     return styles, Masks(sources, rest=len(styles) > len(given))
 
 
@@ -61,22 +67,18 @@ class _Mask:
     picture: Picture
 
     @classmethod
-    def take(cls, value: Any, name: str, size: tuple[int, int]) -> _Mask:
+    def take(cls, value: Any, name: str, size: tuple[int, int] | None, limits: Limits) -> _Mask:
         if isinstance(value, np.ndarray) and value.dtype == bool:
             value = value.astype(np.uint8) * 255
         if isinstance(value, Tensor):
             value = value.to(torch.uint8) * 255 if value.dtype == torch.bool else value
             value = value[None] if value.ndim == 2 else value
-        picture = Picture.take(value, name)
+        picture = Picture.take(value, name, limits=limits)
         if len(picture.values) != 1:
             raise InputError(f"{name}: expected one picture, got a batch of {len(picture.values)}")
-        if picture.size != size:
-            (height, width), (wanted_height, wanted_width) = picture.size, size
-            warnings.warn(
-                f"{name} has {width} x {height} pixels, the picture {wanted_width} x {wanted_height};"
-                " the mask is resized",
-                stacklevel=5,
-            )
+        for said in (_said_of_values(picture), _said_of_size(picture, size)):
+            if said:
+                warnings.warn(f"{name} {said}", stacklevel=5)
         return cls(picture)
 
     @property
@@ -87,3 +89,28 @@ class _Mask:
         light = self.picture.window(box).mean(1, keepdim=True).add(1).mul(0.5)
         alpha = self.picture.alpha_of(box)
         return (light if alpha is None else light * alpha.to(light.dtype)).cpu()
+
+
+def _said_of_values(picture: Picture) -> str:
+    """What there is to say of a mask that hardly shows: labels of 0 and 1, where 255 is white."""
+    if picture.values.is_floating_point():
+        return ""
+    white, highest = (255 if picture.values.dtype == torch.uint8 else 65535), int(_lightness(picture.values).max())
+    if not 0 < highest <= white * _HARDLY_SEEN:
+        return ""
+    return (
+        f"has no value above {highest} of {white}, so the style hardly shows;"
+        f" give booleans, or multiply it by {white // highest}"
+    )
+
+
+def _lightness(values: Tensor) -> Tensor:
+    """The channels without alpha; torch computes no maximum of uint16."""
+    return values[:, : 3 if values.shape[1] >= 3 else 1].to(torch.int32)
+
+
+def _said_of_size(picture: Picture, size: tuple[int, int] | None) -> str:
+    if size is None or picture.size == size:
+        return ""
+    (height, width), (wanted_height, wanted_width) = picture.size, size
+    return f"has {width} x {height} pixels, the picture {wanted_width} x {wanted_height}; the mask is resized"

@@ -16,7 +16,7 @@ from agnlib._painting import STYLE_SIDE, placed
 from agnlib._sampling import latent, sampled
 from agnlib._style_names import is_name
 from agnlib.errors import InputError
-from agnlib.image import Picture, reduced_size
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
@@ -32,12 +32,14 @@ class StyleReader:
         extractor: reads pictures.
         class_names: the names that the generator knows.
         device: where the networks are.
+        limits: of picture files.
     """
 
     generator: Generator
     extractor: StyleExtractor
     class_names: Sequence[str]
     device: torch.device
+    limits: Limits = DEFAULT_LIMITS
 
     def code(self, style: Any, seed: int | None) -> StyleCode:
         """The code of one thing, or the weighted mean of several: see `Stylizer.encode_style`."""
@@ -62,7 +64,7 @@ class StyleReader:
 
     def pixels(self, picture: Any, name: str, shorter: int) -> Tensor:
         """One picture as `(1, 3, h, w)` in [-1, 1] on the device, its shorter side reduced."""
-        taken = Picture.take(picture, name)
+        taken = Picture.take(picture, name, limits=self.limits)
         if len(taken.values) != 1:
             raise InputError(f"{name}: expected one picture, got a batch of {len(taken.values)}; give them in a list")
         return placed(taken.resized(reduced_size(taken.size, shorter=shorter)), self.device)

@@ -10,7 +10,8 @@ import argparse
 import difflib
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -181,6 +182,14 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     files = command.add_argument_group("files and machine")
     files.add_argument("--size", type=_cli_types.count, metavar="PX", help="reduce a longer side above it first")
     files.add_argument(
+        "--max-pixels",
+        dest="limits",
+        type=_cli_types.limits,
+        metavar="N",
+        help="refuse larger picture files, such as 200M for 200 million pixels (default 67M, and 16,384 a side); raise"
+        " it only for files that you trust",
+    )
+    files.add_argument(
         "--metadata",
         choices=("none", "no-gps", "all"),
         default="none",
@@ -297,14 +306,14 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib import _cli_folder, _cli_stylize, _cli_video, video
     from agnlib._cli_request import Request
+    from agnlib.image import DEFAULT_LIMITS
 
     effect = ("strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
     same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("once", module="agnlib")
-        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    with _saying_warnings():
         request = Request(
             **{name: getattr(arguments, name) for name in same},
+            limits=arguments.limits or DEFAULT_LIMITS,
             suffix=arguments.format and f".{arguments.format}",
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
         )
@@ -323,10 +332,20 @@ def _stylize(arguments: argparse.Namespace) -> int:
         return _cli_stylize.run(request)
 
 
+@contextmanager
+def _saying_warnings() -> Iterator[None]:
+    """Each as a line of ours, once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", module="agnlib")
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+        yield
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     from agnlib import _cli_evaluate
 
-    return _cli_evaluate.run(arguments)
+    with _saying_warnings():
+        return _cli_evaluate.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

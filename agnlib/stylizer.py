@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
@@ -25,6 +27,7 @@ from agnlib._style_reader import StyleReader, named_source
 from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
+from agnlib.image._writing import check_quality
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import StyleCode
 
@@ -229,7 +232,7 @@ class Stylizer:
             metadata: of the content's EXIF, what is written along: "none", "no-gps" (camera, date, author, but not the
                 place) or "all". Orientation is applied to the pixels, and a thumbnail of the photo is never kept.
             quality: of JPEG and WebP, 1 to 100.
-            limits: checked before the content is decoded.
+            limits: of the content, the style and the mask, checked before they are decoded.
             options: as in `__call__`.
 
         Returns:
@@ -251,11 +254,16 @@ class Stylizer:
             (30, 40)
         """
         check_output(target)
+        check_quality(quality)
         given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         effect = Effect(**given)
         photo = Photo.open(content, target, metadata=metadata, limits=limits)
-        painting = self._painting(photo.picture, style, effect, mask=mask, seed=seed, size=size)
+        if photo.further:
+            warnings.warn(
+                f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
+            )
+        painting = self._painting(photo.picture, style, effect, mask=mask, seed=seed, size=size, limits=limits)
         painted = rows(painting)
         write_rows(target, painted, painted.parts, quality=quality, exif=photo.exif)
         return painted.shape[:2]
@@ -333,8 +341,9 @@ class Stylizer:
     def _styles(self) -> StyleReader:
         return StyleReader(self.generator, self.extractor, self.class_names, self.device)
 
-    def _style_vector(self, style: Any, seed: int | None) -> Tensor:
-        return self._styles.vector(style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed))
+    def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
+        code = style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed, limits=limits)
+        return self._styles.vector(code)
 
     @property
     def _frames_at_once(self) -> int:
@@ -350,12 +359,13 @@ class Stylizer:
         mask: Any,
         seed: int | None,
         size: int | None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Painting:
         z = self._styles.latent(seed)
-        styles, masks = paired(style, mask, picture.size)
+        styles, masks = paired(style, mask, picture.size, limits)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
-        codes = torch.cat([self._style_vector(each, seed) for each in styles])
+        codes = torch.cat([self._style_vector(each, seed, limits) for each in styles])
         return Painting(self.generator, self.extractor, picture, codes, masks, z, effect, engine=self._engine)
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -413,6 +423,7 @@ class Stylizer:
         pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]],
         *,
         seed: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> StyleCode:
         """The style of one picture, or the weighted mean of several, as a reusable `StyleCode`.
 
@@ -421,6 +432,7 @@ class Stylizer:
                 relative to their sum. Each is read with its shorter side reduced to 208 pixels. A text that names no
                 file is a style by name: one of `class_names`, or "random" for any.
             seed: of styles by name, see `random_style`; without it a class gives that of seed 0, "random" a new one.
+            limits: of picture files, checked before they are decoded.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -433,7 +445,7 @@ class Stylizer:
             >>> stylizer.encode_style(Image.new("RGB", (20, 20), "gold"))
             StyleCode(style_dim=16, source='Image')
         """
-        return self._styles.code(pictures, seed)
+        return replace(self._styles, limits=limits).code(pictures, seed)
 
     def refine_style(
         self,

@@ -87,7 +87,7 @@ def test_recolor_keeps_every_kind_of_picture() -> None:
     ("picture", "said"),
     [
         (torch.full((1, 4, 4), 1.5), "Normalize"),
-        (torch.full((1, 4, 4), math.nan), "expected \\[0, 1\\]"),
+        (torch.full((1, 4, 4), math.nan), "\\[0, 1\\], got NaN"),
         (torch.zeros(2, 4, 4), "1 or 3"),
         (torch.zeros(4, 4), "1 or 3"),
         (torch.zeros(1, 4, 4, dtype=torch.int64), "uint8"),

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import random
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 
 from agnlib import image
 from agnlib.errors import InputError
+from agnlib.image._kinds import left_out
 
 __all__ = ["PHOTO_SIDE", "Pair", "choose_pairs"]
 
@@ -66,7 +68,7 @@ def choose_pairs(
     """
     if count < 1:
         raise InputError(f"pairs: got {count}, expected at least 1")
-    files = [_pictures(folder) for folder in (photos, references)]
+    files = list(map(_pictures, (photos, references)))
     times = [Counter(file.resolve() for file in some) for some in files]  # a link is the picture that it leads to
     there = len(files[0]) * len(files[1]) - sum(times[0][file] * times[1][file] for file in times[0])
     if there == 0:
@@ -103,8 +105,13 @@ def _pictures(folder: str | os.PathLike[str]) -> list[Path]:
         raise InputError(f"{str(folder)!r} {state}; give a folder of pictures")
     files = Path(folder).rglob("*")
     found = sorted(file for file in files if file.suffix.lower() in image.SUFFIXES and file.is_file())
+    others = left_out(file.name for file in Path(folder).rglob("*"))
     if not found:
+        kinds = ", ".join(image.SUFFIXES)
         raise InputError(
-            f"no pictures in {str(folder)!r}; expected a folder with files of the kinds {', '.join(image.SUFFIXES)}"
+            f"no pictures in {str(folder)!r}; expected a folder with files of the kinds {kinds}"
+            + (f"; it has {others}" if others else "")
         )
+    if others:
+        warnings.warn(f"{str(folder)!r} has {others}", stacklevel=3)
     return found

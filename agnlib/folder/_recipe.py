@@ -15,6 +15,7 @@ from agnlib._photo import Photo, Rows, write_rows
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Job
 from agnlib.image import Limits, probe, reduced_size
+from agnlib.image._writing import check_quality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,16 +61,16 @@ class Recipe:
         mask, seed, self._size = (given.pop(name) for name in ("mask", "seed", "size"))
         if self._size is not None:
             reduced_size((1, 1), longer=self._size)
-        if not 1 <= quality <= 100:
-            raise InputError(f"quality must be from 1 to 100, got {quality}")
+        check_quality(quality)
         if metadata not in ("none", "no-gps", "all"):
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         self._stylizer, self._effect = stylizer, Effect(**given)
         self._metadata, self._quality, self._limits = metadata, quality, limits
         self._latent = stylizer._styles.latent(seed)
-        codes = [stylizer._style_vector(each, seed) for each in styles_of(style, mask)]
-        self._codes, self._masks = torch.cat(codes), _masks(codes, mask)
+        codes = [stylizer._style_vector(each, seed, limits) for each in styles_of(style, mask)]
+        self._codes, self._masks = torch.cat(codes), _masks(codes, mask, limits)
         self._warned = False
+        self.in_part: dict[str, str] = {}  # photographs with frames or pages of which the first is painted
         self.settings = {
             "weights": _weights(stylizer),
             "style": [[round(value, 4) for value in code] for code in self._codes.tolist()],
@@ -85,7 +86,17 @@ class Recipe:
 
     def open(self, job: Job) -> Photo:
         """Decode a photograph."""
-        return Photo.open(job.source, job.target, metadata=self._metadata, limits=self._limits)
+        photo = Photo.open(job.source, job.target, metadata=self._metadata, limits=self._limits)
+        if photo.further:
+            self.in_part[job.name] = photo.further
+        return photo
+
+    def in_part_in_words(self) -> list[str]:
+        """What there is to say of frames and pages that are not painted."""
+        if not self.in_part:
+            return []
+        count = f"{len(self.in_part):,} photograph{'s' * (len(self.in_part) > 1)}"
+        return [f"all frames and pages but the first of {count}, such as {min(self.in_part)!r}"]
 
     def paint(self, photo: Photo) -> Rows:
         """The painting, not yet painted."""
@@ -139,13 +150,11 @@ def _same_style(before: Any, now: Any) -> bool:
     return False
 
 
-def _masks(codes: Sequence[Tensor], mask: Any) -> Masks | None:
+def _masks(codes: Sequence[Tensor], mask: Any, limits: Limits) -> Masks | None:
     """The masks, read once; they are brought to each photograph's size."""
     from agnlib._regions import paired
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, masks = paired(list(codes) if mask is not None else codes[0], mask, (1, 1))
+    _, masks = paired(list(codes) if mask is not None else codes[0], mask, None, limits)
     return masks
 
 

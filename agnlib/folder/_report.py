@@ -31,7 +31,8 @@ class FolderReport:
         kept: painted by an earlier run, and whole.
         left: not begun, or dropped, since the run was stopped.
         failed: each file that could not be painted, listed or written, by its name, and why.
-        skipped: what was passed over, such as links out of the folder, by its name, and why.
+        skipped: what was passed over, such as links out of the folder, pictures of formats that are not read, and
+            frames after the first, by its name, and why.
         seconds: that it took.
         stopped: why it ended before all was done; None where it did not.
         settings: what decides how the paintings look, but for the style codes.

@@ -60,9 +60,10 @@ def stylize_folder(
     and time of change) and made with the same settings. A file that agnlib did not write, or that has changed since, a
     photograph that has changed, or other settings are an error before any work, unless `overwrite` is given.
 
-    Photographs are the files with a suffix of a picture format; names that begin with a dot are none. Clips are left
-    out; the report names them. Links to folders
-    and links out of `source` are not followed, and folders of paintings by agnlib within `source` are left out.
+    Photographs are the files with a suffix of a picture format that is read; names that begin with a dot are none.
+    Clips and pictures of other formats (HEIC, GIF, raw, ...) are left out, and of several frames or pages the first is
+    painted; the report names them. Links to folders and links out of `source` are not followed, and folders of
+    paintings by agnlib within `source` are left out.
 
     Args:
         stylizer: paints.
@@ -203,6 +204,7 @@ class FolderRun:
 
     def _save_report(self, seconds: float) -> FolderReport:
         plan = self._plan
+        in_part = {name: f"its {further} after the first" for name, further in self._recipe.in_part.items()}
         finished = self._painted + self.kept + sum(job.name in self._failed for job in plan.jobs)
         report = FolderReport(
             str(plan.source),
@@ -214,7 +216,7 @@ class FolderRun:
             kept=self.kept,
             left=len(plan.jobs) - finished,
             failed=dict(sorted(self._failed.items())),
-            skipped=dict(sorted(plan.skipped.items())),
+            skipped=dict(sorted({**plan.skipped, **in_part}.items())),
             seconds=round(seconds, 3),
             stopped=self._stopped,
             settings={name: value for name, value in self._recipe.settings.items() if name != "style"},

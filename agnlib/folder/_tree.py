@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
+from agnlib.image._kinds import READ_SUFFIXES, left_out
 from agnlib.video import is_clip
 
 __all__ = ["NOTES", "Job", "Plan", "Stamp", "inside", "make_plan", "output_name", "stamp_of"]
 
 NOTES = ".agnlib"  # in an output folder: what was painted there; it also says that the folder is one
-_ALSO_READ = (".jfif", ".jpe")
 Stamp = tuple[int, int]
 
 
@@ -51,6 +51,7 @@ class Plan:
         skipped: what was passed over, by name, and why.
         unreadable: what could not be listed or reached, by name, and why.
         clips: of what was skipped, the clips.
+        unread: of what was skipped, the pictures of formats that are not read.
         folders: of all paintings.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     skipped: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     clips: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
     def clips_in_words(self) -> str:
@@ -73,6 +75,10 @@ class Plan:
         """
         count = f"{len(self.clips):,} clip{'s' * (len(self.clips) > 1)}"
         return f"{count}, such as {min(self.clips)!r}; paint each by itself: agnlib stylize CLIP"
+
+    def left_out_in_words(self) -> list[str]:
+        """What was left out that somebody might miss, counted by kind, and what to do about it."""
+        return [*([self.clips_in_words()] if self.clips else []), *filter(None, [left_out(self.unread)])]
 
 
 def make_plan(
@@ -92,8 +98,8 @@ def make_plan(
     _check_apart(plan)
     jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
     if not jobs and not plan.unreadable:
-        clips = f"; it has {plan.clips_in_words()}" if plan.clips else ""
-        raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}{clips}")
+        others = "".join(f"; it has {each}" for each in plan.left_out_in_words())
+        raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}{others}")
     _refuse_collisions(jobs)
     plan.folders = sorted({job.target.parent for job in jobs})
     for folder in plan.folders:
@@ -182,6 +188,9 @@ def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
             elif is_clip(entry.name):
                 plan.skipped[name] = "a clip"
                 plan.clips.append(name)
+            elif left_out([entry.name]):
+                plan.skipped[name] = "a picture of a format that is not read"
+                plan.unread.append(name)
             elif _is_photo(entry.name):
                 try:
                     yield name, stamp_of(entry.stat())
@@ -196,7 +205,7 @@ def _is_output(plan: Plan, folder: Path) -> bool:
 
 
 def _is_photo(name: str) -> bool:
-    return Path(name).suffix.lower() in (*SUFFIXES, *_ALSO_READ)
+    return Path(name).suffix.lower() in READ_SUFFIXES
 
 
 def _passed_over(plan: Plan, entry: os.DirEntry[str]) -> str | None:

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+from agnlib.errors import InputError
+from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
-from agnlib.image._srgb import decode, orientation
+from agnlib.image._range import must_be_clipped
+from agnlib.image._srgb import orientation
+from agnlib.image._tiff import has_deep_planes, is_premultiplied, levels, planes
 
-__all__ = ["array_of", "deep_pixels", "is_deep"]
+__all__ = ["array_of", "deep_pixels", "is_deep", "needs_all_bits", "shallow"]
 
 Pixels = npt.NDArray[np.uint16]
 
 _GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
-_PLANES, _PLANAR_CONFIGURATION = 2, 284
 _ROWS = 256  # converted at a time, so that a large picture needs little besides itself
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda a: a,
@@ -39,14 +44,23 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def is_deep(opened: Image.Image) -> bool:
     """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
-    return opened.mode in _GREY or _sixteen_bit_mode(opened) is not None
+    return opened.mode in _GREY or has_deep_planes(opened) or _sixteen_bit_mode(opened) is not None
+
+
+def needs_all_bits(opened: Image.Image) -> bool:
+    """Whether 8 bits a channel do not tell which pixels are transparent: those of one colour of 16 bits."""
+    return isinstance(opened.info.get("transparency"), tuple) and _sixteen_bit_mode(opened) is not None
+
+
+def shallow(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """16 bits rounded to 8."""
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
     """The pixels `(H, W, 1 to 4)` of a 16-bit picture, upright and in sRGB; None where 8 bits hold all that there is.
 
-    Also None, so that the 8-bit way takes over: CMYK, planes in a compressed TIFF, and a profile that is not made of
-    a matrix and curves.
+    Also None, so that the 8-bit way takes over: CMYK, and a profile that is not made of a matrix and curves.
 
     Args:
         opened: the picture, not yet decoded.
@@ -59,6 +73,8 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
     if opened.mode in _GREY:
         decode(opened, name)
         pixels = _grey(opened)
+    elif has_deep_planes(opened):
+        pixels = _stacked(opened, name)
     else:
         pixels = _colour(opened, reopen, name)
     if pixels is None:
@@ -71,13 +87,25 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
 
 
 def _grey(image: Image.Image) -> Pixels | None:
-    values = np.asarray(image)
-    peak = 1 if image.mode == "F" else 65535
-    if not (values.min() >= 0 and values.max() <= peak):
-        return None  # the 8-bit way says what is wrong
+    values = levels(image)
+    low, high = values.min(), values.max()
     if image.mode == "F":
-        values = np.rint(values * 65535)
+        with suppress(InputError):
+            must_be_clipped(low, high, "the image")
+            return _as_pixels(np.rint(values.clip(0, 1) * 65535))
+    elif low >= 0 and high <= 65535:
+        return _as_pixels(values)
+    return None  # the 8-bit way says what is wrong
+
+
+def _as_pixels(values: npt.NDArray[Any]) -> Pixels:
     return values.astype(np.uint16)[..., None]
+
+
+def _stacked(opened: Image.Image, name: str) -> Pixels | None:
+    assert isinstance(opened, TiffImageFile)
+    pixels = decoded(lambda: planes(opened), opened, name)
+    return _straight(pixels) if pixels is not None and is_premultiplied(opened) and pixels.shape[2] == 4 else pixels
 
 
 def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
@@ -92,7 +120,7 @@ def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -
         return pixels
     letters, ending = mode.split(";")[0], ";" + mode.split(";")[1]
     plain = letters.upper()  # "RGBa" is multiplied by its alpha, which is undone below, at full depth
-    kind = "RGBA" if plain in ("RGBA", "RGBX") else "RGB"
+    kind = plain if plain == "RGBX" else plain[:4]
     pixels = _empty(opened, len(kind))
     lower, upper = (0, 1) if sys.byteorder == "little" else (1, 0)
     with reopen() as again:  # first, so that what Pillow holds of it is gone when it decodes the other
@@ -111,11 +139,8 @@ def _sixteen_bit_mode(image: Image.Image) -> str | None:
     """How the file has its pixels, such as "RGB;16B"; None where that is not 16-bit colour."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return None
-    tags = getattr(image, "tag_v2", {})
     codec, args = image.tile[0].codec_name, image.tile[0].args
     mode = args if isinstance(args, str) else args[0] if isinstance(args, tuple) and args else None
-    if tags.get(_PLANAR_CONFIGURATION, 1) == _PLANES:
-        return None
     if not isinstance(mode, str) or codec not in ("zip", "raw", "libtiff"):
         return None
     return mode if mode[:-4] in ("RGB", "RGBA", "RGBX", "RGBa", "LA") and mode[-4:] in _OTHER_BYTE else None
@@ -142,11 +167,13 @@ def array_of(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _copy(image: Image.Image, out: npt.NDArray[np.uint8]) -> None:
-    """In strips: all at once Pillow makes two copies on the way."""
+    """In strips: all at once Pillow makes two copies on the way. By paste, since crop obeys Pillow's own limit."""
     width, height = image.size
     for top in range(0, height, _ROWS):
         bottom = min(height, top + _ROWS)
-        out[top:bottom] = np.asarray(image.crop((0, top, width, bottom))).reshape(bottom - top, width, -1)
+        strip = Image.new(image.mode, (width, bottom - top))
+        strip.paste(image, (0, -top))
+        out[top:bottom] = np.asarray(strip).reshape(bottom - top, width, -1)
 
 
 def _straight(pixels: Pixels) -> Pixels:

@@ -21,7 +21,6 @@ Rows = npt.NDArray[Any]
 
 _ROWS = 64  # encoded at a time
 _PNG_STRIP_BYTES = 2**19  # filtered at a time
-_JPEG_LONGEST = 65_500  # pixels a side, of libjpeg
 _PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 _STRIP_OFFSETS = 273
 _EXIF_HEADER = b"Exif\0\0"
@@ -202,8 +201,6 @@ class JpegEncoder:
         self, file: BinaryIO, shape: tuple[int, int, int], profile: bytes, exif: Image.Exif, *, quality: int
     ) -> None:
         self._height, self._width, channels = shape
-        if max(self._height, self._width) > _JPEG_LONGEST:
-            raise ValueError(f"it holds at most {_JPEG_LONGEST:,} pixels a side")
         self._file, self._count, self._strips = file, 0, _Strips()
         self._options: dict[str, Any] = {"quality": quality, "subsampling": 0}
         self._notes: dict[str, Any] = {"icc_profile": profile} if profile and channels >= 3 else {}

@@ -9,10 +9,13 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from agnlib.errors import ImageError, InputError
+from agnlib.image._decoding import decode
 from agnlib.image._profile import is_srgb
+from agnlib.image._range import must_be_clipped
+from agnlib.image._tiff import levels
 from agnlib.image._words import reason
 
-__all__ = ["METADATA_ERRORS", "decode", "orientation", "upright", "upright_srgb"]
+__all__ = ["METADATA_ERRORS", "orientation", "upright", "upright_srgb"]
 
 METADATA_ERRORS = (
     ArithmeticError,
@@ -25,7 +28,8 @@ METADATA_ERRORS = (
     struct.error,
 )
 _ALPHA_MODES = ("LA", "PA", "RGBA")
-_SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_GREY = ("1", "L", "LA", "La")
+_DEEP_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def upright_srgb(image: Image.Image, name: str) -> Image.Image:
@@ -35,12 +39,15 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
     """
     decode(image, name)
     try:
-        turned = _turned(image)
+        turned = _turned(_eight_bits(image) if image.mode in _DEEP_GREY else image)
         if turned.mode in ("La", "RGBa"):  # premultiplied
             turned = turned.convert(turned.mode.upper())
+        if _has_alpha(turned):  # before all else: Pillow warns of a palette whose alpha would be dropped
+            wanted = "LA" if turned.mode in _GREY else "RGBA"
+            turned = turned if turned.mode == wanted else turned.convert(wanted)
         color = _srgb(turned)
         if _has_alpha(turned) and color is not turned:
-            color.putalpha(turned.convert("RGBA").getchannel("A"))
+            color.putalpha(turned.getchannel("A"))
     except InputError as error:
         raise ImageError(f"{name}: {error}") from error
     except (ValueError, OSError) as error:
@@ -48,20 +55,6 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
             f"{name} has the mode {image.mode!r}, which cannot be turned into RGB ({reason(error)}); convert it first"
         ) from error
     return color
-
-
-def decode(image: Image.Image, name: str) -> None:
-    """Decode the pixels, whatever the data do to the decoder.
-
-    Raises:
-        ImageError: the data are damaged.
-    """
-    try:
-        image.load()
-    except Exception as error:  # decoders of damaged data raise OSError, SyntaxError, struct.error, zlib.error, ...
-        raise ImageError(
-            f"{name} cannot be decoded ({reason(error)}); it is damaged or incomplete, get it again from its source"
-        ) from error
 
 
 def orientation(image: Image.Image) -> int:
@@ -86,32 +79,35 @@ def _turned(image: Image.Image) -> Image.Image:
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in _ALPHA_MODES or ("transparency" in image.info and image.mode not in _SIXTEEN_BITS)
+    return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
 def _srgb(image: Image.Image) -> Image.Image:
     """The colours as an sRGB image of mode RGB; an image that needs nothing, RGBA too, is given back itself."""
     profile = image.info.get("icc_profile")
-    if image.mode in _SIXTEEN_BITS or image.mode == "F":
-        image = _eight_bits(image)
     converted = _through_profile(image, profile) if profile else None
     if converted is not None:
         return converted
-    plain = image.mode == "RGBA" or (image.mode == "RGB" and "transparency" not in image.info)
-    return image if plain else image.convert("RGB")
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """A 16-bit or float greyscale image rounded to 8 bits; Pillow's own conversion clips at 255 instead."""
-    values = np.asarray(image)
+    values = levels(image)
     low, high = values.min(), values.max()
     if image.mode == "F":
-        if not (low >= 0 and high <= 1):
-            raise InputError(f"a float image must lie in [0, 1], got values from {low:g} to {high:g}; rescale it")
-        return Image.fromarray(np.rint(values * 255).astype(np.uint8))
-    if low < 0 or high > 65535:
+        must_be_clipped(low, high, "the image")
+        scaled = np.rint(values.clip(0, 1) * 255)
+    elif low < 0 or high > 65535:
         raise InputError(f"an integer image must lie in 0..65535, got values from {low} to {high}; rescale it")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    else:
+        scaled = (values.astype(np.uint32) + 128) // 257
+    grey = Image.fromarray(scaled.astype(np.uint8))
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    grey.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return grey
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
@@ -121,8 +117,7 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
             return None
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
-        is_grey = image.mode in ("1", "L", "LA", "La")
-        if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and not is_grey):
+        if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and image.mode not in _GREY):
             return None
         target = ImageCms.createProfile("sRGB")
         picture = image if image.mode == mode else image.convert(mode)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 
+from agnlib.errors import InputError
+
 __all__ = ["quoted", "reason"]
 
 
 def quoted(path: str | os.PathLike[str]) -> str:
-    """The path in quotes."""
+    """The path in quotes.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise InputError(f"expected a path as text or pathlib.Path, got {type(path).__name__}")
     return repr(os.fspath(path))
 
 

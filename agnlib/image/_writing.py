@@ -14,13 +14,25 @@ from PIL import Image
 
 from agnlib._atomic import replacing, write_bytes
 from agnlib.errors import ImageError, InputError
-from agnlib.image._deep import array_of
+from agnlib.image._decoding import decode
+from agnlib.image._deep import array_of, shallow
 from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
 from agnlib.image._profile import srgb_profile
 from agnlib.image._srgb import upright_srgb
+from agnlib.image._tiff import levels
 from agnlib.image._words import quoted, reason
 
-__all__ = ["SUFFIXES", "check_output", "check_place", "holds_16_bits", "save", "write_file", "writing"]
+__all__ = [
+    "SUFFIXES",
+    "check_exif",
+    "check_output",
+    "check_place",
+    "check_quality",
+    "holds_16_bits",
+    "save",
+    "write_file",
+    "writing",
+]
 
 Rows = npt.NDArray[Any]
 
@@ -35,15 +47,19 @@ _FORMAT_OF = {
 }
 SUFFIXES = tuple(_FORMAT_OF)
 _DEEP = ("PNG", "TIFF")
+_JPEG_EXIF = 65_533  # bytes, with their header
+_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels a side, of libjpeg and libwebp
+_ANY_LENGTH = 2**31 - 1
 _CHANNELS_OF = {"JPEG": (1, 3), "PNG": (1, 2, 3, 4), "WEBP": (3, 4), "TIFF": (1, 3, 4), "BMP": (1, 3)}
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
-_SAYS_MORE = {"icc_profile", "transparency", "exif"}
+_SAYS_MORE = {"icc_profile", "transparency", "exif", "gamma", "chromaticity", "cicp"}
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
     """Say beforehand what would keep `save` from writing to `path`.
 
     Raises:
+        InputError: no path.
         ImageError: unknown suffix, a folder of that name, or a parent folder that is missing, no folder or read-only.
 
     Example:
@@ -53,13 +69,13 @@ def check_output(path: str | os.PathLike[str]) -> None:
         agnlib.errors.ImageError: 'picture.gif' has the suffix '.gif', which cannot be written; \
 use .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp
     """
-    _format_of(Path(path))
+    _format_of(path)
     check_place(path)
 
 
 def holds_16_bits(path: str | os.PathLike[str]) -> bool:
     """Whether the format of the path's suffix keeps 16 bits a channel."""
-    return _format_of(Path(path)) in _DEEP
+    return _format_of(path) in _DEEP
 
 
 def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *, quality: int = 95) -> None:
@@ -85,9 +101,11 @@ def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *,
         ...     os.listdir(folder)
         ['a.webp']
     """
-    _check_quality(quality)
+    check_quality(quality)
     check_output(path)
-    pixels = _checked(image) if isinstance(image, np.ndarray) else _pixels_of(image, quoted(path))
+    if not isinstance(image, (np.ndarray, Image.Image)):
+        raise InputError(f"save: expected a PIL image or an array, got {type(image).__name__}; convert it first")
+    pixels = _checked(image) if isinstance(image, np.ndarray) else _pixels_of(image, "the image")
     with writing(path, pixels.shape, pixels.dtype, quality=quality) as write:
         write(pixels)
 
@@ -124,9 +142,11 @@ def writing(
         ...     Image.open(f"{folder}/a.png").size
         (5, 4)
     """
-    _check_quality(quality)
-    target, name = Path(path), _format_of(Path(path))
+    check_quality(quality)
+    name, target = _format_of(path), Path(path)
     check_place(target)
+    _check_size(shape[0], shape[1], name, target)
+    check_exif(exif or Image.Exif(), target)
     stored = _stored_channels(shape[2], name)
     depth = np.dtype(np.uint16 if name in _DEEP and np.dtype(kind) == np.uint16 else np.uint8)
     body: BaseException | None = None  # what goes wrong in the caller's block is not for us to explain
@@ -199,7 +219,7 @@ def _stored_channels(given: int, format_name: str) -> int:
 def _fitted(rows: Rows, channels: int, depth: np.dtype[Any]) -> Rows:
     """The rows as they are stored; without room for alpha the picture is laid on white."""
     if rows.dtype == np.uint16 and depth == np.uint8:
-        rows = ((rows.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        rows = shallow(rows)
     given = rows.shape[2]
     if given == channels:
         return rows
@@ -215,10 +235,11 @@ def _fitted(rows: Rows, channels: int, depth: np.dtype[Any]) -> Rows:
 
 def _pixels_of(image: Image.Image, name: str) -> Rows:
     """The pixels `(H, W, C)` of a PIL image, in sRGB."""
+    decode(image, name)
     if image.mode not in _PLAIN_MODES or _SAYS_MORE & image.info.keys():
         return array_of(upright_srgb(image, name))
     if image.mode == "I;16":
-        return np.asarray(image).astype(np.uint16)[..., None]
+        return levels(image).astype(np.uint16)[..., None]
     return array_of(image)
 
 
@@ -231,18 +252,39 @@ def _checked(array: npt.NDArray[Any]) -> Rows:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _check_quality(quality: int) -> None:
-    if not 1 <= quality <= 100:
-        raise InputError(f"quality must be from 1 to 100, got {quality}")
+def check_quality(quality: int) -> None:
+    """Raise `InputError` unless this is a quality of JPEG and WebP."""
+    whole = isinstance(quality, (int, np.integer)) and not isinstance(quality, bool)
+    if not whole or not 1 <= quality <= 100:
+        raise InputError(f"quality must be a whole number from 1 to 100, got {quality!r}")
 
 
-def _format_of(path: Path) -> str:
-    suffix = path.suffix.lower()
+def check_exif(exif: Image.Exif, path: str | os.PathLike[str]) -> None:
+    """Raise `ImageError` where the format of the path's suffix has no room for this EXIF block."""
+    if _format_of(path) == "JPEG" and len(exif) and (length := len(exif.tobytes())) > _JPEG_EXIF:
+        raise ImageError(
+            f"{quoted(path)} cannot be written: the photo's EXIF has {length:,} bytes, and JPEG holds "
+            f'{_JPEG_EXIF:,}; write PNG, TIFF or WebP, or leave it out: metadata="none"'
+        )
+
+
+def _check_size(height: int, width: int, format_name: str, path: str | os.PathLike[str]) -> None:
+    longest = _LONGEST.get(format_name, _ANY_LENGTH)
+    if max(height, width) > longest:
+        raise ImageError(
+            f"{quoted(path)} cannot be encoded as {format_name}: it holds at most {longest:,} pixels a side, and the "
+            f"picture is {width} x {height}; choose another format"
+        )
+
+
+def _format_of(path: str | os.PathLike[str]) -> str:
+    shown, written = quoted(path), Path(path).suffix
+    suffix = written.lower()
     if suffix not in _FORMAT_OF:
         *most, last = _FORMAT_OF
-        got = f"the suffix {path.suffix!r}" if suffix else "no suffix"
+        got = f"the suffix {written!r}" if suffix else "no suffix"
         note = ", which cannot be written" if suffix else ""
-        raise ImageError(f"{quoted(path)} has {got}{note}; use {', '.join(most)} or {last}")
+        raise ImageError(f"{shown} has {got}{note}; use {', '.join(most)} or {last}")
     return _FORMAT_OF[suffix]
 
 
@@ -259,8 +301,8 @@ def check_place(path: str | os.PathLike[str]) -> None:
         agnlib.errors.ImageError: 'missing/model.onnx' cannot be written: the folder 'missing' does not exist; \
 create it first
     """
-    target = Path(path)
-    folder, shown = target.parent, quoted(target)
+    shown, target = quoted(path), Path(path)
+    folder = target.parent
     try:
         if not folder.exists():
             raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} does not exist; create it first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -13,10 +14,12 @@ from PIL import Image
 
 from agnlib.errors import InputError
 from agnlib.image._deep import array_of
+from agnlib.image._header import header
 from agnlib.image._hidden import CELL, averaged, continued, filled
+from agnlib.image._range import must_be_clipped
 from agnlib.image._srgb import upright, upright_srgb
 from agnlib.image._words import quoted
-from agnlib.image.files import read
+from agnlib.image.files import DEFAULT_LIMITS, Limits, read
 
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
@@ -90,12 +93,13 @@ class Picture:
     _continuation: Tensor | None = None  # of the visible colour, at 1/8; None where nothing is hidden
 
     @classmethod
-    def take(cls, value: PictureLike, name: str = "picture") -> Picture:
+    def take(cls, value: PictureLike, name: str = "picture", *, limits: Limits = DEFAULT_LIMITS) -> Picture:
         """Turn what the user gave into a `Picture`.
 
         Args:
             value: see the class.
             name: what error messages call it.
+            limits: of a file, checked before it is decoded.
 
         Raises:
             ImageError: a file cannot be read, or a PIL image cannot be turned into RGB.
@@ -111,7 +115,9 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
         import torch
 
         if isinstance(value, (str, os.PathLike)):
-            return _picture(_planes(read(value, deep=False)), quoted(value), _Container("pil"), None)
+            if further := header(value, limits=limits).further:
+                warnings.warn(f"{name}: {quoted(value)} has several {further}; only the first is read", stacklevel=3)
+            return _picture(_planes(read(value, deep=False, limits=limits)), quoted(value), _Container("pil"), None)
         if isinstance(value, Image.Image):
             return _picture(_planes(array_of(upright_srgb(value, name))), name, _Container("pil"), value)
         if isinstance(value, np.ndarray):
@@ -344,10 +350,29 @@ def _from_array(array: np.ndarray[Any, Any], name: str) -> Picture:
     return _picture(planes, name, _Container("array", array_dtype=array.dtype), array)
 
 
+def check_dense(tensor: Tensor, name: str) -> None:
+    """Raise `InputError` for a tensor that has no values, or not one after the other."""
+    import torch
+
+    if tensor.device.type == "meta":
+        raise InputError(f"{name}: got a tensor on the device meta, which has no values; make it on a real device")
+    if tensor.layout != torch.strided or tensor.is_nested:
+        layout = "nested" if tensor.is_nested else str(tensor.layout)
+        raise InputError(f"{name}: expected a dense tensor, got one of layout {layout}; call its to_dense()")
+
+
+def has_floats(tensor: Tensor) -> bool:
+    """Whether the values are of a floating type that torch computes with; it only stores those of 8 bits."""
+    import torch
+
+    return tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 def _from_tensor(tensor: Tensor, name: str) -> Picture:
     import torch
 
-    if not (tensor.is_floating_point() or tensor.dtype in (torch.uint8, torch.uint16)):
+    check_dense(tensor, name)
+    if not (has_floats(tensor) or tensor.dtype in (torch.uint8, torch.uint16)):
         raise InputError(f"{name}: expected a tensor of uint8, uint16 or float, got {tensor.dtype}")
     if tensor.ndim not in (3, 4):
         raise InputError(f"{name}: expected a tensor (C, H, W) or (B, C, H, W), got the shape {_dims(tensor)}")
@@ -365,19 +390,10 @@ def _picture(values: Tensor, name: str, container: _Container, original: Any) ->
     if values.numel() == 0:
         raise InputError(f"{name}: expected at least one pixel, got the shape {_dims(values)}")
     if values.is_floating_point():
-        _check_range(values, name)
+        low, high = (bound.item() for bound in values.aminmax())
+        if must_be_clipped(low, high, name):
+            values = values.clamp(0, 1)
     return Picture(values, container, original)._with_continuation()
-
-
-def _check_range(values: Tensor, name: str) -> None:
-    low, high = (bound.item() for bound in values.aminmax())
-    if math.isnan(low):
-        raise InputError(f"{name}: a float picture must lie in [0, 1], got NaN; find its cause or replace it")
-    if low < 0 or high > 1:
-        raise InputError(
-            f"{name}: a float picture must lie in [0, 1], got values from {low:g} to {high:g}; "
-            "rescale it (x / 255, or (x + 1) / 2) or clip it"
-        )
 
 
 def _peak(kind: dtype) -> float:

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from agnlib.errors import ImageError
-from agnlib.image._deep import array_of, deep_pixels, is_deep
+from agnlib.image._deep import array_of, deep_pixels, is_deep, needs_all_bits, shallow
+from agnlib.image._kinds import foreign_kind
 from agnlib.image._srgb import upright_srgb
 from agnlib.image._words import quoted, reason
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "load", "open_file", "probe", "read"]
 
-_READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+_READERS: dict[str, tuple[tuple[bytes, ...], Callable[[Any], Image.Image]]] = {
+    "JPEG": ((b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
+    "PNG": ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
+    "WebP": ((b"RIFF",), WebPImagePlugin.WebPImageFile),
+    "TIFF": (tuple(TiffImagePlugin.PREFIXES), TiffImagePlugin.TiffImageFile),
+    "BMP": ((b"BM",), BmpImagePlugin.BmpImageFile),
+}
 _READABLE_TEXT = "JPEG, PNG, WebP, TIFF or BMP"
+_RAISE = "reduce the picture first or, if you trust it, raise the limit: limits=Limits(...), or --max-pixels"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture file may claim before it is decoded.
+    """What a picture file may claim before it is decoded; nothing else limits it, Pillow's own ceiling neither.
 
     Args:
         pixels: width times height; the default, 64 Mi, lets a 64-megapixel camera through.
@@ -83,6 +92,8 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Im
         ...     load(f"{folder}/grey.png").mode
         'RGB'
     """
+    if (pixels := _all_bits(path, limits)) is not None:
+        return Image.fromarray(shallow(pixels))
     with open_file(path, limits) as image:
         converted = upright_srgb(image, quoted(path))
         plain = converted.copy() if converted is image else converted
@@ -115,15 +126,20 @@ def read(
         ...     read(f"{folder}/deep.png").max()
         np.uint16(40000)
     """
-    shown = quoted(path)
-    if deep:
-        with open_file(path, limits) as image:
-            if is_deep(image):
-                pixels = deep_pixels(image, lambda: open_file(path, limits), shown)
-                if pixels is not None:
-                    return pixels
+    if (pixels := _all_bits(path, limits, wanted=deep)) is not None:
+        return pixels if deep else shallow(pixels)
     with open_file(path, limits) as image:
-        return array_of(upright_srgb(image, shown))
+        return array_of(upright_srgb(image, quoted(path)))
+
+
+def _all_bits(
+    path: str | os.PathLike[str], limits: Limits, *, wanted: bool = False
+) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
+    """All bits of a 16-bit picture, where they are wanted, or needed to reduce it to 8; else None."""
+    with open_file(path, limits) as image:
+        if not (is_deep(image) if wanted else needs_all_bits(image)):
+            return None
+        return deep_pixels(image, lambda: open_file(path, limits), quoted(path))
 
 
 def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
@@ -142,9 +158,7 @@ def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
     if status.st_size == 0:
         raise ImageError(f"{shown} is empty (0 bytes); get the picture again from its source")
     if status.st_size > limits.bytes:
-        raise ImageError(
-            f"{shown} has {status.st_size:,} bytes, more than the limit of {limits.bytes:,}; reduce the picture first"
-        )
+        raise ImageError(f"{shown} has {status.st_size:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
 
 
 def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
@@ -152,13 +166,9 @@ def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
     _check_file(path, limits)
     shown = quoted(path)
     try:
-        image = Image.open(path, formats=_READABLE)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{shown} claims too many pixels ({reason(error)}); reduce the picture first") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{shown} is not a picture that can be read; expected {_READABLE_TEXT}, convert it to one of these"
-        ) from error
+        image = _opened(path, shown)
+    except ImageError:
+        raise
     except Exception as error:  # a hostile header makes Pillow's readers fail in many ways, not only with OSError
         closed = isinstance(error, OSError) and error.errno is not None  # the system says no, not the decoder
         remedy = "check its permissions" if closed else "it is damaged, get it again from its source"
@@ -168,6 +178,30 @@ def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
         image.close()
         raise ImageError(
             f"{shown} is {width} x {height} pixels, more than the limit of {limits.pixels:,} pixels and "
-            f"{limits.side:,} a side; reduce the picture first"
+            f"{limits.side:,} a side; {_RAISE}"
         )
     return image
+
+
+def _opened(path: str | os.PathLike[str], shown: str) -> Image.Image:
+    """By Pillow's reader for what the file begins with.
+
+    `Image.open` does the same and then applies `Image.MAX_IMAGE_PIXELS`, which is one for the whole process: limits
+    above it could not be given for a single file.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(16)
+    for name, (marks, reader) in _READERS.items():
+        if start.startswith(marks) and (name != "WebP" or start[8:12] == b"WEBP"):
+            try:
+                return reader(os.fspath(path))
+            except SyntaxError as error:
+                raise ImageError(
+                    f"{shown} is a {name} file of a kind that is not read, or damaged ({reason(error)}); save it as "
+                    "8-bit or 16-bit RGB, or get it again from its source"
+                ) from error
+    kind = foreign_kind(start)
+    raise ImageError(
+        f"{shown} is not a picture that can be read; expected {_READABLE_TEXT}{f', got {kind}' if kind else ''}: "
+        "convert it to one of these"
+    )

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import random
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
 from agnlib.errors import ImageError, InputError, TrainingError
+from agnlib.image._header import header
+from agnlib.image._kinds import left_out
 from agnlib.training.distributed import World
 from agnlib.training.interrupt import leave_signals_to_parent
 
@@ -137,24 +140,39 @@ class PictureFolder:
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
         files = _pictures_below(self.folder)
+        unread = left_out(path.name for path in self.folder.rglob("*"))
         self.paths: list[Path] = []
         self.unreadable: list[Path] = []
+        in_part = []
         self.enlarged = 0
         counts, digest = [], hashlib.sha256()
         for path in files:
             try:
-                width, height = images.probe(path)
+                found = header(path)
             except ImageError:
                 self.unreadable.append(path)
                 continue
+            width, height = found.width, found.height
             self.paths.append(path)
+            in_part += [path] if found.further else []
             self.enlarged += min(width, height) < size
             counts.append(min(variants[1], max(variants[0], round(width * height / size**2))))
             digest.update(f"{path.relative_to(self.folder).as_posix()} {width} {height}\n".encode())
         if not self.paths:
             kinds = ", ".join(images.SUFFIXES)
-            found = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
-            raise InputError(f"{self.folder} has no readable pictures ({found}); expected files of the kinds {kinds}")
+            there = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
+            others = f"; it has {unread}" if unread else ""
+            raise InputError(
+                f"{self.folder} has no readable pictures ({there}); expected files of the kinds {kinds}{others}"
+            )
+        if unread:
+            warnings.warn(f"{self.folder}: left out are {unread}", stacklevel=2)
+        if in_part:
+            warnings.warn(
+                f"{self.folder}: only the first frame or page is seen of {len(in_part):,} pictures with several,"
+                f" such as {in_part[0].name!r}",
+                stacklevel=2,
+            )
         self.fingerprint = digest.hexdigest()  # of the names and sizes, by which a run knows its pictures again
         self.class_names, self.labels = self._classes()
         self.entries = [(index, variant) for index, count in enumerate(counts) for variant in range(count)]

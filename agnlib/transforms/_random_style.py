@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from agnlib.errors import InputError
+from agnlib.image.door import check_dense, has_floats
 from agnlib.stylizer import Stylizer
 from agnlib.transforms._painter import Painter
 from agnlib.transforms._styles import Draw, StyleLike, Styles
@@ -52,7 +53,8 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         dtype and size; every picture of a batch in the same style. No gradient passes.
 
     Raises:
-        InputError: an option outside its range, an unknown style, a picture of another kind, floats outside [0, 1].
+        InputError: an option outside its range, an unknown style, a picture of another kind, floats outside [0, 1] by
+            more than resampling leaves (0.15), which is clipped.
         ImageError: a style picture that cannot be read.
         WeightsError: unknown weights.
 
@@ -150,12 +152,13 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
             if image.mode != "RGB":
                 raise InputError(f"{self._name}: the picture's mode is {image.mode}; {_cure(image.mode)}")
             return
+        check_dense(image, self._name)
         if image.ndim not in ranks or image.shape[-3] != 3 or 0 in image.shape:
             raise InputError(
                 f"{self._name}: the tensor has shape {tuple(image.shape)}; expected {shapes}, not empty:"
                 " put v2.RGB() before it if it is grey"
             )
-        if not (image.is_floating_point() or image.dtype == torch.uint8):
+        if not (has_floats(image) or image.dtype == torch.uint8):
             raise InputError(f"{self._name}: the tensor is {image.dtype}; expected uint8, or floats in [0, 1]")
 
     def _share(self, name: str, value: Any) -> float:

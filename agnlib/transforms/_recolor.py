@@ -12,6 +12,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from agnlib.errors import InputError
+from agnlib.image._range import must_be_clipped
+from agnlib.image.door import check_dense, has_floats
 
 __all__ = ["Recolor"]
 
@@ -34,7 +36,8 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
         [0, 1] -> `(..., 3, H, W)` of the same dtype. Masks and boxes pass through.
 
     Raises:
-        InputError: a colour that is none, floats outside [0, 1], or a picture of another kind.
+        InputError: a colour that is none, floats outside [0, 1] by more than resampling leaves (0.15), which are
+            clipped, or a picture of another kind.
 
     Example:
         >>> digit = torch.tensor([[[0, 255, 127]]], dtype=torch.uint8)
@@ -77,24 +80,26 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
 
 def _ink(image: Tensor) -> Tensor:
     """How much ink each pixel has: `(..., 1, H, W)`, 0 on white paper and 1 where it is black."""
+    check_dense(image, "Recolor")
     if image.ndim < 3 or image.shape[-3] not in (1, 3):
         raise InputError(f"Recolor: the tensor has shape {tuple(image.shape)}; expected (..., 1 or 3, H, W)")
-    if image.dtype == torch.uint8:
-        ink = 1 - image.double() / 255
-    elif image.is_floating_point():
-        if image.numel() and not (image.min() >= 0 and image.max() <= 1):
-            raise InputError(
-                f"Recolor: floats lie in [{float(image.min()):g}, {float(image.max()):g}]; expected [0, 1]:"
-                " put Recolor before Normalize"
-            )
-        ink = 1 - image.double()
-    else:
+    if image.dtype != torch.uint8 and not has_floats(image):
         raise InputError(f"Recolor: the tensor is {image.dtype}; expected uint8, or floats in [0, 1]")
+    image = _in_range(image) if image.is_floating_point() else image
+    ink = 1 - image.double() / (255 if image.dtype == torch.uint8 else 1)
     if image.shape[-3] == 3:
         weights = torch.tensor(_GREY_WEIGHTS, dtype=ink.dtype, device=ink.device)
         ink = (ink * (weights / weights.sum()).view(3, 1, 1)).sum(-3, keepdim=True)
         ink = torch.where((image == 0).all(-3, keepdim=True), 1.0, ink)  # a rounded sum of weights is not quite one
     return ink
+
+
+def _in_range(image: Tensor) -> Tensor:
+    low, high = (bound.item() for bound in image.aminmax()) if image.numel() else (0, 0)
+    try:
+        return image.clamp(0, 1) if must_be_clipped(low, high, "Recolor") else image
+    except InputError as error:
+        raise InputError(f"{error}; put Recolor before Normalize") from error
 
 
 def _rgb(name: str, color: Color) -> tuple[int, int, int]:

@@ -1,0 +1,146 @@
+"""Limits are the caller's: Pillow's own ceiling, one for the whole process, is neither obeyed nor touched."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from agnlib import cli, image
+from agnlib._cli_types import limits
+from agnlib.errors import ImageError
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture
+from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.stylizer import Stylizer
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+LOSSLESS = {
+    "png": {},
+    "tif": {},
+    "deflate.tif": {"compression": "tiff_adobe_deflate"},
+    "bmp": {},
+    "webp": {"lossless": True},
+}
+
+
+@pytest.fixture
+def low_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns from 100 pixels on, and refuses from 200."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    generator = Generator(latent_dim=8, style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
+    pretrained.save(
+        folder, {"generator": generator, "extractor": StyleExtractor(style_dim=16, hidden=16, taps=("block0",))}
+    )
+    return folder
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_pillows_ceiling_does_not_matter(tmp_path: Path, suffix: str, low_ceiling: None) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(PIXELS).save(path, **LOSSLESS[suffix])
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image.probe(path) == (60, 40)
+        np.testing.assert_array_equal(np.asarray(image.load(path)), PIXELS)
+        np.testing.assert_array_equal(image.read(path), PIXELS)
+        assert Picture.take(path).size == (40, 60)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_nor_for_sixteen_bits(tmp_path: Path, suffix: str, channels: int, low_ceiling: None) -> None:
+    deep = PIXELS[..., [0, 1, 2, 0]][..., :channels].astype(np.uint16) * 257
+    image.save(deep, tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(image.read(tmp_path / f"a.{suffix}"), deep)
+
+
+def claiming(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (head, b"IDAT" + zlib.compress(bytes(100)), b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts
+    )
+
+
+def test_two_hundred_megapixels_as_the_how_to_has_them(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(claiming(20_000, 10_000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image.probe(tmp_path / "a.png", limits=Limits(200 * 2**20, 40_000, 2**30)) == (20_000, 10_000)
+        with pytest.raises(ImageError, match=r"200|limits=Limits\(\.\.\.\), or --max-pixels"):
+            image.probe(tmp_path / "a.png", limits=Limits(199_999_999, 40_000))
+
+
+@pytest.mark.parametrize(
+    ("text", "pixels"), [("200M", 200_000_000), ("1.5g", 1_500_000_000), ("100k", 100_000), ("50", 50)]
+)
+def test_limits_by_a_word(text: str, pixels: int) -> None:
+    found = limits(text)
+    assert found.pixels == pixels
+    assert found.side >= max(DEFAULT_LIMITS.side, min(pixels, 10**9))
+    assert found.bytes >= max(DEFAULT_LIMITS.bytes, 8 * pixels)
+
+
+@pytest.mark.parametrize("text", ["", "M", "0", "-5", "many", "nan", "0.5"])
+def test_words_that_are_no_number_of_pixels(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["stylize", "a.png", "--style", "b.png", "-o", "c.png", f"--max-pixels={text}"]) == 2
+    assert "argument --max-pixels: expected a number of pixels, such as 200M" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("large", ["photo.png", "style.png", "mask.png"])
+def test_the_program_can_raise_the_limit_for_every_file(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, large: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.png", "style.png", "mask.png"):
+        side = 20_000 if name == large else 20  # longer than a side may be
+        Image.new("RGB", (side, 2 if name == large else 20), "white").save(name)
+    Path("photos").mkdir()
+    Path("photos/photo.png").write_bytes(Path("photo.png").read_bytes())
+    common = [
+        "--style",
+        "style.png",
+        "--mask",
+        "mask.png",
+        "--weights",
+        str(weights),
+        "--device",
+        "cpu",
+        "--size",
+        "64",
+    ]
+    for photo, out in (("photo.png", "out.png"), ("photos", "out")):
+        if not (photo == "photos" and large == "photo.png"):  # a folder goes on and names it
+            assert cli.main(["stylize", photo, "-o", out, *common]) == 2
+            assert f"{large}' is 20000 x 2 pixels, more than the limit" in capsys.readouterr().err
+        assert cli.main(["stylize", photo, "-o", out, *common, "--max-pixels", "100M"]) == 0
+    assert image.probe("out.png")[0] in (64, 20)
+    assert image.probe("out/photo.png") == image.probe("out.png")
+
+
+def test_limits_of_stylize_file_are_for_styles_and_masks_too(weights: Path, tmp_path: Path) -> None:
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    for name, side in (("photo.png", 20), ("style.png", 60), ("mask.png", 60)):
+        Image.new("RGB", (side, 20), "white").save(tmp_path / name)
+    photo, style, mask = (tmp_path / name for name in ("photo.png", "style.png", "mask.png"))
+    for given in ({"style": style}, {"style": photo, "mask": mask}):
+        with pytest.raises(ImageError, match="60 x 20 pixels, more than the limit of 1,000"):
+            stylizer.stylize_file(photo, tmp_path / "out.png", **given, limits=Limits(pixels=1000))
+    with pytest.raises(ImageError, match="60 x 20 pixels"):
+        stylizer.encode_style(style, limits=Limits(pixels=1000))
+    assert not (tmp_path / "out.png").exists()
