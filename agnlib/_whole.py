@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
@@ -30,12 +31,22 @@ def tiles(painting: Painting) -> Iterator[tuple[Box, Tensor]]:
         ) from error
 
 
-def rows(painting: Painting) -> Rows:
-    """The result as rows for a file, painted while they are taken."""
+def rows(painting: Painting, told: Callable[[float], None] = lambda share: None) -> Rows:
+    """The result as rows for a file, painted while they are taken; `told` hears how much of it is painted, up to 1."""
     picture = painting.picture
     if painting.effect.leaves_the_photo:
         same = picture.unchanged()
         return Rows(same.shape, same.dtype, iter([same]))
-    encoded = ((box, picture.encoded(pixels, box)) for box, pixels in tiles(painting))
+    encoded = ((box, picture.encoded(pixels, box)) for box, pixels in _told(tiles(painting), picture.size, told))
     parts = (band[0].permute(1, 2, 0).numpy() for band in bands(encoded, picture.size[1]))
     return Rows(picture.shape, picture.kind, parts)
+
+
+def _told(
+    tiles: Iterator[tuple[Box, Tensor]], size: tuple[int, int], told: Callable[[float], None]
+) -> Iterator[tuple[Box, Tensor]]:
+    done = 0
+    for box, pixels in tiles:
+        done += box.height * box.width
+        told(done / math.prod(size))
+        yield box, pixels

@@ -54,6 +54,9 @@ FLOORS = (
     {
         "cli",
         "_cli_demo",
+        "_demo_door",
+        "_demo_look",
+        "_demo_studio",
         "_cli_evaluate",
         "_cli_folder",
         "_cli_messages",

@@ -1,0 +1,406 @@
+"""The demo page lets nothing in but what was uploaded to it, asked by its own visitors, wherever it is mounted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from agnlib import Stylizer, demo
+from agnlib._demo_door import Door
+from agnlib.errors import InputError
+
+gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")
+
+META = {"_type": "gradio.FileData"}
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Stylizer:
+    return Stylizer.from_pretrained(device="cpu")
+
+
+class Page:
+    """A page that is served, asked as a program asks that knows Gradio's routes."""
+
+    def __init__(self, address: str, cache: Path) -> None:
+        self.address, self.cache = address, cache
+        self.config = json.loads(self.get("/config"))
+
+    def get(self, path: str, **headers: str) -> bytes:
+        return self._asked(path, None, headers)
+
+    def post(self, path: str, body: Any, **headers: str) -> Any:
+        return json.loads(self._asked(path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}))
+
+    def upload(self, name: str, content: bytes, **headers: str) -> str:
+        head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+        kind = {"Content-Type": "multipart/form-data; boundary=x", **headers}
+        body = head.encode() + content + b"\r\n--x--\r\n"
+        return str(json.loads(self._asked("/gradio_api/upload", body, kind))[0])
+
+    def _asked(self, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+        request = urllib.request.Request(self.address + path, body, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def called(self, number: int, values: list[Any]) -> dict[str, Any]:
+        """What the function of this number says to values, by the page's own route: the queue."""
+        session = f"s{time.monotonic_ns()}"
+        self.post("/gradio_api/queue/join", {"data": values, "fn_index": number, "session_hash": session})
+        for line in self.get(f"/gradio_api/queue/data?session_hash={session}").decode().splitlines():
+            message = json.loads(line.removeprefix("data:") or "{}")
+            if message.get("msg") == "process_completed":
+                return dict(message)
+        raise AssertionError("no answer")
+
+    def named(self, name: str, values: list[Any]) -> str:
+        """What the named endpoint answers, as events."""
+        event = self.post(f"/gradio_api/call/{name}", {"data": values})["event_id"]
+        return self.get(f"/gradio_api/call/{name}/{event}").decode()
+
+    def functions(self) -> dict[int, dict[str, Any]]:
+        return {each["id"]: each for each in self.config["dependencies"] if each["backend_fn"]}
+
+    def number(self, name: str) -> int:
+        return next(number for number, each in self.functions().items() if each["api_name"] == name)
+
+    def values(self, function: dict[str, Any]) -> list[Any]:
+        """Values that the function takes, if with nothing to paint."""
+        components = {each["id"]: each for each in self.config["components"]}
+        return [components[each]["props"].get("value") for each in function["inputs"]]
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    import uvicorn
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@contextmanager
+def served(stylizer: Stylizer, cache: Path) -> Iterator[str]:
+    """As `agnlib demo` does it."""
+    with demo._app(stylizer, "127.0.0.1", cache) as app, running(app) as address:
+        yield address
+
+
+@contextmanager
+def mounted(stylizer: Stylizer, cache: Path) -> Iterator[str]:
+    """In an app of somebody else, below a path."""
+    import fastapi
+
+    (cache / "painted").mkdir()
+    app = gradio.mount_gradio_app(fastapi.FastAPI(), demo.page(stylizer, cache / "painted"), path="/some/where")
+    with running(app) as address:
+        yield f"{address}/some/where"
+
+
+@contextmanager
+def launched(stylizer: Stylizer, cache: Path) -> Iterator[str]:
+    """By Gradio."""
+    (cache / "painted").mkdir()
+    page = demo.page(stylizer, cache / "painted")
+    page.launch(prevent_thread_lock=True, quiet=True, server_port=free_port())
+    yield page.local_url.rstrip("/")
+    page.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture(scope="module", params=[served, mounted, launched], ids=lambda way: way.__name__)
+def page(
+    request: pytest.FixtureRequest, stylizer: Stylizer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(cache))
+        with request.param(stylizer, cache) as address:
+            yield Page(address, cache)
+
+
+@pytest.fixture
+def photo() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def png(pixels: np.ndarray[Any, Any]) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "png")
+    return held.getvalue()
+
+
+def test_uploads_are_painted(page: Page, photo: np.ndarray[Any, Any]) -> None:
+    file = {"path": page.upload("mine.png", png(photo)), "meta": META, "url": "http://127.0.0.1:1/", "size": 3}
+    answer = page.called(page.number("paint"), [file, "chance", None, None, 5, 0, 1, 1, 1])
+    assert answer["success"]
+    path = answer["output"]["data"][2]["value"]["path"]
+    with Image.open(io.BytesIO(page.get(f"/gradio_api/file={path}"))) as painted:
+        np.testing.assert_array_equal(np.asarray(painted), photo)
+
+
+def test_nobody_paints_past_the_queue(page: Page) -> None:
+    for name in ("paint", "repaint"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            page.post(f"/gradio_api/run/{name}", {"data": page.values(page.functions()[page.number(name)])})
+    assert [each["api_name"] for each in page.functions().values() if each["queue"]] == ["paint", "repaint"]
+
+
+def files(folder: Path) -> set[Path]:
+    return {each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()}
+
+
+def asked(cache: Path, secret: Path) -> Iterator[Any]:
+    """Values that name a file which nobody uploaded, or a place elsewhere."""
+    (cache / "link.png").symlink_to(secret)
+    (cache / "dots").mkdir()
+    paths = [secret, cache / "dots" / ".." / ".." / secret.name, cache / "link.png", secret.with_suffix(".txt")]
+    yield from ({"path": str(path), "meta": META} for path in paths)
+    yield {"path": str(secret.with_suffix(".svg")), "meta": META, "is_stream": True}
+    yield {"path": "http://192.0.2.1/a.png", "meta": META}
+    yield {"path": "", "url": "http://127.0.0.1:9/a.png", "meta": META}
+    yield [{"a": {"path": str(secret), "meta": META}}]
+    yield {"value": {"path": str(secret), "meta": META}, "path": str(secret)}
+    yield {"path": str(secret)}
+
+
+def test_no_endpoint_opens_what_was_not_uploaded(
+    page: Page, photo: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went: list[str] = []
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", went.append)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png(photo))
+    secret.with_suffix(".txt").write_text("secret")
+    secret.with_suffix(".svg").write_text("<svg/>")
+    before = files(page.cache)
+    hostile = list(asked(page.cache, secret))
+    functions = page.functions()
+    assert {"paint", "repaint", "check_photo", "check_style"} <= {each["api_name"] for each in functions.values()}
+    paint = page.number("paint")
+    for number, function in functions.items():
+        values = page.values(function)
+        for place in range(len(values)):
+            for value in hostile if number == paint and place in (0, 3, 5) else hostile[:1]:
+                answer = page.called(number, [*values[:place], value, *values[place + 1 :]])
+                assert not answer["success"], (function["api_name"], place, value)
+                assert "uploaded to this page" in answer["output"]["error"]
+    for name in json.loads(page.get("/gradio_api/info"))["named_endpoints"]:
+        values = page.values(functions[page.number(name.strip("/"))])
+        if values:
+            assert "event: error" in page.named(name.strip("/"), [hostile[0], *values[1:]])
+            for route in ("run", "api"):  # past the queue, which is closed for what takes time
+                with pytest.raises(urllib.error.HTTPError, match=r"404|500"):
+                    page.post(f"/gradio_api/{route}{name}", {"data": [hostile[0], *values[1:]]})
+    for each in ("png", "txt", "svg"):
+        with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+            page.get(f"/gradio_api/file={secret.with_suffix('.' + each)}")
+    with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+        page.get(f"/gradio_api/file={page.cache}/link.png")
+    assert files(page.cache) == before
+    assert went == []
+
+
+@pytest.fixture(scope="module")
+def door(stylizer: Stylizer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """As `agnlib demo` does it, on one machine alone."""
+    cache = tmp_path_factory.mktemp("door")
+    with served(stylizer, cache) as address:
+        yield Page(address, cache)
+
+
+OTHERS = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://localhost:8000"},  # another program of this machine
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+]
+
+
+@pytest.mark.parametrize("headers", OTHERS, ids=str)
+def test_pages_of_other_sites_may_ask_for_nothing(door: Page, headers: dict[str, str]) -> None:
+    before = files(door.cache)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        door.upload("a.png", b"x", **headers)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        door.post("/gradio_api/call/draw", {"data": []}, **headers)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        door.get("/config", **headers)
+    assert files(door.cache) == before
+
+
+def test_the_page_itself_and_links_to_it_may(door: Page) -> None:
+    assert "event_id" in door.post("/gradio_api/call/draw", {"data": []}, Origin=door.address)
+    # through a server in front, which has a name of its own
+    door.get("/config", **{"Sec-Fetch-Site": "same-origin", "Origin": "https://painting.example"})
+    assert b"<html" in door.get("/", **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=http://127.0.0.1:9/a.png",
+        "/gradio_api/file=https://example.org/a.png",
+        "/gradio_api/proxy=http://127.0.0.1:9/a.png",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/file=.gradio/cached_examples/a.png",
+        "/gradio_api/deep_link?session_hash=a",
+        "/gradio_api/runs",
+        "/gradio_api/run-history/buckets",
+        "/gradio_api/dev/reload",
+        "/gradio_api/token",
+        "/monitoring",
+        "/docs",
+        "/static/../../../../../../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/%2fetc%2fpasswd",
+    ],
+)
+def test_only_what_the_page_needs_is_answered(door: Page, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
+        door.get(path)
+
+
+@pytest.mark.parametrize("path", ["component_server", "process_recording", "vibe-edit", "stream/a", "login"])
+def test_nothing_else_is_taken(door: Page, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        door.post(f"/gradio_api/{path}", {})
+
+
+def status_of(door: Page, head: str) -> str:
+    """The first line of the answer to a request whose body never comes."""
+    where = urllib.parse.urlsplit(door.address)
+    with socket.create_connection((where.hostname, where.port), timeout=30) as line:
+        line.sendall(f"{head}\r\nHost: {where.netloc}\r\n\r\n".encode())
+        return line.makefile("rb").readline().decode().strip()
+
+
+def test_a_request_is_refused_by_its_length_before_it_is_read(door: Page) -> None:
+    upload = "POST /gradio_api/upload HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    assert status_of(door, upload + "Content-Length: 300000000").split()[1] == "413"
+    assert status_of(door, upload + "Transfer-Encoding: chunked").split()[1] == "411"
+    assert status_of(door, "POST /gradio_api/queue/join HTTP/1.1\r\nContent-Length: 2000000").split()[1] == "413"
+    assert status_of(door, "POST /gradio_api/queue/join HTTP/1.1").split()[1] == "411"
+
+
+def answer_of(app: Door, path: str, method: str = "GET", **headers: str) -> int:
+    """The status that an app gives to a request without a body."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    asyncio.run(app({"type": "http", "method": method, "path": path, "headers": given}, receive, send))
+    return int(sent[0]["status"])
+
+
+async def welcome(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_a_full_folder_takes_no_more(tmp_path: Path) -> None:
+    app = Door(welcome, "127.0.0.1", tmp_path, upload=1000, quota=1500)
+    asked = {"host": "localhost", "content_length": "900"}
+    assert answer_of(app, "/gradio_api/upload", "POST", **asked) == 200
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "upload.png").write_bytes(bytes(601))
+    assert answer_of(app, "/gradio_api/upload", "POST", **asked) == 507
+    assert answer_of(app, "/gradio_api/queue/join", "POST", **asked) == 200
+
+
+NAMES = ["localhost:7860", "127.0.0.1", "[::1]:7860", "192.168.7.9:7860", "pc.example", "evil.example", "", "a b"]
+
+
+@pytest.mark.parametrize(
+    ("host", "welcomed"),
+    [
+        ("127.0.0.1", {"localhost:7860", "127.0.0.1", "[::1]:7860"}),
+        ("localhost", {"localhost:7860", "127.0.0.1", "[::1]:7860"}),
+        ("0.0.0.0", {"localhost:7860", "127.0.0.1", "[::1]:7860", "192.168.7.9:7860"}),
+        ("pc.example", {"localhost:7860", "127.0.0.1", "[::1]:7860", "192.168.7.9:7860", "pc.example"}),
+    ],
+)
+def test_a_site_cannot_point_its_own_name_at_the_page(tmp_path: Path, host: str, welcomed: set[str]) -> None:
+    app = Door(welcome, host, tmp_path, upload=1000, quota=1500)
+    assert {name for name in NAMES if answer_of(app, "/", host=name) == 200} == welcomed
+    assert answer_of(app, "/") == 400
+    own = Door(welcome, "0.0.0.0", tmp_path, upload=1000, quota=1500)
+    assert answer_of(own, "/", host=f"{socket.gethostname()}:7860") == 200
+
+
+def test_files_are_served_without_scripts(door: Page) -> None:
+    path = door.upload("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+    with urllib.request.urlopen(f"{door.address}/gradio_api/file={path}") as answer:
+        assert "sandbox" in answer.headers["content-security-policy"]
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    values = [{"path": path, "meta": META}, "chance", None, None, 5, 0, 1, 1, 1]
+    assert not door.called(door.number("paint"), values)["success"]  # Gradio would serve it for ever, as it is
+
+
+def test_only_the_page_that_is_served_keeps_its_uploads_there(stylizer: Stylizer, tmp_path: Path) -> None:
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with served(stylizer, tmp_path) as address:
+        assert Path(Page(address, tmp_path).upload("a.png", b"x")).is_relative_to(tmp_path)
+    assert os.environ.get("GRADIO_TEMP_DIR") == before
+
+
+def test_nothing_is_left_when_the_program_ends(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "agnlib", "demo", "--port", "0", "--no-browser", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "the page is at" in line)
+        page = Page(said.split("the page is at ")[1].split(";")[0], tmp_path)
+        assert Path(page.upload("a.png", b"x")).is_relative_to(tmp_path)
+        assert list(tmp_path.glob("agnlib-demo-*/*/a.png"))
+        with urllib.request.urlopen(f"{page.address}/gradio_api/heartbeat/abc"):  # a visitor who stays
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+    assert list(tmp_path.glob("agnlib-demo-*")) == []
+
+
+def test_a_page_inside_another_is_refused(stylizer: Stylizer, tmp_path: Path) -> None:
+    inner = demo.page(stylizer, tmp_path)
+    with gradio.Blocks(), pytest.raises(InputError, match="mount it beside them"):
+        demo.page(stylizer, tmp_path)
+    with gradio.Blocks(), pytest.raises(InputError, match="mount it beside them"):
+        inner.render()
