@@ -100,7 +100,10 @@ class OnnxEngine:
         return None
 
     def _agrees(self, session: Any) -> bool:
-        photo, style = torch.linspace(-1, 1, 3 * 29 * 43).view(1, 3, 29, 43), torch.ones(1, self._style_dim)
+        photo, style = (
+            torch.linspace(-1, 1, 3 * 29 * 43, device="cpu", dtype=torch.float32).view(1, 3, 29, 43),
+            torch.ones(1, self._style_dim, device="cpu", dtype=torch.float32),
+        )
         with torch.inference_mode():
             expected = self._generator(None, style, content=photo)
         return bool((_run(session, photo, style) - expected).abs().max() <= 2 * _AGREEMENT)

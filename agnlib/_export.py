@@ -92,7 +92,10 @@ def _traced(generator: Generator) -> ExportedProgram:
     batch, height, width = Dim("batch", min=1), Dim("height", min=least), Dim("width", min=least)
     shapes = {"image": {0: batch, 2: height, 3: width}, "style": {0: batch}}
     with torch.inference_mode(False), torch.no_grad():
-        image, style = torch.zeros(2, 3, 37, 51), torch.zeros(2, generator.config.style_dim)
+        image, style = (
+            torch.zeros(2, 3, 37, 51, device="cpu", dtype=torch.float32),
+            torch.zeros(2, generator.config.style_dim, device="cpu", dtype=torch.float32),
+        )
         try:
             program = torch.export.export(model, (image, style), dynamic_shapes=shapes, strict=False)
         except Exception as error:  # of many kinds, and with pages of text

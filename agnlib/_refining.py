@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agnlib._gradients import with_gradients
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features, palette_loss
 from agnlib.models import Generator, StyleExtractor
@@ -24,6 +25,7 @@ def drawing_of(extractor: StyleExtractor, photos: Tensor) -> dict[str, Tensor]:
     return {tap: normalize_features(features) for tap, features in extractor.features(photos).items()}
 
 
+@with_gradients()
 def refined(
     generator: Generator,
     extractor: StyleExtractor,
@@ -56,6 +58,7 @@ def refined(
         raise InputError("content: expected at least one photo, got none")
     if isinstance(drawing, bool) or not isinstance(drawing, (int, float)) or not 0 <= drawing < float("inf"):
         raise InputError(f"drawing must be a number from 0, got {drawing!r}")
+    photos, reference = [photo.clone() for photo in photos], reference.clone()  # those of inference_mode have no use
     with torch.no_grad():
         wanted = extractor.statistics(reference)
         first = extractor.encode(wanted)
@@ -64,7 +67,7 @@ def refined(
     adam = torch.optim.Adam([code], lr=rate)
     best, distances = first, []
     for step in range(steps + 1):
-        apart = torch.zeros((), device=code.device)
+        apart = torch.zeros((), device=code.device, dtype=code.dtype)
         slope = 2 * _NEAR * (code.detach() - first) / code.numel()
         for photo, own in zip(photos, kept, strict=True):  # one by one, for the memory
             painted = generator(None, code, content=photo)

@@ -24,7 +24,7 @@ def latent(generator: Generator, seed: int) -> Tensor:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
     source = torch.Generator().manual_seed(int(seed))
-    return torch.randn(1, generator.config.latent_dim, generator=source)
+    return torch.randn(1, generator.config.latent_dim, generator=source, device="cpu", dtype=torch.float32)
 
 
 @torch.inference_mode()
@@ -38,9 +38,9 @@ def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: i
         known = f"their styles by name are {', '.join((*class_names, ANY))}"
         raise InputError(f"style: {name!r} is neither a file nor a name that the weights know: {known}")
     if seed is None:
-        seed = int(torch.randint(2**62, ())) if name == ANY else 0
+        seed = int(torch.randint(2**62, (), device="cpu")) if name == ANY else 0
     z = latent(generator, seed)
-    label = None if name == ANY else torch.tensor([list(class_names).index(name)])
+    label = None if name == ANY else torch.tensor([list(class_names).index(name)], device="cpu", dtype=torch.int64)
     device = generator.seed_gain.device
     code = generator.sample_style(z.to(device), None if label is None else label.to(device))[0]
     return StyleCode(code, f"{name}, seed {seed}")

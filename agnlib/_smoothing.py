@@ -30,7 +30,7 @@ class Smoothing:
         self._seconds = seconds
         self._before: dict[Hashable, Tensor] = {}
         self._now: dict[Hashable, Tensor] = {}
-        self._shares = torch.ones(1, 2)
+        self._shares = torch.ones(1, 2, device="cpu", dtype=torch.float32)
 
     def advance(self, elapsed: Sequence[float]) -> None:
         """Go on to the next frames: the seconds from the frame before to each; infinity where a new scene begins."""
@@ -42,7 +42,8 @@ class Smoothing:
             row = [kept * share for share in row]
             row[frame] = 1 - kept
             rows.append(row)
-        self._shares = torch.tensor(rows)  # of the mean before and of each frame, in the mean at each frame
+        # of the mean before and of each frame, in the mean at each frame
+        self._shares = torch.tensor(rows, device="cpu", dtype=torch.float32)
 
     def smoothed(self, key: Hashable, measured: Tensor) -> Tensor:
         """The means after each of these frames, `(B, ...)` like what was measured on them."""

@@ -98,7 +98,7 @@ class StyleCode:
             raise InputError(f"the weights must have a positive, finite sum, got {total}; raise one of them")
         codes = [code for code, _ in pairs]
         _check_same_length(codes)
-        shares = torch.tensor([weight / total for _, weight in pairs], dtype=torch.float64)
+        shares = torch.tensor([weight / total for _, weight in pairs], dtype=torch.float64, device="cpu")
         vector = (shares[:, None] * torch.stack([code.vector for code in codes]).double()).sum(dim=0)
         source = codes[0].source
         if len(pairs) > 1:

@@ -415,7 +415,7 @@ class Stylizer:
             StyleCode(style_dim=16, source='random, seed 3')
         """
         if seed is None:
-            seed = int(torch.randint(2**62, ()))
+            seed = int(torch.randint(2**62, (), device="cpu"))
         return sampled(self.generator, self.class_names, ANY if name is None else name, seed)
 
     def encode_style(
@@ -494,7 +494,8 @@ class Stylizer:
 
 
 def _ready(model: Network, device: torch.device) -> Network:
-    return model.to(device).to(memory_format=torch.channels_last).eval()
+    with torch.inference_mode(False):  # so that it may be trained later
+        return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def _checked_smoothing(seconds: float) -> float:

@@ -97,9 +97,9 @@ def check_block(block: nn.Module, *, channels: int, style_dim: int) -> None:
     """
     name, block = _name(block), copy.deepcopy(block)
     dice = torch.Generator().manual_seed(_SEED)
-    style = torch.randn(2, style_dim, generator=dice)
+    style = torch.randn(2, style_dim, generator=dice, device="cpu", dtype=torch.float32)
     for height, width in ((8, 8), (5, 13)):
-        features = torch.randn(2, channels, height, width, generator=dice)
+        features = torch.randn(2, channels, height, width, generator=dice, device="cpu", dtype=torch.float32)
         with torch.no_grad(), _told(f"{name} on features {tuple(features.shape)}"):
             block.eval()
             first, again, alone = (
@@ -350,7 +350,10 @@ def _compare_gradients(where: str, found: list[Tensor], wanted: list[Tensor], in
     missing = [index for index in differentiable if not found[index].requires_grad]
     _require(not missing, f"{where}: has no gradient; register one, or fall back where one is needed")
     dice = torch.Generator().manual_seed(_SEED)
-    weights = [torch.randn(wanted[index].shape, generator=dice).to(wanted[index]) for index in differentiable]
+    weights = [
+        torch.randn(wanted[index].shape, generator=dice, device="cpu", dtype=torch.float32).to(wanted[index])
+        for index in differentiable
+    ]
     gradients = [
         torch.autograd.grad([values[index] for index in differentiable], inputs, weights, allow_unused=True)
         for values in (found, wanted)
@@ -367,13 +370,19 @@ def _flat(result: Any) -> list[Tensor]:
 
 def _pictures(count: int, height: int, width: int, *, seed: int) -> Tensor:
     """Smooth pictures in [-1, 1], each with colours of its own."""
-    coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(_SEED + seed)) * 2 - 1
+    coarse = (
+        torch.rand(
+            count, 3, 5, 5, generator=torch.Generator().manual_seed(_SEED + seed), device="cpu", dtype=torch.float32
+        )
+        * 2
+        - 1
+    )
     return F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
 
 
 def _batch(count: int, height: int, width: int, *, seed: int = 0, labels: int = 0) -> Batch:
     content, style = (_pictures(count, height, width, seed=1000 * seed + salt) for salt in (1, 2))
-    label = torch.arange(count) % labels if labels else None
+    label = torch.arange(count, device="cpu") % labels if labels else None
     return Batch(content, style, label, step=seed)
 
 

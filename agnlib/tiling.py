@@ -146,8 +146,8 @@ def _taps(length: int, new_length: int, start: int, stop: int) -> tuple[int, int
     """Where the old samples for the new ones `start` to `stop - 1` begin, how many they are, and their use."""
     scale = length / new_length
     blur = max(1.0, scale)
-    centres = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * scale - 0.5
-    places = torch.floor(centres - 2 * blur)[:, None] + torch.arange(1, math.ceil(4 * blur) + 1)
+    centres = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * scale - 0.5
+    places = torch.floor(centres - 2 * blur)[:, None] + torch.arange(1, math.ceil(4 * blur) + 1, device="cpu")
     weights = _cubic((places - centres[:, None]) / blur) * ((places >= 0) & (places < length))
     weights = weights / weights.sum(1, keepdim=True)
     places = places.clamp(0, length - 1).long()

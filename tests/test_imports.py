@@ -18,6 +18,7 @@ FLOORS = (
     {
         "errors",
         "_optional",
+        "_gradients",
         "_atomic",
         "_deprecation",
         "_perceptual",

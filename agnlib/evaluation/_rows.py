@@ -77,4 +77,4 @@ def _panned(painter: Painter, photo: Image.Image, reference: Image.Image) -> flo
     width, height = photo.size
     parts = [photo.crop((0, 0, width - right, height - down)), photo.crop((right, down, width, height))]
     frames = torch.cat([Picture.take(np.asarray(painter(part, reference).convert("RGB"))).pixels for part in parts])
-    return 255 * flicker(frames, torch.tensor([right, down], dtype=torch.float32).view(1, 2, 1, 1)).item()
+    return 255 * flicker(frames, torch.tensor([right, down], dtype=torch.float32, device="cpu").view(1, 2, 1, 1)).item()

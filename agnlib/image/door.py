@@ -247,7 +247,7 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
         channels, kind, device = self.shape[2], self._container.dtype(), self.values.device
         if self._container.kind == "tensor":
             return torch.empty(batch, channels, height, width, dtype=kind, device=device)
-        return torch.empty(batch, height, width, channels, dtype=kind).permute(0, 3, 1, 2)
+        return torch.empty(batch, height, width, channels, dtype=kind, device="cpu").permute(0, 3, 1, 2)
 
     def finished(self, values: Tensor) -> Any:
         """The result `(B, C, H, W)` in what this picture came in."""

@@ -44,7 +44,7 @@ class Conv2d(nn.Conv2d):
         bias: bool = True,
         act: str | None = None,
     ) -> None:
-        super().__init__(channels, out_channels, kernel, stride=stride, padding=padding, groups=groups, bias=bias)
+        super().__init__(channels, out_channels, kernel, stride, padding, 1, groups, bias, dtype=torch.float32)
         self.act = act
         self._geometry = {"stride": stride, "padding": padding, "groups": groups}
 
@@ -89,8 +89,8 @@ class EqualizedConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.act, self.gain = stride, padding, act, gain
-        self.weight = nn.Parameter(torch.randn(out_channels, channels, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.weight = nn.Parameter(torch.randn(out_channels, channels, kernel, kernel, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(out_channels, dtype=torch.float32)) if bias else None
         self.scale = (channels * kernel**2) ** -0.5
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,8 +138,10 @@ class EqualizedLinear(nn.Module):
         if not speed > 0:
             raise InputError(f"EqualizedLinear: speed is {speed}; expected a number above 0")
         self.act, self.gain, self.speed = act, gain, speed
-        self.weight = nn.Parameter(torch.randn(out_features, features) / speed)
-        self.bias = None if bias is None else nn.Parameter(torch.full((out_features,), bias / speed))
+        self.weight = nn.Parameter(torch.randn(out_features, features, dtype=torch.float32) / speed)
+        self.bias = (
+            None if bias is None else nn.Parameter(torch.full((out_features,), bias / speed, dtype=torch.float32))
+        )
         self.scale = speed * features**-0.5
 
     def forward(self, x: Tensor) -> Tensor:

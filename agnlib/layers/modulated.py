@@ -54,8 +54,8 @@ class ModulatedConv2d(nn.Module):
         super().__init__()
         self.up, self.demodulate, self.act, self.padding = up, demodulate, act, kernel // 2
         self.affine = EqualizedLinear(style_dim, channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, channels, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight = nn.Parameter(torch.randn(out_channels, channels, kernel, kernel, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(out_channels, dtype=torch.float32))
         self.scale = (channels * kernel**2) ** -0.5
         self.register_buffer("filter", fir_filter(taps), persistent=False)
 

@@ -38,9 +38,11 @@ class CanvasNoise(nn.Module):
     def __init__(self, channels: int, *, side: int = 128, seed: int = 0, slope: float = 0.0) -> None:
         super().__init__()
         self.slope = slope
-        self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.1))
-        white = torch.randn(side, side, generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("canvas", _tilted(white, slope), persistent=False)
+        self.gain = nn.Parameter(torch.full((channels, 1, 1), 0.1, dtype=torch.float32))
+        white = torch.randn(
+            side, side, generator=torch.Generator().manual_seed(seed), device="cpu", dtype=torch.float32
+        )
+        self.register_buffer("canvas", _tilted(white, slope).to(self.gain.device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -67,7 +69,7 @@ def _tilted(noise: Tensor, slope: float) -> Tensor:
     """The noise with its spectrum's amplitude times frequency ** -slope, of mean 0 and deviation 1; it still tiles."""
     if slope == 0:
         return noise
-    frequency = torch.fft.fftfreq(len(noise))
+    frequency = torch.fft.fftfreq(len(noise), device="cpu", dtype=torch.float32)
     radius = torch.hypot(frequency[:, None], frequency[None])
     radius[0, 0] = torch.inf  # no mean
     tilted: Tensor = torch.fft.ifft2(torch.fft.fft2(noise) * radius**-slope).real

@@ -34,10 +34,12 @@ class Modulation(nn.Module):
     def __init__(self, channels: int, style_dim: int, *, act: str | None = None) -> None:
         super().__init__()
         self.act = act
-        self.affine = nn.Linear(style_dim, 2 * channels)
+        self.affine = nn.Linear(style_dim, 2 * channels, dtype=torch.float32)
         nn.init.normal_(self.affine.weight, std=0.5 / style_dim**0.5)
         with torch.no_grad():
-            self.affine.bias.copy_(torch.cat([torch.zeros(channels), torch.ones(channels)]))
+            self.affine.bias.copy_(
+                torch.cat([torch.zeros(channels, dtype=torch.float32), torch.ones(channels, dtype=torch.float32)])
+            )
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         window = current_window()

@@ -113,8 +113,8 @@ class Window:
 
 def _bilinear(length: int, new_length: int, start: int, stop: int) -> Tensor:
     """What samples `start` to `stop - 1` of the new length take of each old one, as `F.interpolate` has it."""
-    centres = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * (length / new_length) - 0.5
-    distances = torch.arange(length) - centres.clamp(0, length - 1)[:, None]
+    centres = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * (length / new_length) - 0.5
+    distances = torch.arange(length, device="cpu") - centres.clamp(0, length - 1)[:, None]
     return (1 - distances.abs()).clamp_min(0)
 
 

@@ -57,7 +57,9 @@ def palette_loss(image: Tensor, reference: Tensor, *, directions: int = 24, pool
     if image.shape[0] != reference.shape[0]:
         raise InputError(f"palette_loss: batches of {image.shape[0]} and {reference.shape[0]}; expected one size")
     generator = torch.Generator().manual_seed(seed)
-    lines = F.normalize(torch.randn(directions, 3, generator=generator), dim=1).to(image)
+    lines = F.normalize(torch.randn(directions, 3, generator=generator, device="cpu", dtype=torch.float32), dim=1).to(
+        image
+    )
     clouds = [_cloud(picture, pool, generator) for picture in (image, reference)]
     points = min(cloud.shape[2] for cloud in clouds)
     sorted_clouds = [_quantiles(torch.sort(lines @ cloud, dim=2).values, points) for cloud in clouds]
@@ -70,7 +72,9 @@ def _cloud(image: Tensor, pool: int, generator: torch.Generator) -> Tensor:
         image = F.avg_pool2d(image, pool)
     points = image.flatten(2)
     if points.shape[2] > _MAX_POINTS:
-        points = points[:, :, torch.randperm(points.shape[2], generator=generator)[:_MAX_POINTS].to(image.device)]
+        points = points[
+            :, :, torch.randperm(points.shape[2], generator=generator, device="cpu")[:_MAX_POINTS].to(image.device)
+        ]
     return rgb_to_lab(points)
 
 

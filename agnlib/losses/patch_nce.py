@@ -29,7 +29,9 @@ def patch_nce_loss(
         True
     """
     places = features.shape[2] * features.shape[3]
-    chosen = torch.randperm(places, generator=torch.Generator().manual_seed(seed))[:patches].to(features.device)
+    chosen = torch.randperm(places, generator=torch.Generator().manual_seed(seed), device="cpu")[:patches].to(
+        features.device
+    )
     query, key = (F.normalize(f.flatten(2)[:, :, chosen], dim=1) for f in (features, target.detach()))
     logits = query.mT @ key / temperature
     answer = torch.arange(len(chosen), device=logits.device).expand(logits.shape[0], -1)

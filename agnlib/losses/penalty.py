@@ -62,7 +62,7 @@ def interpolate(real: Tensor, fake: Tensor, *, generator: torch.Generator | None
     """
     if real.shape != fake.shape:
         raise InputError(f"interpolate: real {tuple(real.shape)} and fake {tuple(fake.shape)}; expected one shape")
-    place = torch.rand(real.shape[0], generator=generator).to(real).view(-1, 1, 1, 1)
+    place = torch.rand(real.shape[0], generator=generator, device="cpu", dtype=torch.float32).to(real).view(-1, 1, 1, 1)
     return torch.lerp(real.detach(), fake.detach(), place).requires_grad_()
 
 

@@ -54,7 +54,9 @@ def sliced_style_loss(
                 f"sliced_style_loss: {tap} of shape {tuple(found.shape)} and {tuple(wanted.shape)};"
                 " expected one batch size and one number of channels"
             )
-        lines = F.normalize(torch.randn(directions, wanted.shape[1], generator=dice), dim=1).to(wanted.device)
+        lines = F.normalize(
+            torch.randn(directions, wanted.shape[1], generator=dice, device="cpu", dtype=torch.float32), dim=1
+        ).to(wanted.device)
         ours, theirs = (_sorted(lines, f) for f in (found, wanted))
         if ours.shape[2] != theirs.shape[2]:
             theirs = F.interpolate(theirs, ours.shape[2], mode="linear", align_corners=True)

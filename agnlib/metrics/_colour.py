@@ -69,8 +69,8 @@ def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) 
 
 def _half_sphere(count: int) -> Tensor:
     """Unit vectors spread evenly over half a sphere, `(count, 3)`: the golden-angle spiral, so nothing is random."""
-    height = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    angle = torch.arange(count, dtype=torch.float64) * math.pi * (3 - math.sqrt(5))
+    height = (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count
+    angle = torch.arange(count, dtype=torch.float64, device="cpu") * math.pi * (3 - math.sqrt(5))
     radius = (1 - height.square()).sqrt()
     return torch.stack([height, radius * angle.cos(), radius * angle.sin()], dim=1)
 

@@ -22,17 +22,21 @@ def extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
 def renew_border(x: Tensor) -> Tensor:
     """The outermost rows and columns replaced by their neighbours; there are at least three of each."""
     height, width = x.shape[2:]
-    return _taken(x, torch.arange(height).clamp(1, height - 2), torch.arange(width).clamp(1, width - 2))
+    return _taken(
+        x,
+        torch.arange(height, device="cpu").clamp(1, height - 2),
+        torch.arange(width, device="cpu").clamp(1, width - 2),
+    )
 
 
 def cut(image: Tensor, top: int, left: int, size: tuple[int, int]) -> Tensor:
     """The part of `size` that begins at `top` and `left`."""
     height, width = size
-    return _taken(image, torch.arange(top, top + height), torch.arange(left, left + width))
+    return _taken(image, torch.arange(top, top + height, device="cpu"), torch.arange(left, left + width, device="cpu"))
 
 
 def _reflected(length: int, before: int, after: int) -> Tensor:
-    places = torch.arange(-before, length + after)
+    places = torch.arange(-before, length + after, device="cpu")
     return torch.minimum(places.abs(), (2 * (length - 1) - places).clamp_min(0)).clamp_max(length - 1)
 
 

@@ -88,12 +88,16 @@ class ArticleGenerator(Generator):
         self.config = config = ArticleGeneratorConfig(**options)
         pairs = list(zip(config.widths, config.widths[1:], strict=False))
         inputs = config.latent_dim * (2 if config.num_classes else 1)
-        self.label_code = nn.Linear(config.num_classes, config.latent_dim) if config.num_classes else None
-        self.map = nn.Linear(inputs, config.map_channels * (config.image_size // 2) ** 2)
+        self.label_code = (
+            nn.Linear(config.num_classes, config.latent_dim, dtype=torch.float32) if config.num_classes else None
+        )
+        self.map = nn.Linear(inputs, config.map_channels * (config.image_size // 2) ** 2, dtype=torch.float32)
         self.first = self._convolution(config.map_channels, config.widths[0])
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1, dtype=torch.float32) for a, b in pairs)
         self.convolve = nn.ModuleList(self._convolution(b, b) for _, b in pairs)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, stride=2, padding=1) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 4, stride=2, padding=1, dtype=torch.float32) for a, b in reversed(pairs)
+        )
         self.merge = nn.ModuleList(self._convolution(2 * a, a) for a, _ in reversed(pairs))
         self.last = self._convolution(config.widths[0], config.widths[0])
         self.to_image = self._convolution(config.widths[0], config.channels)
@@ -128,7 +132,7 @@ class ArticleGenerator(Generator):
         raise InputError("ArticleGenerator: it paints from z alone, not from content; use Generator()")
 
     def _convolution(self, inputs: int, outputs: int) -> nn.Conv2d:
-        return nn.Conv2d(inputs, outputs, self.config.kernel, padding=self.config.kernel // 2)
+        return nn.Conv2d(inputs, outputs, self.config.kernel, padding=self.config.kernel // 2, dtype=torch.float32)
 
     def _initialise(self) -> None:
         _initialise(self)
@@ -231,15 +235,18 @@ class ArticleDiscriminator(Discriminator):
         outputs = config.num_classes + 1 if config.num_classes else 1
         layers: list[nn.Module]
         if config.features == "flat":
-            layers = [nn.Linear(config.channels * config.image_size**2, first), nn.Linear(first, second)]
+            layers = [
+                nn.Linear(config.channels * config.image_size**2, first, dtype=torch.float32),
+                nn.Linear(first, second, dtype=torch.float32),
+            ]
         else:
             pairs = list(zip((config.channels, *config.widths), config.widths, strict=False))
             pad = config.kernel // 2 - 1
-            layers = [nn.Conv2d(a, b, config.kernel, stride=2, padding=pad) for a, b in pairs]
+            layers = [nn.Conv2d(a, b, config.kernel, stride=2, padding=pad, dtype=torch.float32) for a, b in pairs]
             side = config.image_size // 2 ** len(config.widths)
-            layers.append(nn.Linear(config.widths[-1] * side**2, second))
+            layers.append(nn.Linear(config.widths[-1] * side**2, second, dtype=torch.float32))
         self.layers = nn.ModuleList(layers)
-        self.outputs = nn.Linear(second, outputs)
+        self.outputs = nn.Linear(second, outputs, dtype=torch.float32)
         _initialise(self)
 
     def forward(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:

@@ -71,8 +71,12 @@ class Discriminator(PretrainedModel):
         self.config = config = DiscriminatorConfig(num_classes=num_classes, **options)
         width = config.channels[-1]
         self.scales = nn.ModuleList(PatchScale(3, config.channels) for _ in range(config.scales))
-        self.style_projection = nn.ModuleList(nn.Linear(config.style_dim, width) for _ in range(config.scales))
-        self.label_projection = nn.ModuleList(nn.Embedding(num_classes or 1, width) for _ in range(config.scales))
+        self.style_projection = nn.ModuleList(
+            nn.Linear(config.style_dim, width, dtype=torch.float32) for _ in range(config.scales)
+        )
+        self.label_projection = nn.ModuleList(
+            nn.Embedding(num_classes or 1, width, dtype=torch.float32) for _ in range(config.scales)
+        )
 
     @classmethod
     def article(

@@ -59,6 +59,9 @@ def _round_channels(channels: float) -> int:
 class _SameConv(nn.Conv2d):
     """A convolution padded as TensorFlow does: `ceil(size / stride)` samples out, the odd one at the end."""
 
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(channels_in, channels_out, kernel, stride, groups=groups, dtype=torch.float32)
+
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:

@@ -294,10 +294,18 @@ def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: M
     role = role_of(cls)
     if role not in config["models"]:
         raise WeightsError(f"{folder} holds {', '.join(config['models']) or 'nothing'}; expected a {role}")
+    # tensors of the usual kind, whatever the caller has as defaults and mode: they may be trained later
+    with torch.inference_mode(False), torch.device("cpu"):
+        return _built(cls, role, folder, config, tensors)
+
+
+def _built(
+    cls: type[Model], role: str, folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Model:
     try:
         described = config["models"][role]
         _check_plausible(described["config"], tensors)
-        model = _written_by(cls, described.get("class"))(**described["config"])
+        model = _written_by(cls, described.get("class"))(**described["config"]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({_short(error)})") from error
     state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}

@@ -80,20 +80,20 @@ class StyleExtractor(PretrainedModel):
         self.trunk = EfficientNetLiteTrunk(config.variant, config.taps)
         self.trunk.requires_grad_(not config.frozen_trunk)
         texture = 2 * sum(self.trunk.channels.values())
-        self.register_buffer("shift", torch.zeros(texture + _COLOR_STATISTICS))
-        self.register_buffer("scale", torch.ones(texture + _COLOR_STATISTICS))
+        self.register_buffer("shift", torch.zeros(texture + _COLOR_STATISTICS, dtype=torch.float32))
+        self.register_buffer("scale", torch.ones(texture + _COLOR_STATISTICS, dtype=torch.float32))
         self.head = nn.Sequential(
-            nn.Linear(texture + _COLOR_STATISTICS, config.hidden),
+            nn.Linear(texture + _COLOR_STATISTICS, config.hidden, dtype=torch.float32),
             nn.LeakyReLU(0.2),
-            nn.Linear(config.hidden, config.hidden),
+            nn.Linear(config.hidden, config.hidden, dtype=torch.float32),
             nn.LeakyReLU(0.2),
-            nn.Linear(config.hidden, style_dim * (2 if variational else 1)),
+            nn.Linear(config.hidden, style_dim * (2 if variational else 1), dtype=torch.float32),
         )
         for layer in self.head:
             if isinstance(layer, nn.Linear):  # so that codes start with a deviation near 1, as latents have
                 nn.init.normal_(layer.weight, std=(2 / layer.in_features) ** 0.5)
-        self.register_buffer("axes", torch.tensor(_AXES), persistent=False)
-        self.register_buffer("quantiles", torch.tensor(_QUANTILES), persistent=False)
+        self.register_buffer("axes", torch.tensor(_AXES, dtype=torch.float32), persistent=False)
+        self.register_buffer("quantiles", torch.tensor(_QUANTILES, dtype=torch.float32), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.encode(self.statistics(image))

@@ -59,10 +59,18 @@ class VGG16Trunk(nn.Module):
         self.min_size = 2 ** (int(max(taps)[4]) - 1)
         deepest = max(layers[tap][0] for tap in taps)
         self.features = nn.ModuleDict(
-            {str(i): nn.Conv2d(c_in, c_out, 3, padding=1) for i, c_in, c_out in layers.values() if i <= deepest}
+            {
+                str(i): nn.Conv2d(c_in, c_out, 3, padding=1, dtype=torch.float32)
+                for i, c_in, c_out in layers.values()
+                if i <= deepest
+            }
         )
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor([0.485, 0.456, 0.406], dtype=torch.float32)[:, None, None], persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor([0.229, 0.224, 0.225], dtype=torch.float32)[:, None, None], persistent=False
+        )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         dtype = next(self.features.parameters()).dtype

@@ -56,7 +56,7 @@ def polyphase(
     left, _, top, _ = padding
     (b, c, h, w), (high, wide) = x.shape, (filter.shape[0], filter.shape[-1])
     rows, columns = _Axis(high, up, down, top, h, shape[2]), _Axis(wide, up, down, left, w, shape[3])
-    y = torch.empty(tuple(shape), dtype=x.dtype, memory_format=format_of(x))
+    y = torch.empty(tuple(shape), dtype=x.dtype, memory_format=format_of(x), device=x.device)
     maps, results = (
         (x, y) if format_of(x) == torch.channels_last else (x.view(b * c, 1, h, w), y.view(-1, 1, *shape[2:]))
     )
@@ -78,7 +78,10 @@ def polyphase(
     middle = (passes[0][1].result, passes[0][2].result)
     group = max(1, _CACHE // max(1, maps.shape[1] * middle[0] * middle[1]))
     work = torch.empty(
-        (min(group, maps.shape[0]), maps.shape[1], *middle), dtype=x.dtype, memory_format=format_of(maps)
+        (min(group, maps.shape[0]), maps.shape[1], *middle),
+        dtype=x.dtype,
+        memory_format=format_of(maps),
+        device=maps.device,
     )
     for one, result in _shared_out(maps, results, group):
         between = work[: one.shape[0]]
@@ -94,10 +97,10 @@ def smoothed(x: Tensor, taps: Sequence[float], gain: float) -> Tensor:
     """
     (b, c, h, w), n = x.shape, len(taps)
     height, width = h - n + 1, (w - n + 1) * c
-    y = torch.empty((b, c, height, w - n + 1), dtype=x.dtype, memory_format=torch.channels_last)
+    y = torch.empty((b, c, height, w - n + 1), dtype=x.dtype, memory_format=torch.channels_last, device=x.device)
     rows, result = x.permute(0, 2, 3, 1).reshape(b, h, w * c), y.permute(0, 2, 3, 1).view(b, height, width)
     band = max(1, min(height, _CACHE // max(1, b * w * c)))
-    work = torch.empty((b, band, w * c), dtype=x.dtype)
+    work = torch.empty((b, band, w * c), dtype=x.dtype, device=x.device)
     first, *others = sorted(range(n), key=lambda tap: -abs(taps[tap]))
     scale = taps[first] * gain
     for top in range(0, height, band):

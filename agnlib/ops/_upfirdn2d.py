@@ -36,7 +36,8 @@ def fir_filter(taps: Sequence[float], *, normalize: bool = True) -> Tensor:
     total = sum(values)
     if normalize and total == 0:
         raise InputError(f"fir_filter: the taps {list(taps)} sum to zero; expected another sum, or normalize=False")
-    return torch.tensor([value / total for value in values] if normalize else values)
+    scaled = [value / total for value in values] if normalize else values
+    return torch.tensor(scaled, device=None, dtype=torch.float32)  # where a module's parameters are made
 
 
 def upfirdn2d(

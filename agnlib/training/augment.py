@@ -53,7 +53,7 @@ def augment(
         raise InputError(f"augment: probability is {probability}; expected a number from 0 to 1")
     if not operations:
         return image
-    numbers = torch.rand(len(image), len(operations), _NUMBERS, generator=generator)
+    numbers = torch.rand(len(image), len(operations), _NUMBERS, generator=generator, device="cpu", dtype=torch.float32)
     for index, name in enumerate(operations):
         chosen = numbers[:, index, 0] < probability
         if chosen.any():
@@ -125,7 +125,7 @@ def _outside(uniform: Tensor, chosen: Tensor, length: int) -> Tensor:
     """`(B, length)`: True where a cell is outside an interval of half the length, which may stand out over the ends."""
     side = int(length * _CUT)
     start = (uniform * (length + 1)).floor().clamp_max(length) - side // 2
-    inside = torch.arange(length) - start[:, None]
+    inside = torch.arange(length, device="cpu") - start[:, None]
     return (inside < 0) | (inside >= side) | ~chosen[:, None]
 
 

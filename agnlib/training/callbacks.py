@@ -292,7 +292,9 @@ class SaveSamples:
 
 def _latents(trainer: AdversarialTrainer, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, trainer.generator.config.latent_dim, generator=generator).to(trainer.device)
+    return torch.randn(
+        count, trainer.generator.config.latent_dim, generator=generator, device="cpu", dtype=torch.float32
+    ).to(trainer.device)
 
 
 def _to_pil(image: Tensor) -> Image.Image:

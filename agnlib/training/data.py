@@ -93,7 +93,12 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on a device, pictures in channels_last."""
-        moved = self._with(lambda value: value.to(device, non_blocking=True))
+
+        def taken(value: Tensor) -> Tensor:
+            moved = value.to(device, non_blocking=True)
+            return moved.clone() if moved.is_inference() else moved  # those of inference_mode cannot be learned from
+
+        moved = self._with(taken)
         content = self.content if moved.content is None else moved.content.to(memory_format=torch.channels_last)
         return replace(moved, content=content, style=moved.style.to(memory_format=torch.channels_last))
 
@@ -264,7 +269,7 @@ class PairData(Dataset[Batch]):
         skipped: list[Path] = []
         content, content_keys, _ = self._pictures(self.content, content_entries, skipped)
         style, style_keys, labels = self._pictures(self.style, style_entries, skipped)
-        label = torch.tensor(labels) if self.style.class_names else None
+        label = torch.tensor(labels, device="cpu", dtype=torch.int64) if self.style.class_names else None
         names = tuple(os.fspath(path) for path in skipped)
         return Batch(content, style, label, content_keys, style_keys, step, skipped=names)
 

@@ -193,7 +193,9 @@ def _paint(trainer: AdversarialTrainer, batch: Batch) -> Tensor:
     """The averaged generator's results for a batch, the same at every step for the same weights."""
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     dice = torch.Generator().manual_seed(batch.step)
-    latent = torch.randn(len(batch.style), generator.config.latent_dim, generator=dice).to(trainer.device)
+    latent = torch.randn(
+        len(batch.style), generator.config.latent_dim, generator=dice, device="cpu", dtype=torch.float32
+    ).to(trainer.device)
     label = batch.label if generator.config.num_classes else None
     painted: Tensor
     if getattr(generator.config, "style_dim", None) is None:  # the article's, which takes no codes

@@ -54,7 +54,7 @@ def fit_mapping(
         mean, kept = _exaggerated(members.mean(0), middle, covariance, spread if several else 1.0)
         maps[label + 1] = _affine(mean, kept, config.latent_dim)
     if prior:
-        maps[0] = torch.eye(config.style_dim, config.latent_dim + 1).to(maps)
+        maps[0] = torch.eye(config.style_dim, config.latent_dim + 1, device="cpu", dtype=torch.float32).to(maps)
         maps[0, :, -1] = 0
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agnlib._gradients import with_gradients
 from agnlib._painting import STYLE_SIDE, placed
 from agnlib.errors import ImageError
 from agnlib.image import Picture, reduced_size
@@ -25,6 +26,7 @@ _SIDE = 252  # of a photo at most: in a larger one strokes are finer, and classe
 _STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
 
 
+@with_gradients()
 def name_styles(
     generator: Generator,
     extractor: StyleExtractor,
@@ -61,7 +63,7 @@ def name_styles(
             return False
     if not found:
         raise _undecodable(style)
-    seen, of = torch.cat(found).to(generator.mapping.weight), torch.tensor(labels)
+    seen, of = torch.cat(found).to(generator.mapping.weight), torch.tensor(labels, device="cpu", dtype=torch.int64)
     fit_mapping(generator, extractor.encode(seen), of, prior=extractor.config.variational)
     classes = generator.config.num_classes
     if classes > 1:

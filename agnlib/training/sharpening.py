@@ -69,7 +69,8 @@ class ClassJudge:
         means = sums / counts.clamp_min(1)[:, None]
         rest = seen - means[labels]
         within = rest.T @ rest / len(rest)
-        sphere = torch.eye(len(within)).to(within) * within.diagonal().mean().clamp_min(1e-6)
+        eye = torch.eye(len(within), device=within.device, dtype=within.dtype)
+        sphere = eye * within.diagonal().mean().clamp_min(1e-6)
         weight = torch.linalg.solve(torch.lerp(within, sphere, shrinkage), means.T)
         bias = (means.T * weight).sum(0) / -2
         bias[counts == 0] = -torch.inf
@@ -141,10 +142,13 @@ def sharpen_classes(
             continue
         mean = means[label].clone().requires_grad_()
         optimizer = torch.optim.Adam([mean], lr=rate)
-        target = torch.full((_BATCH,), label, device=mean.device)
+        target = torch.full((_BATCH,), label, device=mean.device, dtype=torch.int64)
         for _ in range(steps):
-            chosen = torch.randint(len(photos), (_BATCH,), generator=dice)
-            spread = torch.randn(_BATCH, config.latent_dim, generator=dice).to(mean) @ spreads[label].T
+            chosen = torch.randint(len(photos), (_BATCH,), generator=dice, device="cpu")
+            spread = (
+                torch.randn(_BATCH, config.latent_dim, generator=dice, device="cpu", dtype=torch.float32).to(mean)
+                @ spreads[label].T
+            )
             content = placed(photos[chosen], mean.device)
             painted = as_style(generator(None, spread + mean, content=content))
             with torch.no_grad():

@@ -62,7 +62,7 @@ def steer_classes(
     middle, most = farthest(maps, reach)
     dice = torch.Generator().manual_seed(0)
     for _ in range(rounds):
-        z = torch.randn(len(photos), config.latent_dim, generator=dice)
+        z = torch.randn(len(photos), config.latent_dim, generator=dice, device="cpu", dtype=torch.float32)
         z -= z.mean(0)  # so that only a class's mean moves what is read on average
         for label, mean in enumerate(maps[:, :, -1]):
             if stopping():
@@ -74,7 +74,7 @@ def steer_classes(
 def _read(generator: Generator, extractor: StyleExtractor, photos: Tensor, z: Tensor, label: int) -> Tensor:
     """The mean code, `(style_dim,)`, of the photos painted in a class."""
     device = generator.mapping.weight.device
-    styles = generator.sample_style(z.to(device), torch.full((len(z),), label, device=device))
+    styles = generator.sample_style(z.to(device), torch.full((len(z),), label, device=device, dtype=torch.int64))
     codes = []
     for photo, style in zip(torch.split(photos, _AT_ONCE), torch.split(styles, _AT_ONCE), strict=True):
         painted: Tensor = generator(None, style, content=placed(photo, device)).clamp(-1, 1)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._gradients import with_gradients
 from agnlib.errors import InputError, WeightsError
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.models.pretrained import PretrainedModel, loadable_state, uncompiled
@@ -133,7 +134,10 @@ class AdversarialTrainer:
         """The generator's picture for a batch, `(B, C, H, W)`; may fill in `batch.code`."""
         latent, content = None, batch.content
         needed = content is None or self.extractor is None
-        if needed or torch.rand((), generator=self._dice) < self.config.latent_probability:
+        if (
+            needed
+            or torch.rand((), generator=self._dice, device="cpu", dtype=torch.float32) < self.config.latent_probability
+        ):
             latent = self._latents(len(batch.style))
         if _style_dim(self.generator) is None:
             painted: Tensor = self.generator(latent, label=batch.label if self._labelled else None)
@@ -205,6 +209,7 @@ class AdversarialTrainer:
     # -- final ----------------------------------------------------------------------------------------------------
 
     @final
+    @with_gradients()
     def fit(
         self, batches: Iterable[Batch], *, steps: int | None = None, minutes: float | None = None
     ) -> dict[str, float]:
@@ -314,7 +319,8 @@ class AdversarialTrainer:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _place(self, module: Network) -> Network:
-        return module.to(self.device).to(memory_format=torch.channels_last).train()
+        with torch.inference_mode(False):
+            return module.to(self.device).to(memory_format=torch.channels_last).train()
 
     def _trained(self) -> nn.ModuleDict:
         modules: dict[str, nn.Module] = {"generator": uncompiled(self.generator)}
@@ -361,7 +367,9 @@ class AdversarialTrainer:
         return (close_up if self.step % every == every - 1 else from_afar)(batch, fake)
 
     def _latents(self, count: int) -> Tensor:
-        return torch.randn(count, self.generator.config.latent_dim, generator=self._dice).to(self.device)
+        return torch.randn(
+            count, self.generator.config.latent_dim, generator=self._dice, device="cpu", dtype=torch.float32
+        ).to(self.device)
 
     @property
     def _labelled(self) -> bool:
@@ -508,6 +516,11 @@ def _check_networks(**networks: nn.Module | None) -> None:
             raise InputError(
                 f"AdversarialTrainer: the {name} is a {type(network).__name__} without `config`; give the network"
                 " itself, not one that is wrapped (on several GPUs: torchrun, see the how-to on processes)"
+            )
+        if network is not None and any(p.is_inference() for p in network.parameters()):
+            raise InputError(
+                f"AdversarialTrainer: the {name} was made inside torch.inference_mode, so nothing of it can be trained;"
+                " make it outside, or load it by from_pretrained"
             )
         plain = None if network is None else uncompiled(network)
         if isinstance(plain, PretrainedModel):

@@ -58,7 +58,7 @@ def hue_entropy(images: Tensor) -> float:
     across, up = red - (green + blue) / 2, (green - blue) * (math.sqrt(3) / 2)
     chroma = (torch.hypot(across, up) - _LEAST_CHROMA).clamp_min(0).flatten()
     hue = ((torch.atan2(up, across) / (2 * math.pi) % 1) * _HUES).long().clamp_max(_HUES - 1).flatten()
-    share = torch.zeros(_HUES, dtype=chroma.dtype).index_add_(0, hue.cpu(), chroma.cpu())
+    share = torch.zeros(_HUES, dtype=chroma.dtype, device="cpu").index_add_(0, hue.cpu(), chroma.cpu())
     if share.sum() <= 0:
         return 0.0
     return max(0.0, float(torch.special.entr(share / share.sum()).sum()) / math.log(_HUES))

@@ -17,6 +17,7 @@ from agnlib.errors import InputError
 from agnlib.image.door import check_dense, has_floats
 from agnlib.stylizer import Stylizer
 from agnlib.transforms._painter import Painter
+from agnlib.transforms._pil import tensor_of
 from agnlib.transforms._styles import Draw, StyleLike, Styles
 
 __all__ = ["RandomStyle", "RandomStyleBatch"]
@@ -133,14 +134,14 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         if params["strength"] == 0 or not _is_picture(inpt):
             return inpt
         if isinstance(inpt, Image.Image):
-            return v2.functional.to_pil_image(self._repainted(v2.functional.pil_to_tensor(inpt), [params]))
+            return v2.functional.to_pil_image(self._repainted(tensor_of(inpt), [params]))
         painted = self._repainted(inpt.as_subclass(Tensor), [params])
         return tv_tensors.wrap(painted, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else painted
 
     def _repainted(self, images: Tensor, recipes: Sequence[dict[str, Any]]) -> Tensor:
         """`images` by one recipe, or by one for each."""
         codes = self._styles.codes([_draw(recipe["seed"]) for recipe in recipes], self._painter.at(images.device))
-        strengths = torch.tensor([recipe["strength"] for recipe in recipes])
+        strengths = torch.tensor([recipe["strength"] for recipe in recipes], device="cpu", dtype=torch.float32)
         try:
             return self._painter.repaint(images, codes, strengths)
         except InputError as error:
@@ -224,7 +225,8 @@ class RandomStyleBatch(RandomStyle):
         chosen = [index for index, recipe in enumerate(params["recipes"]) if recipe["strength"] > 0]
         if not chosen or not _is_picture(inpt):
             return inpt
-        result, rows = inpt.detach().as_subclass(Tensor).clone(), torch.tensor(chosen, device=inpt.device)
+        rows = torch.tensor(chosen, device=inpt.device, dtype=torch.int64)
+        result = inpt.detach().as_subclass(Tensor).clone()
         result[rows] = self._repainted(result[rows], [params["recipes"][index] for index in chosen])
         return tv_tensors.wrap(result, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else result
 
@@ -241,14 +243,14 @@ def _is_picture(value: Any) -> bool:
 
 
 def _seeds(count: int) -> list[int]:
-    seeds: list[int] = torch.randint(2**63 - 1, (count,)).tolist()
+    seeds: list[int] = torch.randint(2**63 - 1, (count,), device="cpu").tolist()
     return seeds
 
 
 def _dice(seed: int) -> tuple[list[float], torch.Generator]:
     """Three numbers from 0 to below 1 (whether, how much, which), and the dice behind them."""
     dice = torch.Generator().manual_seed(seed)
-    return torch.rand(3, generator=dice, dtype=torch.float64).tolist(), dice
+    return torch.rand(3, generator=dice, dtype=torch.float64, device="cpu").tolist(), dice
 
 
 def _draw(seed: int) -> Draw:

@@ -12,8 +12,12 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from agnlib.errors import InputError
+<<<<<<< HEAD
 from agnlib.image._range import must_be_clipped
 from agnlib.image.door import check_dense, has_floats
+=======
+from agnlib.transforms._pil import tensor_of
+>>>>>>> b7b65ec (Results depend neither on torch's default dtype and device nor on the gradient mode of the caller)
 
 __all__ = ["Recolor"]
 
@@ -60,7 +64,7 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
                     f"Recolor: the picture's mode is {inpt.mode}; expected {', '.join(_OPAQUE_MODES)}:"
                     ' lay it on white paper and convert it to "RGB" first'
                 )
-            pixels = v2.functional.pil_to_tensor(inpt.convert("RGB"))
+            pixels = tensor_of(inpt.convert("RGB"))
             return v2.functional.to_pil_image(self._repaint(pixels))
         if v2.functional.is_pure_tensor(inpt):
             return self._repaint(inpt)

@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from agnlib.errors import InputError
+from agnlib.transforms._pil import tensor_of
 
 __all__ = ["RotateToCover"]
 
@@ -64,7 +65,7 @@ class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """The angle that the whole sample is turned by; torchvision calls it."""
         low, high = self.angle
-        return {"angle": low + (high - low) * float(torch.rand(()))}
+        return {"angle": low + (high - low) * float(torch.rand((), device="cpu", dtype=torch.float32))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """One picture or mask of a sample; torchvision calls it."""
@@ -76,7 +77,7 @@ class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no 
                     ' to "RGB" first'
                 )
             mode = _PIL_MODES[inpt.mode]
-            turned = self._cover(v2.functional.pil_to_tensor(inpt.convert(mode)), angle, nearest=False)
+            turned = self._cover(tensor_of(inpt.convert(mode)), angle, nearest=False)
             return v2.functional.to_pil_image(turned, mode=mode)
         if v2.functional.is_pure_tensor(inpt):
             return self._cover(inpt, angle, nearest=False)
@@ -122,7 +123,9 @@ class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no 
             [cosine * wide / width, -sine * high / width, 0.0],
             [sine * wide / height, cosine * high / height, 0.0],
         ]
-        return F.affine_grid(torch.tensor([turn], dtype=torch.float64), [1, 1, high, wide], align_corners=False)
+        return F.affine_grid(
+            torch.tensor([turn], dtype=torch.float64, device="cpu"), [1, 1, high, wide], align_corners=False
+        )
 
 
 _SHORT = (torch.uint8, torch.int8, torch.bool, torch.float16, torch.bfloat16, torch.float32)  # exact in float32

@@ -93,9 +93,12 @@ class Styles:
 @torch.no_grad()
 def _sampled(stylizer: Stylizer, kind: _Random, draws: Sequence[Draw]) -> Tensor:
     generator = stylizer.generator
-    latents = [torch.randn(generator.config.latent_dim, generator=draw.dice) for draw in draws]
+    latents = [
+        torch.randn(generator.config.latent_dim, generator=draw.dice, device="cpu", dtype=torch.float32)
+        for draw in draws
+    ]
     z = torch.stack(latents).to(stylizer.device)
-    label = None if kind.label is None else torch.full((len(z),), kind.label, device=z.device)
+    label = None if kind.label is None else torch.full((len(z),), kind.label, device=z.device, dtype=torch.int64)
     return generator.sample_style(z, label)
 
 
