@@ -12,12 +12,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from agnlib.errors import InputError
-<<<<<<< HEAD
 from agnlib.image._range import must_be_clipped
 from agnlib.image.door import check_dense, has_floats
-=======
 from agnlib.transforms._pil import tensor_of
->>>>>>> b7b65ec (Results depend neither on torch's default dtype and device nor on the gradient mode of the caller)
 
 __all__ = ["Recolor"]
 
