@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from agnlib import image
+from agnlib.errors import ImageError
 from agnlib.image import Picture, _profile
 
 FEW = settings(max_examples=25, deadline=None)
@@ -74,12 +75,18 @@ def test_what_is_srgb_by_its_numbers_is_left_bit_for_bit(tmp_path: Path, name: s
     np.testing.assert_array_equal(np.asarray(image.load(tmp_path / "a.png")), np.asarray(original.convert("RGB")))
 
 
-def deep_png(path: Path, pixels: np.ndarray, profile: bytes) -> None:
-    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2 if pixels.shape[2] == 3 else 0, 0, 0, 0)
-    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+def embedded(profile: bytes) -> bytes:
+    return b"x\0\0" + zlib.compress(profile)
+
+
+def png(path: Path, pixels: np.ndarray, **says: bytes) -> None:
+    """A PNG of 8 or 16 bits with these chunks."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]]
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8 * pixels.itemsize, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes() for row in pixels)
     chunks = [
         (b"IHDR", head),
-        (b"iCCP", b"x\0\0" + zlib.compress(profile)),
+        *((name.encode(), body) for name, body in says.items()),
         (b"IDAT", zlib.compress(lines)),
         (b"IEND", b""),
     ]
@@ -97,7 +104,7 @@ def test_sixteen_bits_have_the_colours_of_eight(tmp_path: Path, name: str) -> No
     profile = (OTHERS | SRGB_NUMBERS)[name]
     eight = np.asarray(picture(profile))
     deep = np.atleast_3d(eight).astype(np.uint16) * 257
-    deep_png(tmp_path / "a.png", deep, profile)
+    png(tmp_path / "a.png", deep, iCCP=embedded(profile))
     found = image.read(tmp_path / "a.png")
     if name in SRGB_NUMBERS:
         np.testing.assert_array_equal(found, deep)
@@ -126,3 +133,111 @@ def test_any_matrix_and_gamma_is_what_littlecms_makes_of_it(
     original.save(path, icc_profile=profile)
     distance = np.abs(np.asarray(image.load(path)).astype(int) - by_littlecms(original, profile)).max()
     assert distance <= _profile._ROUNDING
+
+
+# What a PNG says of its colours without a profile
+
+D65 = (31270, 32900)
+CHROMATICITIES = {
+    "P3": (*D65, 68000, 32000, 26500, 69000, 15000, 6000),
+    "Adobe": (*D65, 64000, 33000, 21000, 71000, 15000, 6000),
+    "sRGB": (*D65, 64000, 33000, 30000, 60000, 15000, 6000),
+}
+BT709_CURVE = (
+    b"para" + bytes(4) + struct.pack(">HH", 3, 0) + icc.numbers(1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+)
+SAYS = {
+    "P3 by cICP": ({"cICP": bytes([12, 13, 0, 1])}, icc.P3, icc.SRGB_CURVE),
+    "linear sRGB by cICP": ({"cICP": bytes([1, 8, 0, 1])}, icc.SRGB, icc.gamma(1.0)),
+    "BT.709 by cICP": ({"cICP": bytes([1, 1, 0, 1])}, icc.SRGB, BT709_CURVE),
+    "P3 by cHRM": ({"cHRM": struct.pack(">8I", *CHROMATICITIES["P3"])}, icc.P3, icc.SRGB_CURVE),
+    "Adobe RGB by cHRM and gAMA": (
+        {"gAMA": struct.pack(">I", 40_000), "cHRM": struct.pack(">8I", *CHROMATICITIES["Adobe"])},
+        icc.ADOBE,
+        icc.gamma(2.5),
+    ),
+    "linear by gAMA": ({"gAMA": struct.pack(">I", 100_000)}, icc.SRGB, icc.gamma(1.0)),
+    "1.8 by gAMA": ({"gAMA": struct.pack(">I", 55_556)}, icc.SRGB, icc.gamma(1.8)),
+    "cICP before iCCP": (
+        {"cICP": bytes([12, 13, 0, 1]), "iCCP": embedded(OTHERS["AdobeRGB, not sRGB"])},
+        icc.P3,
+        icc.SRGB_CURVE,
+    ),
+    "iCCP before gAMA": (
+        {"iCCP": embedded(OTHERS["Display P3"]), "gAMA": struct.pack(">I", 100_000)},
+        icc.P3,
+        icc.SRGB_CURVE,
+    ),
+}
+NOTHING_TO_DO = {
+    "sRGB by cICP": {"cICP": bytes([1, 13, 0, 1])},
+    "sRGB before gAMA": {"sRGB": b"\0", "gAMA": struct.pack(">I", 100_000)},
+    "cICP before gAMA": {"cICP": bytes([1, 13, 0, 1]), "gAMA": struct.pack(">I", 100_000)},
+    "gAMA of 1/2.2": {"gAMA": struct.pack(">I", 45_455)},
+    "both as sRGB has them": {
+        "gAMA": struct.pack(">I", 45_455),
+        "cHRM": struct.pack(">8I", *CHROMATICITIES["sRGB"]),
+    },
+    "no gamma": {"gAMA": struct.pack(">I", 0)},
+    "no colours": {"gAMA": struct.pack(">I", 100_000), "cHRM": bytes(32)},
+    "a short chunk": {"cHRM": bytes(8)},
+    "unknown numbers": {"cICP": bytes([99, 99, 0, 1])},
+}
+
+
+@pytest.mark.parametrize("kind", SAYS)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_by_chunks_are_those_of_the_profile_that_says_the_same(tmp_path: Path, kind: str, bits: int) -> None:
+    chunks, colorants, curve = SAYS[kind]
+    pixels = np.asarray(picture(b""))
+    png(tmp_path / "a.png", pixels if bits == 8 else pixels.astype(np.uint16) * 257, **chunks)
+    expected = by_littlecms(Image.fromarray(pixels), icc.profile("", colorants, curve))
+    assert np.abs(expected - pixels).max() > 5
+    found = image.read(tmp_path / "a.png")
+    assert found.itemsize == bits // 8
+    distance = np.abs(found / (1 if bits == 8 else 257) - expected)
+    assert distance.max() <= 3  # the colorants of real profiles are rounded
+    assert distance.mean() < 0.4
+    with Image.open(tmp_path / "a.png") as opened:
+        taken = Picture.take(opened)
+    assert np.abs(np.asarray(taken.restore(taken.pixels)).astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("kind", NOTHING_TO_DO)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_chunks_that_say_srgb_or_nonsense_change_nothing(tmp_path: Path, kind: str, bits: int) -> None:
+    pixels = np.asarray(picture(b"")).astype(f"u{bits // 8}") * (1 if bits == 8 else 257)
+    png(tmp_path / "a.png", pixels, **NOTHING_TO_DO[kind])
+    np.testing.assert_array_equal(image.read(tmp_path / "a.png"), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_grey_goes_by_gamma_too(tmp_path: Path, channels: int) -> None:
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16, 1) * 257
+    pixels = np.concatenate([levels, np.full_like(levels, 65535)], axis=2)[..., :channels]
+    png(tmp_path / "a.png", pixels, gAMA=struct.pack(">I", 100_000))
+    found = image.read(tmp_path / "a.png")
+    assert np.abs(found[..., 0] / 257 - linear_light(levels[..., 0] / 65535)).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [((9, 16, 0, 1), "PQ"), ((9, 18, 0, 1), "HLG"), ((1, 13, 0, 0), "narrow-range video")]
+)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_high_dynamic_range_is_refused_in_words(tmp_path: Path, said: tuple[int, ...], kind: str, bits: int) -> None:
+    pixels = np.asarray(picture(b"")).astype(f"u{bits // 8}")
+    png(tmp_path / "a.png", pixels, cICP=bytes(said))
+    for reading in (image.load, image.read):
+        with pytest.raises(
+            ImageError, match=rf"a\.png' cannot be read: its cICP chunk says that it is {kind}, .* sRGB"
+        ):
+            reading(tmp_path / "a.png")
+
+
+def test_what_is_saved_is_in_the_colours_that_are_shown(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", np.asarray(picture(b"")), gAMA=struct.pack(">I", 100_000))
+    with Image.open(tmp_path / "a.png") as opened:
+        image.save(opened, tmp_path / "b.png")
+    np.testing.assert_array_equal(
+        np.asarray(image.load(tmp_path / "b.png")), np.asarray(image.load(tmp_path / "a.png"))
+    )

@@ -9,7 +9,8 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from agnlib.errors import ImageError
+from agnlib.errors import ImageError, InputError
+from agnlib.image._declared import note_cicp
 from agnlib.image._jpeg_end import load_jpeg
 from agnlib.image._tiff import load_tiff
 from agnlib.image._words import reason
@@ -23,8 +24,12 @@ def decode(image: Image.Image, name: str) -> None:
     """Decode the pixels.
 
     Raises:
-        ImageError: the data are damaged, or the image was closed before.
+        ImageError: the data are damaged, the image was closed before, or it is of high dynamic range.
     """
+    try:
+        note_cicp(image)
+    except InputError as error:
+        raise ImageError(f"{name} cannot be read: {error}") from error
     decoded(lambda: _load(image), image, name)
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from agnlib.errors import InputError
+from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
 from agnlib.image._range import must_be_clipped
@@ -80,7 +81,7 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
     if pixels is None:
         return None
     pixels = _with_transparency(pixels, opened)
-    profile = opened.info.get("icc_profile")
+    profile = profile_of(opened, grey=pixels.shape[2] < 3)
     if profile and not to_srgb(pixels, profile):
         return None
     return np.ascontiguousarray(_TURNS[orientation(opened)](pixels))

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from agnlib.errors import ImageError, InputError
+from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode
 from agnlib.image._profile import is_srgb
 from agnlib.image._range import must_be_clipped
@@ -84,7 +85,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 def _srgb(image: Image.Image) -> Image.Image:
     """The colours as an sRGB image of mode RGB; an image that needs nothing, RGBA too, is given back itself."""
-    profile = image.info.get("icc_profile")
+    profile = profile_of(image, grey=image.mode in _GREY)
     converted = _through_profile(image, profile) if profile else None
     if converted is not None:
         return converted
