@@ -74,16 +74,18 @@ def probe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> t
 def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Read a picture file as 8-bit sRGB: mode RGB, or RGBA where the file has transparency.
 
-    EXIF orientation is applied to the pixels, an ICC profile is converted to sRGB, and no metadata is kept. Of a file
-    with several frames the first is read. A colour profile that cannot be understood is ignored.
+    EXIF orientation is applied to the pixels, and no metadata is kept. Of a file with several frames the first is read.
+    Colours are converted to sRGB, from an ICC profile or from what a PNG's chunks say: cICP before iCCP before sRGB
+    before gAMA and cHRM. A profile that leaves colours within 2 of 255 is sRGB, whatever its name is, and so is a gAMA
+    within 5% of 1/2.2. What cannot be understood is taken for sRGB.
 
     Args:
         path: a JPEG, PNG, WebP, TIFF or BMP file.
         limits: checked before decoding.
 
     Raises:
-        ImageError: the file is missing, not a file, empty, no picture, damaged, or larger than `limits`; one line that
-            names the file and the remedy.
+        ImageError: the file is missing, not a file, empty, no picture, damaged, larger than `limits`, or a PNG of high
+            dynamic range (PQ or HLG by its cICP chunk); one line that names the file and the remedy.
 
     Example:
         >>> import tempfile
