@@ -82,9 +82,11 @@ def profile_of(image: Image.Image, *, grey: bool) -> bytes | None:
     primaries, transfer = image.info.get("cicp", (0, 0))[:2]
     if primaries in _PRIMARIES and transfer in _CURVES:
         return _profile(_PRIMARIES[primaries], _CURVES[transfer], grey=grey)
-    embedded: bytes | None = image.info.get("icc_profile")
-    if embedded or "srgb" in image.info:
-        return embedded
+    embedded = image.info.get("icc_profile")
+    if isinstance(embedded, (bytes, bytearray)) and embedded:
+        return bytes(embedded)
+    if "srgb" in image.info:
+        return None
     return _by_gamma(image.info.get("gamma"), image.info.get("chromaticity"), grey=grey)
 
 

@@ -94,11 +94,18 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Im
         ...     load(f"{folder}/grey.png").mode
         'RGB'
     """
+    with open_file(path, limits) as image:
+        if not needs_all_bits(image):
+            return _plain(image, path)
     if (pixels := _all_bits(path, limits)) is not None:
         return Image.fromarray(shallow(pixels))
     with open_file(path, limits) as image:
-        converted = upright_srgb(image, quoted(path))
-        plain = converted.copy() if converted is image else converted
+        return _plain(image, path)
+
+
+def _plain(image: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
+    converted = upright_srgb(image, quoted(path))
+    plain = converted.copy() if converted is image else converted
     plain.info = {}
     return plain
 
