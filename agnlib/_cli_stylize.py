@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import output_name
 
 if TYPE_CHECKING:
+    from agnlib._neighbor_painter import OnStep
+    from agnlib.neighbors import Progress
     from agnlib.stylizer import Stylizer
 
 
@@ -52,7 +54,8 @@ def run(request: Request) -> int:
     options = {**request.options, **style_options(stylizer, regions, request), "limits": request.limits}
     if len(jobs) == 1:
         started = time.perf_counter()
-        height, width = paint(stylizer, jobs[0], options)
+        with _bar(by_neighbors(request) and not request.quiet) as on_step:
+            height, width = paint(stylizer, jobs[0], {**options, "on_step": on_step})
         if not request.quiet:
             say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
         return 0
@@ -70,8 +73,31 @@ def checked_regions(request: Request) -> list[Region]:
         if not _is_code(path):
             image.probe(path, limits=request.limits)
     if request.save_style is not None:
+        if by_neighbors(request):
+            raise InputError("argument --save-style: a style code has no strokes to paint with by --method neighbors")
         _check_save_style(request.save_style, regions)
     return regions
+
+
+def by_neighbors(request: Request) -> bool:
+    """Whether the pictures themselves are asked for, not their codes."""
+    return bool(request.options["method"] == "neighbors")
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[OnStep | None]:
+    """What shows the steps of one painting, with the time left; None where nothing is to be shown."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False) as progress:
+
+        def on_step(now: Progress) -> None:
+            progress.update(100 * now.done / now.total - progress.n)
+
+        yield on_step
 
 
 def pictures_of(regions: Sequence[Region]) -> list[str]:
@@ -83,6 +109,9 @@ def pictures_of(regions: Sequence[Region]) -> list[str]:
 def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
     """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
     masks = [region.mask for region in regions if region.mask is not None]
+    if by_neighbors(request):
+        pictures = [region.styles for region in regions]
+        return {"style": pictures if masks else pictures[0], "mask": masks or None}
     seed, limits = request.options["seed"], request.limits
     codes = [stylizer.encode_style(region.styles, seed=seed, limits=limits) for region in regions]
     if request.save_style is not None:

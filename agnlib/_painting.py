@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from agnlib.tiling import Box, Resampled, Source, window_side
 if TYPE_CHECKING:
     from agnlib._engine import OnnxEngine
 
-__all__ = ["Effect", "Masks", "Painting", "placed"]
+__all__ = ["Effect", "Masks", "Painting", "WholePainter", "placed"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
@@ -115,6 +115,20 @@ class Masks:
         return torch.cat([masks, (1 - total).clamp_min(0)], dim=1) if self.rest else masks
 
 
+class WholePainter(Protocol):
+    """What paints a picture as a whole, begun with the network's painting."""
+
+    def paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
+        """The painting `(B, 3, H, W)` in [-1, 1].
+
+        Args:
+            start: `(B, 3, H, W)`, the network's painting in the style in full.
+            photo: `(B, 3, H, W)`.
+            shares: `(1, R, H, W)` of the regions' styles; None for one.
+            amount: of the style, above 0.
+        """
+
+
 @dataclass(frozen=True)
 class Painting:
     """A picture and all that decides what becomes of it.
@@ -130,6 +144,7 @@ class Painting:
         engine: paints in the generator's place what it takes.
         smoothing: where the picture is frames of a clip: over the frames before.
         photo: what is seen where the effect leaves the photo, of the picture's size; None for the picture itself.
+        painter: goes on where the network has composed the picture; None where the network's painting is the result.
     """
 
     generator: Generator
@@ -142,6 +157,7 @@ class Painting:
     smoothing: Smoothing | None = None
     engine: OnnxEngine | None = None
     photo: Picture | None = None
+    painter: WholePainter | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -196,9 +212,11 @@ class Painting:
         return height, width
 
     @cached_property
-    def _brushes(self) -> Mapping[float, _Brush]:
+    def _brushes(self) -> Mapping[float, Source]:
         seen = self.picture if self._brush_size == self.size else Resampled(self.picture, self._brush_size)
         amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
+        if self.painter is not None:
+            return {amount: _WholeBrush(self, seen, self.painter, amount) for amount in amounts}
         return {amount: _Brush(self, seen, self._codes_at(amount), amount) for amount in amounts}
 
     def _codes_at(self, amount: float) -> Tensor:
@@ -285,6 +303,36 @@ class _Brush:
         z = None if latent is None else latent.expand(len(photo), -1)
         painted: Tensor = self._painting.generator(z, codes[:, 0], content=placed(photo, codes.device))
         return painted
+
+
+class _WholeBrush:
+    """A painter of whole pictures at work on one: a source of windows of what it painted when it was first asked."""
+
+    def __init__(self, painting: Painting, seen: Source, painter: WholePainter, amount: float) -> None:
+        self._painting, self._seen, self._painter, self._amount = painting, seen, painter, amount
+        self.size = seen.size
+
+    def window(self, box: Box) -> Tensor:
+        return self._whole[box.slices]
+
+    @cached_property
+    def _whole(self) -> Tensor:
+        whole, masks = Box(0, 0, *self.size), self._painting.masks
+        photo = self._seen.window(whole)
+        shares = None
+        if masks is not None and len(self._painting.codes) > 1:
+            shares = masks.shares(self.size, whole)
+        return self._painter.paint(self._composed(photo), photo, shares, self._amount)
+
+    def _composed(self, photo: Tensor) -> Tensor:
+        """The network's painting in the style in full, tile by tile."""
+        generator, brush = self._painting.generator, _Brush(self._painting, self._seen, self._painting._codes_at(1), 1)
+        budget = _window_pixels(self._painting._device) // len(photo)
+        side = window_side(budget, generator.reach, align=generator.stride)
+        composed = torch.empty_like(photo)
+        for box in Box(0, 0, *self.size).split(side, align=generator.stride, halo=generator.reach):
+            composed[box.slices] = brush.window(box)
+        return composed
 
 
 def placed(pixels: Tensor, device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
-__all__ = ["StyleReader", "named_source"]
+__all__ = ["StyleReader", "listed", "named_source"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StyleReader:
 
     def code(self, style: Any, seed: int | None) -> StyleCode:
         """The code of one thing, or the weighted mean of several: see `Stylizer.encode_style`."""
-        pairs = [self._weighted(entry, seed) for entry in (list(style) if _is_listing(style) else [style])]
+        pairs = [self._weighted(entry, seed) for entry in listed(style)]
         if not pairs:
             raise InputError("style: expected at least one picture, got an empty list")
         return StyleCode.mix(pairs)
@@ -85,6 +85,11 @@ class StyleReader:
         with torch.inference_mode():
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
         return StyleCode(vector, named_source(style))
+
+
+def listed(style: Any) -> list[Any]:
+    """The entries of a style: pictures, or pairs of a picture and its weight."""
+    return list(style) if _is_listing(style) else [style]
 
 
 def named_source(picture: object) -> str:

@@ -144,6 +144,19 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     style.add_argument("--save-style", metavar="FILE.safetensors", help="write the style code, for --style later")
     effect = command.add_argument_group("effect")
     effect.add_argument(
+        "--method",
+        choices=("network", "neighbors"),
+        default="network",
+        help="network: in one pass (default); neighbors: with the reference's own forms and strokes, which takes half a"
+        " minute and more",
+    )
+    effect.add_argument(
+        "--drawing",
+        type=_cli_types.share,
+        metavar="S",
+        help="of --method neighbors, how much of the photo's drawing stays: 0 to 1 (default 0.5)",
+    )
+    effect.add_argument(
         "--strength", type=_cli_types.share, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
     )
     effect.add_argument(
@@ -308,7 +321,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib._cli_request import Request
     from agnlib.image import DEFAULT_LIMITS
 
-    effect = ("strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
+    effect = ("method", "drawing", "strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
     same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads")
     with _saying_warnings():
         request = Request(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -16,9 +16,10 @@ from typing_extensions import Unpack
 from agnlib._device import device_for, resolve_device
 from agnlib._engine import OnnxEngine
 from agnlib._frames import FramePainter
+from agnlib._neighbor_painter import NeighborPainter, OnStep
 from agnlib._painting import STYLE_SIDE, Effect, Painting
 from agnlib._photo import Photo, write_rows
-from agnlib._regions import paired
+from agnlib._regions import paired, styles_of
 from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
@@ -33,11 +34,16 @@ from agnlib.style import StyleCode
 
 __all__ = ["Stylizer", "resolve_device"]
 
+_BY_NETWORK = {"method": "network", "drawing": None, "on_step": None}  # the options of `method`, as they begin
+
 Network = TypeVar("Network", bound=nn.Module)
 Style: TypeAlias = "PictureLike | StyleCode | Sequence[tuple[PictureLike, float]]"
 
 
 class _Options(TypedDict, total=False):
+    method: Literal["network", "neighbors"]
+    drawing: float | None
+    on_step: OnStep | None
     strength: float
     texture: float
     color: float
@@ -134,6 +140,9 @@ class Stylizer:
         content: PictureLike,
         style: Style | Sequence[Style],
         *,
+        method: Literal["network", "neighbors"] = "network",
+        drawing: float | None = None,
+        on_step: OnStep | None = None,
         strength: float = 1.0,
         texture: float = 1.0,
         color: float = 1.0,
@@ -160,6 +169,13 @@ class Stylizer:
                 floats in [0, 1]. See `agnlib.image.Picture`.
             style: one picture, a list of (picture, weight), a `StyleCode`, the path of a file that `StyleCode.save`
                 wrote (.safetensors), or a style by name: one of `class_names`, or "random". With `mask`, see there.
+            method: "network" paints in one pass, in a fraction of a second; "neighbors" goes on from there and paints
+                with the reference's own forms and strokes, in half a minute and more (Kolkin et al., 2022; see
+                `agnlib.neighbors`). It needs pictures as styles.
+            drawing: of "neighbors", how much of the photo's drawing stays, from 0 (its forms dissolve into the
+                reference's) to 1 (only the finest strokes are the reference's); None for 0.5.
+            on_step: of "neighbors", called after each step with an `agnlib.neighbors.Progress`; what it raises ends the
+                work.
             strength: from 0 (the input, bit for bit) to 1.
             texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
             color: from 0 to 1, times `strength`: of the colours.
@@ -201,7 +217,8 @@ class Stylizer:
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
         picture = Picture.take(content, "content")
-        painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size)
+        by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, drawing=drawing, on_step=on_step)
+        painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
         if effect.leaves_the_photo:
             return painting.picture.unchanged()
         result = painting.picture.blank()
@@ -255,15 +272,18 @@ class Stylizer:
         """
         check_output(target)
         check_quality(quality)
-        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
+        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **_BY_NETWORK, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
+        method = {name: given.pop(name) for name in _BY_NETWORK}
         effect = Effect(**given)
+        by = NeighborPainter.chosen(styles=styles_of(style, mask), device=self.device, limits=limits, **method)
         photo = Photo.open(content, target, metadata=metadata, limits=limits)
         if photo.further:
             warnings.warn(
                 f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
             )
-        painting = self._painting(photo.picture, style, effect, mask=mask, seed=seed, size=size, limits=limits)
+        chosen = {"mask": mask, "seed": seed, "size": size, "limits": limits, "painter": by}
+        painting = self._painting(photo.picture, style, effect, **chosen)
         painted = rows(painting)
         write_rows(target, painted, painted.parts, quality=quality, exif=photo.exif)
         return painted.shape[:2]
@@ -320,6 +340,7 @@ class Stylizer:
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
+        _refuse_neighbors({name: values.pop(name, default) for name, default in _BY_NETWORK.items()})
         effect, averages = Effect(**values), Smoothing(_checked_smoothing(smoothing))
         z = self._styles.latent(seed)
 
@@ -360,13 +381,15 @@ class Stylizer:
         seed: int | None,
         size: int | None,
         limits: Limits = DEFAULT_LIMITS,
+        painter: NeighborPainter | None = None,
     ) -> Painting:
         z = self._styles.latent(seed)
         styles, masks = paired(style, mask, picture.size, limits)
         if size is not None:
             picture = picture.reduced(longer=_checked_size(size))
         codes = torch.cat([self._style_vector(each, seed, limits) for each in styles])
-        return Painting(self.generator, self.extractor, picture, codes, masks, z, effect, engine=self._engine)
+        given = (self.generator, self.extractor, picture, codes, masks, z, effect)
+        return Painting(*given, engine=self._engine, painter=painter)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the painting network to one file that other programs run, whole or not at all.
@@ -491,6 +514,14 @@ class Stylizer:
         reference = self._styles.pixels(style, "style", STYLE_SIDE)
         code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
         return StyleCode(code, f"{named_source(style)}, refined")
+
+
+def _refuse_neighbors(options: Mapping[str, Any]) -> None:
+    if options != _BY_NETWORK:
+        raise InputError(
+            'method="neighbors" is for pictures: it takes half a minute for each, and frames would flicker;'
+            " leave method, drawing and on_step out for a clip"
+        )
 
 
 def _ready(model: Network, device: torch.device) -> Network:

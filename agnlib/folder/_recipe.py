@@ -54,6 +54,7 @@ class Recipe:
     ) -> None:
         import torch
 
+        from agnlib._neighbor_painter import NeighborPainter
         from agnlib._painting import Effect
         from agnlib._regions import styles_of
 
@@ -64,10 +65,14 @@ class Recipe:
         check_quality(quality)
         if metadata not in ("none", "no-gps", "all"):
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
+        method, drawing, on_step = (given.pop(name, None) for name in ("method", "drawing", "on_step"))
         self._stylizer, self._effect = stylizer, Effect(**given)
         self._metadata, self._quality, self._limits = metadata, quality, limits
         self._latent = stylizer._styles.latent(seed)
-        codes = [stylizer._style_vector(each, seed, limits) for each in styles_of(style, mask)]
+        styles, method = styles_of(style, mask), method or "network"
+        by_method = {"drawing": drawing, "on_step": on_step, "limits": limits}
+        self._painter = NeighborPainter.chosen(method, styles, stylizer.device, **by_method)
+        codes = [stylizer._style_vector(each, seed, limits) for each in styles]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask, limits)
         self._warned = False
         self.in_part: dict[str, str] = {}  # photographs with frames or pages of which the first is painted
@@ -77,6 +82,7 @@ class Recipe:
             "masks": _digests(self._masks),
             **{name: value for name, value in vars(self._effect).items() if name != "tile"},
             **{"seed": seed, "size": self._size, "metadata": metadata, "quality": quality},
+            **({} if self._painter is None else self._painter.settings),
         }
 
     def pixels(self, job: Job) -> int:
@@ -109,7 +115,7 @@ class Recipe:
         self._say_once_that_masks_are_resized(picture.size)
         models = stylizer.generator, stylizer.extractor
         given = *models, picture, self._codes, self._masks, self._latent, self._effect
-        return rows(Painting(*given, engine=stylizer._engine))
+        return rows(Painting(*given, engine=stylizer._engine, painter=self._painter))
 
     def write(self, job: Job, photo: Photo, rows: Rows, parts: Iterable[npt.NDArray[Any]]) -> None:
         """Write the painting, whole or not at all."""

@@ -24,6 +24,8 @@ from agnlib.models.vgg import VGG16Trunk
 __all__ = ["VGG16_FILE_VARIABLE", "EfficientNetLiteFeatures", "PerceptualEncoder", "VGG16Features"]
 
 VGG16_FILE_VARIABLE = "AGNLIB_VGG16"
+_SHIPPED_VGG16 = Path(__file__).resolve().parent.parent / "weights" / "vgg16" / "vgg16_conv4_1.safetensors"
+_SHIPPED_TAP = "relu4_1"  # the last one that the shipped file has
 
 
 class PerceptualEncoder(Protocol):
@@ -73,7 +75,9 @@ class VGG16Features(VGG16Trunk):
 
     @classmethod
     def pretrained(cls, taps: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")) -> VGG16Features:
-        """The file that the environment variable AGNLIB_VGG16 names, else torchvision's weights (downloaded once).
+        """The file that the environment variable AGNLIB_VGG16 names, else the shipped one, which ends at relu4_1.
+
+        Deeper taps are torchvision's weights (downloaded once).
 
         Raises:
             WeightsError: neither can be had; the message says how to give a file.
@@ -81,6 +85,8 @@ class VGG16Features(VGG16Trunk):
         """
         if os.environ.get(VGG16_FILE_VARIABLE):
             return cls.from_file(os.environ[VGG16_FILE_VARIABLE], taps)
+        if max(taps) <= _SHIPPED_TAP:
+            return cls.from_file(_SHIPPED_VGG16, taps)
         models = require("torchvision.models", extra="", purpose="VGG16 without a local weights file")
         try:
             state = models.VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(progress=True)

