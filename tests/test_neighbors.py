@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from agnlib import Stylizer
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.neighbors import Plan, Progress, Reference, paint, scale
-from agnlib.neighbors.color import color_moments, recolored
-from agnlib.neighbors.features import columns
-from agnlib.neighbors.matching import directions, nearest, nearest_by_share
-from agnlib.neighbors.pyramid import collapsed, pyramid
-from agnlib.neighbors.reference import Keys
-from agnlib.neighbors.scale import Scale, Weights
-from agnlib.neighbors.statistics import MomentSlopes, Sums, mixed, moment_distance
+from agnlib.neighbors import Plan, Progress, Reference, _scale, paint
+from agnlib.neighbors._color import color_moments, recolored
+from agnlib.neighbors._features import columns
+from agnlib.neighbors._matching import directions, nearest, nearest_by_share
+from agnlib.neighbors._pyramid import collapsed, pyramid
+from agnlib.neighbors._reference import Keys
+from agnlib.neighbors._scale import Scale, Weights
+from agnlib.neighbors._statistics import MomentSlopes, Sums, mixed, moment_distance
 from agnlib.tiling import Box
 
 
@@ -157,8 +157,8 @@ def test_windows_give_the_picture_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
 
     alone, all_wishes = Weights(moments=0), Weights(similarity=1)
     exact, whole = painted(alone), painted(all_wishes)
-    monkeypatch.setattr(scale, "_WINDOW", 96)
-    monkeypatch.setattr(scale, "_MARGIN", 16)
+    monkeypatch.setattr(_scale, "_WINDOW", 96)
+    monkeypatch.setattr(_scale, "_MARGIN", 16)
     torch.testing.assert_close(painted(alone), exact, rtol=0, atol=1e-3)
     # moments lag a step behind and likenesses are a window's own: another picture, but without a seam
     steps, wanted = (image.diff(dim=2).abs().mean((0, 1, 3)) for image in (painted(all_wishes), whole))

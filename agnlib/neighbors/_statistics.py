@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agnlib.neighbors.features import Columns
+from agnlib.neighbors._features import Columns
 
 __all__ = ["MomentSlopes", "Moments", "Sums", "mixed", "moment_distance"]
 

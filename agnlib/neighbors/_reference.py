@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.neighbors.features import ALIGN, Columns, Encoder, chosen, columns
-from agnlib.neighbors.matching import directions, nearest_by_share
-from agnlib.neighbors.statistics import Moments, Sums, mixed
+from agnlib.neighbors._features import ALIGN, Columns, Encoder, chosen, columns
+from agnlib.neighbors._matching import directions, nearest_by_share
+from agnlib.neighbors._statistics import Moments, Sums, mixed
 
 __all__ = ["Keys", "Reference", "aligned_size", "resized"]
 

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.neighbors.color import color_moments, recolored
-from agnlib.neighbors.features import ALIGN, Encoder, grid
-from agnlib.neighbors.pyramid import collapsed, pyramid
-from agnlib.neighbors.reference import Keys, Reference, aligned_size, resized
-from agnlib.neighbors.scale import Scale, Weights
+from agnlib.neighbors._color import color_moments, recolored
+from agnlib.neighbors._features import ALIGN, Encoder, grid
+from agnlib.neighbors._pyramid import collapsed, pyramid
+from agnlib.neighbors._reference import Keys, Reference, aligned_size, resized
+from agnlib.neighbors._scale import Scale, Weights
 
 __all__ = ["Plan", "Progress", "paint"]
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.neighbors.features import ALIGN, STRIDE, Columns, Encoder, chosen, columns, grid
-from agnlib.neighbors.pyramid import collapsed, pyramid
-from agnlib.neighbors.reference import Keys
-from agnlib.neighbors.statistics import MomentSlopes, Sums
+from agnlib.neighbors._features import ALIGN, STRIDE, Columns, Encoder, chosen, columns, grid
+from agnlib.neighbors._pyramid import collapsed, pyramid
+from agnlib.neighbors._reference import Keys
+from agnlib.neighbors._statistics import MomentSlopes, Sums
 from agnlib.tiling import Box
 
 __all__ = ["Scale", "Weights"]
