@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from agnlib._engine import ENGINES
 from agnlib.errors import InputError
 
-__all__ = ["device_for", "fast_dtype", "resolve_device"]
+__all__ = ["device_for", "fast_dtype", "placed", "resolve_device"]
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -63,3 +64,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     quick = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return torch.bfloat16 if quick else torch.float32
+
+
+def placed(pixels: Tensor, device: torch.device) -> Tensor:
+    """Pixels where the network is, in the order in which it likes them."""
+    return pixels.to(device).contiguous(memory_format=torch.channels_last)

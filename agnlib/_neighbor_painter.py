@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._device import fast_dtype
-from agnlib._painting import placed
+from agnlib._device import fast_dtype, placed
 from agnlib._style_names import is_name
 from agnlib._style_reader import listed
 from agnlib.errors import InputError
@@ -123,7 +122,9 @@ def _digest(pixels: Tensor) -> str:
 def _references(style: Any, device: torch.device, limits: Limits) -> list[Reference]:
     pairs = [entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0) for entry in listed(style)]
     total = sum(float(weight) for _, weight in pairs)
-    return [Reference(_pixels(picture, device, limits), float(weight) / total) for picture, weight in pairs if weight > 0]
+    return [
+        Reference(_pixels(picture, device, limits), float(weight) / total) for picture, weight in pairs if weight > 0
+    ]
 
 
 def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:

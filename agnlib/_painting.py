@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._device import placed
 from agnlib._smoothing import SmoothedStatistics, Smoothing
+from agnlib._style_reader import STYLE_SIDE
 from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
@@ -23,11 +25,8 @@ from agnlib.tiling import Box, Resampled, Source, window_side
 if TYPE_CHECKING:
     from agnlib._engine import OnnxEngine
 
-__all__ = ["Effect", "Masks", "Painting", "WholePainter", "placed"]
+__all__ = ["Effect", "Masks", "Painting", "WholePainter"]
 
-# Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
-# the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
-STYLE_SIDE = 208
 # Below this strength the photo is blended in, so that the result goes to it exactly as strength goes to 0.
 BLEND_BELOW = 0.25
 # A larger picture's normalisation statistics are taken from it reduced to so many pixels, tiled or not.
@@ -333,11 +332,6 @@ class _WholeBrush:
         for box in Box(0, 0, *self.size).split(side, align=generator.stride, halo=generator.reach):
             composed[box.slices] = brush.window(box)
         return composed
-
-
-def placed(pixels: Tensor, device: torch.device) -> Tensor:
-    """Pixels where the network is, in the order in which it likes them."""
-    return pixels.to(device).contiguous(memory_format=torch.channels_last)
 
 
 def _luma(pixels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agnlib._painting import STYLE_SIDE, placed
+from agnlib._device import placed
 from agnlib._sampling import latent, sampled
 from agnlib._style_names import is_name
 from agnlib.errors import InputError
@@ -20,7 +20,11 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
-__all__ = ["StyleReader", "listed", "named_source"]
+__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source"]
+
+# Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
+# the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
+STYLE_SIDE = 208
 
 
 @dataclass(frozen=True)

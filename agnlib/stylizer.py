@@ -17,14 +17,14 @@ from agnlib._device import device_for, resolve_device
 from agnlib._engine import OnnxEngine
 from agnlib._frames import FramePainter
 from agnlib._neighbor_painter import NeighborPainter, OnStep
-from agnlib._painting import STYLE_SIDE, Effect, Painting
+from agnlib._painting import Effect, Painting
 from agnlib._photo import Photo, write_rows
 from agnlib._regions import paired, styles_of
 from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
 from agnlib._style_names import ANY, is_name
-from agnlib._style_reader import StyleReader, named_source
+from agnlib._style_reader import STYLE_SIDE, StyleReader, named_source
 from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agnlib._device import placed
 from agnlib._gradients import with_gradients
-from agnlib._painting import STYLE_SIDE, placed
+from agnlib._style_reader import STYLE_SIDE
 from agnlib.errors import ImageError
 from agnlib.image import Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib._painting import placed
+from agnlib._device import placed
 from agnlib._refining import drawing_of
 from agnlib.errors import InputError
 from agnlib.losses import content_loss

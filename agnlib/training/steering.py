@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib._painting import STYLE_SIDE, placed
+from agnlib._device import placed
+from agnlib._style_reader import STYLE_SIDE
 from agnlib.image import reduced_size
 from agnlib.models import Generator, StyleExtractor
 

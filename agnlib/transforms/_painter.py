@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from agnlib._painting import OVERVIEW_PIXELS, placed
+from agnlib._device import placed
+from agnlib._painting import OVERVIEW_PIXELS
 from agnlib.errors import InputError
 from agnlib.image import Picture
 from agnlib.image.door import resized

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from agnlib._painting import STYLE_SIDE
+from agnlib._style_reader import STYLE_SIDE
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
 from agnlib.style import StyleCode
