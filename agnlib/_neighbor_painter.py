@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from agnlib._device import fast_dtype, placed
 from agnlib._style_names import is_name
-from agnlib._style_reader import listed
+from agnlib._style_reader import listed, weighted
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
@@ -120,11 +121,11 @@ def _digest(pixels: Tensor) -> str:
 
 
 def _references(style: Any, device: torch.device, limits: Limits) -> list[Reference]:
-    pairs = [entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0) for entry in listed(style)]
-    total = sum(float(weight) for _, weight in pairs)
-    return [
-        Reference(_pixels(picture, device, limits), float(weight) / total) for picture, weight in pairs if weight > 0
-    ]
+    pairs = [weighted(entry) for entry in listed(style)]
+    total = sum(weight for _, weight in pairs)
+    if not (0 < total < math.inf and all(weight >= 0 for _, weight in pairs)):
+        raise InputError(f"style: expected weights from 0 with a positive sum, got {[weight for _, weight in pairs]}")
+    return [Reference(_pixels(picture, device, limits), weight / total) for picture, weight in pairs if weight > 0]
 
 
 def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:

@@ -20,7 +20,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
-__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source"]
+__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
@@ -74,9 +74,7 @@ class StyleReader:
         return placed(taken.resized(reduced_size(taken.size, shorter=shorter)), self.device)
 
     def _weighted(self, entry: Any, seed: int | None) -> tuple[StyleCode, float]:
-        picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
-            raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
+        picture, weight = weighted(entry)
         return self._single(picture, seed), float(weight)
 
     def _single(self, style: Any, seed: int | None) -> StyleCode:
@@ -94,6 +92,18 @@ class StyleReader:
 def listed(style: Any) -> list[Any]:
     """The entries of a style: pictures, or pairs of a picture and its weight."""
     return list(style) if _is_listing(style) else [style]
+
+
+def weighted(entry: Any) -> tuple[Any, float]:
+    """An entry of a style as a picture and its weight.
+
+    Raises:
+        InputError: the weight is no number.
+    """
+    picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
+        raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
+    return picture, float(weight)
 
 
 def named_source(picture: object) -> str:

@@ -363,8 +363,10 @@ class Stylizer:
         return StyleReader(self.generator, self.extractor, self.class_names, self.device)
 
     def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
-        code = style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed, limits=limits)
-        return self._styles.vector(code)
+        if isinstance(style, StyleCode):
+            return self._styles.vector(style)
+        own = {} if limits is DEFAULT_LIMITS else {"limits": limits}  # a subclass may know nothing of limits
+        return self._styles.vector(self.encode_style(style, seed=seed, **own))
 
     @property
     def _frames_at_once(self) -> int:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from agnlib import Stylizer
+from agnlib import Stylizer, cli
 from agnlib.errors import InputError
+from agnlib.folder import stylize_folder
 from agnlib.models import Generator, StyleExtractor
 from agnlib.neighbors import Plan, Progress, Reference, _scale, paint
 from agnlib.neighbors._color import color_moments, recolored
@@ -299,3 +300,41 @@ def test_an_interrupted_file_is_not_written(stylizer: Stylizer, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.png", array(30), method="neighbors", on_step=stop)
     assert [each.name for each in tmp_path.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize("weights", [(1, -1), (0, 0), ("a", 1)])
+def test_weights_that_are_none(stylizer: Stylizer, weights: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="weight"):
+        stylizer(array(33), list(zip((array(34), array(35)), weights, strict=True)), method="neighbors")
+
+
+def test_a_folder_goes_on_and_notices_other_settings(stylizer: Stylizer, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(array(36)).save(tmp_path / "photos" / "a.png")
+    given = (stylizer, tmp_path / "photos", tmp_path / "painted", array(37))
+    assert stylize_folder(*given, method="neighbors", drawing=1.0).summary() == "1 painted"
+    assert stylize_folder(*given, method="neighbors", drawing=1.0).summary() == "1 kept"
+    with pytest.raises(InputError, match=r"drawing was 1\.0, is 0\.5"):
+        stylize_folder(*given, method="neighbors", drawing=0.5)
+    expected = stylizer(array(36), array(37), method="neighbors", drawing=1.0)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "painted" / "a.png")), expected)
+
+
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, seed in (("photo", 38), ("style", 39)):
+        Image.fromarray(array(seed, 32, 40)).save(tmp_path / f"{name}.png")
+    begun = [
+        "stylize",
+        str(tmp_path / "photo.png"),
+        "--style",
+        str(tmp_path / "style.png"),
+        "-o",
+        str(tmp_path / "o.png"),
+    ]
+    assert cli.main([*begun, "--method", "neighbors", "--drawing", "1"]) == 0
+    assert Image.open(tmp_path / "o.png").size == (40, 32)
+    assert "40 x 32 pixels" in capsys.readouterr().err
+    assert cli.main([*begun, "--drawing", "1"]) == 2
+    assert 'drawing is for method="neighbors"' in capsys.readouterr().err
+    assert cli.main([*begun, "--method", "neighbors", "--save-style", str(tmp_path / "s.safetensors")]) == 2
+    assert "no strokes to paint with" in capsys.readouterr().err
