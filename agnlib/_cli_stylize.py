@@ -178,8 +178,6 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
 
 
 def _is_folder(output: str, photos: int) -> bool:
-    if not output:
-        raise InputError("argument -o: expected a file or a folder, got an empty text")
     if Path(output).is_dir() or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return True
     if photos == 1:
