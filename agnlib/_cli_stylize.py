@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def run(request: Request) -> int:
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    failures = _unreadable(request.photos, request.limits)
+    failures = _unreadable(request.photos, replace(request.limits, reduced_to=request.options["size"]))
     regions = checked_regions(request)
     jobs = plan(request.photos, request.output, request.suffix)
     refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])

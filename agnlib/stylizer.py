@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 import torch
@@ -174,7 +174,7 @@ class Stylizer:
             seed: draws a latent that varies the painting, and a style that was given by name; every picture of a batch
                 gets the same one. None paints the deterministic middle.
             size: scale the content down first until its longer side has at most so many pixels. The result has that
-                size too.
+                size too. A JPEG file beyond the limits is reduced while it is decoded: see `agnlib.image.Limits`.
             tile: "auto" paints in tiles what is large for the device's memory, and in smaller ones if memory runs out
                 all the same; a number of pixels is the tiles' side, without what they see around them; None paints the
                 picture at once.
@@ -200,7 +200,7 @@ class Stylizer:
             (40, 30)
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
-        picture = Picture.take(content, "content")
+        picture = Picture.take(content, "content", limits=replace(DEFAULT_LIMITS, reduced_to=_checked_size(size)))
         painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size)
         if effect.leaves_the_photo:
             return painting.picture.unchanged()
@@ -258,7 +258,8 @@ class Stylizer:
         given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         effect = Effect(**given)
-        photo = Photo.open(content, target, metadata=metadata, limits=limits)
+        reduced = replace(limits, reduced_to=_checked_size(size))
+        photo = Photo.open(content, target, metadata=metadata, limits=reduced)
         if photo.further:
             warnings.warn(
                 f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
@@ -504,7 +505,17 @@ def _checked_smoothing(seconds: float) -> float:
     return float(seconds)
 
 
-def _checked_size(size: int) -> int:
+@overload
+def _checked_size(size: int) -> int: ...
+
+
+@overload
+def _checked_size(size: int | None) -> int | None: ...
+
+
+def _checked_size(size: int | None) -> int | None:
+    if size is None:
+        return None
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
     return int(size)

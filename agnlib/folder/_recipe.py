@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -65,7 +66,8 @@ class Recipe:
         if metadata not in ("none", "no-gps", "all"):
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         self._stylizer, self._effect = stylizer, Effect(**given)
-        self._metadata, self._quality, self._limits = metadata, quality, limits
+        self._metadata, self._quality = metadata, quality
+        self._limits = replace(limits, reduced_to=self._size)
         self._latent = stylizer._styles.latent(seed)
         codes = [stylizer._style_vector(each, seed, limits) for each in styles_of(style, mask)]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask, limits)
