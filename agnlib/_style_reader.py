@@ -16,11 +16,11 @@ from agnlib._painting import STYLE_SIDE, placed
 from agnlib._sampling import latent, sampled
 from agnlib._style_names import is_name
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
-__all__ = ["StyleReader", "named_source"]
+__all__ = ["StyleReader", "named_source", "opened"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,16 @@ class StyleReader:
         with torch.inference_mode():
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
         return StyleCode(vector, named_source(style))
+
+
+def opened(style: Any, limits: Limits) -> Any:
+    """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
+    if isinstance(style, tuple) and len(style) == 2 and isinstance(style[1], (int, float, np.integer, np.floating)):
+        return opened(style[0], limits), style[1]
+    if _is_listing(style):
+        return [opened(each, limits) for each in style]
+    is_file = isinstance(style, os.PathLike) or (isinstance(style, str) and not is_name(style))
+    return load(style, limits=limits) if is_file and Path(style).suffix.lower() != CODE_SUFFIX else style
 
 
 def named_source(picture: object) -> str:

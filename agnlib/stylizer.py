@@ -23,7 +23,7 @@ from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
 from agnlib._style_names import ANY, is_name
-from agnlib._style_reader import StyleReader, named_source
+from agnlib._style_reader import StyleReader, named_source, opened
 from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
@@ -343,8 +343,11 @@ class Stylizer:
         return StyleReader(self.generator, self.extractor, self.class_names, self.device)
 
     def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
-        code = style if isinstance(style, StyleCode) else self.encode_style(style, seed=seed, limits=limits)
-        return self._styles.vector(code)
+        if isinstance(style, StyleCode):
+            return self._styles.vector(style)
+        if limits != DEFAULT_LIMITS:  # not handed on: a subclass's `encode_style` may not know them
+            style = opened(style, limits)
+        return self._styles.vector(self.encode_style(style, seed=seed))
 
     @property
     def _frames_at_once(self) -> int:

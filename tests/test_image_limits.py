@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from agnlib.errors import ImageError
 from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.style import StyleCode
 from agnlib.stylizer import Stylizer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
@@ -216,3 +218,17 @@ def test_a_style_is_not_made_smaller_by_the_photos_size(weights: Path, tmp_path:
         stylizer.stylize_file(
             tmp_path / "photo.png", tmp_path / "out.png", tmp_path / "style.jpg", limits=TIGHT, size=10
         )
+
+
+def test_a_subclass_that_reads_styles_in_its_own_way_need_not_know_limits(weights: Path, tmp_path: Path) -> None:
+    class Own(Stylizer):
+        def encode_style(self, pictures: Any, *, seed: int | None = None) -> StyleCode:  # type: ignore[override]
+            return super().encode_style(pictures, seed=seed)
+
+    own = Own.from_pretrained(weights, device="cpu")
+    for name, side in (("a.png", 20), ("b.png", 60)):
+        Image.new("RGB", (side, 20), "gold").save(tmp_path / name)
+    styles = [(tmp_path / "b.png", 2.0), (str(tmp_path / "a.png"), 1.0)]
+    assert own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1200)) == (20, 20)
+    with pytest.raises(ImageError, match=r"b\.png' is 60 x 20 pixels"):
+        own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1000))
