@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def run(request: Request) -> int:
     Raises:
         AgnError: a mistake, found before anything was written.
     """
-    failures = _unreadable(request.photos, request.limits)
+    failures = _unreadable(request.photos, replace(request.limits, reduced_to=request.options["size"]))
     regions = checked_regions(request)
     jobs = plan(request.photos, request.output, request.suffix)
     refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
@@ -207,8 +207,6 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
 
 
 def _is_folder(output: str, photos: int) -> bool:
-    if not output:
-        raise InputError("argument -o: expected a file or a folder, got an empty text")
     if Path(output).is_dir() or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return True
     if photos == 1:

@@ -16,11 +16,11 @@ from agnlib._device import placed
 from agnlib._sampling import latent, sampled
 from agnlib._style_names import is_name
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.style import CODE_SUFFIX, StyleCode
 
-__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "weighted"]
+__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "opened", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
@@ -104,6 +104,16 @@ def weighted(entry: Any) -> tuple[Any, float]:
     if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
         raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
     return picture, float(weight)
+
+
+def opened(style: Any, limits: Limits) -> Any:
+    """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
+    if isinstance(style, tuple) and len(style) == 2 and isinstance(style[1], (int, float, np.integer, np.floating)):
+        return opened(style[0], limits), style[1]
+    if _is_listing(style):
+        return [opened(each, limits) for each in style]
+    is_file = isinstance(style, os.PathLike) or (isinstance(style, str) and not is_name(style))
+    return load(style, limits=limits) if is_file and Path(style).suffix.lower() != CODE_SUFFIX else style
 
 
 def named_source(picture: object) -> str:

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = list(sys.argv[1:] if argv is None else argv)
         parser, commands = _parser()
+        _refuse_empty(given)
         _refuse_unknown_options(given, commands)
         arguments = parser.parse_args(given or ["--help"])
         return int(arguments.run(arguments))
@@ -69,6 +70,15 @@ class _InOrder(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), (self.option_strings[0], values)])
+
+
+def _refuse_empty(given: Sequence[str]) -> None:
+    """An empty text, mostly an unset variable, would be taken for the current folder."""
+    for before, text in zip(["PHOTO|DIR", *given], given, strict=False):
+        option, equals, value = text.partition("=")
+        if text == "" or (option.startswith("-") and equals and not value):
+            name = option or (before if before.startswith("-") and before != "--" else "PHOTO|DIR")
+            raise InputError(f"argument {name}: expected a name or a number, got an empty text; is a variable unset?")
 
 
 def _refuse_unknown_options(given: Sequence[str], commands: Mapping[str, argparse.ArgumentParser]) -> None:

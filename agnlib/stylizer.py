@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from agnlib._sampling import sampled
 from agnlib._smoothing import Smoothing
 from agnlib._steadying import Steadying
 from agnlib._style_names import ANY, is_name
-from agnlib._style_reader import STYLE_SIDE, StyleReader, named_source
+from agnlib._style_reader import STYLE_SIDE, StyleReader, named_source, opened
 from agnlib._whole import rows, tiles
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
@@ -190,7 +190,7 @@ class Stylizer:
             seed: draws a latent that varies the painting, and a style that was given by name; every picture of a batch
                 gets the same one. None paints the deterministic middle.
             size: scale the content down first until its longer side has at most so many pixels. The result has that
-                size too.
+                size too. A JPEG file beyond the limits is reduced while it is decoded: see `agnlib.image.Limits`.
             tile: "auto" paints in tiles what is large for the device's memory, and in smaller ones if memory runs out
                 all the same; a number of pixels is the tiles' side, without what they see around them; None paints the
                 picture at once.
@@ -216,7 +216,7 @@ class Stylizer:
             (40, 30)
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
-        picture = Picture.take(content, "content")
+        picture = Picture.take(content, "content", limits=replace(DEFAULT_LIMITS, reduced_to=_checked_size(size)))
         by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, drawing=drawing, on_step=on_step)
         painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
         if effect.leaves_the_photo:
@@ -277,7 +277,8 @@ class Stylizer:
         method = {name: given.pop(name) for name in _BY_NETWORK}
         effect = Effect(**given)
         by = NeighborPainter.chosen(styles=styles_of(style, mask), device=self.device, limits=limits, **method)
-        photo = Photo.open(content, target, metadata=metadata, limits=limits)
+        reduced = replace(limits, reduced_to=_checked_size(size))
+        photo = Photo.open(content, target, metadata=metadata, limits=reduced)
         if photo.further:
             warnings.warn(
                 f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
@@ -365,8 +366,9 @@ class Stylizer:
     def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
         if isinstance(style, StyleCode):
             return self._styles.vector(style)
-        own = {} if limits is DEFAULT_LIMITS else {"limits": limits}  # a subclass may know nothing of limits
-        return self._styles.vector(self.encode_style(style, seed=seed, **own))
+        if limits != DEFAULT_LIMITS:  # not handed on: a subclass's `encode_style` may not know them
+            style = opened(style, limits)
+        return self._styles.vector(self.encode_style(style, seed=seed))
 
     @property
     def _frames_at_once(self) -> int:
@@ -537,7 +539,17 @@ def _checked_smoothing(seconds: float) -> float:
     return float(seconds)
 
 
-def _checked_size(size: int) -> int:
+@overload
+def _checked_size(size: int) -> int: ...
+
+
+@overload
+def _checked_size(size: int | None) -> int | None: ...
+
+
+def _checked_size(size: int | None) -> int | None:
+    if size is None:
+        return None
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
     return int(size)

@@ -478,6 +478,8 @@ def test_folders_and_files_in_the_way(photos: Path, tmp_path: Path) -> None:
         ("photos", ".", "lie in the output folder"),
         ("photos", "photos/one.jpg", "is a file, expected a folder"),
         ("photos", "a/b", "make that first"),
+        ("photos", "out.PNG", "has the name of a file"),
+        ("photos", "out.mov", "has the name of a file"),
     ],
 )
 def test_folders_that_cannot_be(photos: Path, source: str, target: str, said: str) -> None:
@@ -485,6 +487,21 @@ def test_folders_that_cannot_be(photos: Path, source: str, target: str, said: st
     with pytest.raises(InputError, match=said):
         run(photos.parent / source, photos.parent / target)
     assert snapshot(photos.parent) == before
+
+
+def test_an_empty_name_is_not_the_current_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    before = snapshot(photos.parent)
+    for source, target in (("", str(photos.parent / "out")), (str(photos), "")):
+        with pytest.raises(InputError, match=r"(name|photographs) is empty; give a folder"):
+            run(source, target)  # type: ignore[arg-type]
+    assert snapshot(photos.parent) == before
+
+
+def test_a_folder_may_have_the_name_of_a_file_if_it_is_said_to_be_one(photos: Path) -> None:
+    run(photos, f"{photos.parent}/out.png/")  # type: ignore[arg-type]
+    assert list((photos.parent / "out.png").glob("*.jpg"))
+    assert run(photos, photos.parent / "out.png").painted == 0  # goes on
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from PIL import ExifTags, Image, ImageFile
 import agnlib
 from agnlib import image
 from agnlib.errors import AgnError, ImageError
-from agnlib.image import _profile
+from agnlib.image import _profile, _tiff
 from agnlib.image._encoders import PngEncoder, TiffEncoder
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
@@ -78,7 +78,22 @@ def seeds() -> list[bytes]:
         writer.write(pixels.astype(np.uint16) * 257)
         writer.close()
         files.append(deep.getvalue())
-    return files
+    return [*files, *ours(pixels, files)]
+
+
+def ours(pixels: np.ndarray, files: list[bytes]) -> list[bytes]:
+    """What agnlib decodes in its own way: planes of 16 bits, colours by a PNG's chunks, a JPEG without its end."""
+    planes = np.moveaxis(pixels.astype("<u2") * 257, -1, 0)
+    size = planes[0].nbytes
+    tags = {256: (13,), 257: (9,), 258: (16, 16, 16), 259: (1,), 262: (2,), 274: (6,), 277: (3,), 278: (9,), 284: (2,)}
+    strips = {273: (8, 8 + size, 8 + 2 * size), 279: (size, size, size)}
+    jpegs, pngs = ([file for file in files if file.startswith(start)] for start in (b"\xff\xd8", b"\x89PNG"))
+    by_chunks = [
+        png[:33] + struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) + png[33:]
+        for png in (pngs[0], pngs[-1])
+        for name, body in ((b"cICP", bytes([12, 13, 0, 1])), (b"gAMA", struct.pack(">I", 60_000)))
+    ]
+    return [_tiff._file(b"II", tags | strips, planes.tobytes()), *by_chunks, *(jpeg[:-2] for jpeg in jpegs[:3])]
 
 
 WHOLE = seeds()

@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from PIL import Image
 from agnlib import cli, image
 from agnlib._cli_types import limits
 from agnlib.errors import ImageError
+from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.style import StyleCode
 from agnlib.stylizer import Stylizer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
@@ -144,3 +147,88 @@ def test_limits_of_stylize_file_are_for_styles_and_masks_too(weights: Path, tmp_
     with pytest.raises(ImageError, match="60 x 20 pixels"):
         stylizer.encode_style(style, limits=Limits(pixels=1000))
     assert not (tmp_path / "out.png").exists()
+
+
+# Reduced while it is decoded
+
+TIGHT = Limits(pixels=40_000, side=250)
+
+
+def large_jpeg(path: Path, mode: str = "RGB", **options: object) -> Image.Image:
+    """480 x 320 pixels, more than is allowed here; upright it is higher than wide."""
+    y, x = np.mgrid[:320, :480]
+    waves = np.stack([128 + 100 * np.sin(x / 40), 128 + 100 * np.cos(y / 30), x * 255 / 480], axis=-1)
+    original, exif = Image.fromarray(waves.astype(np.uint8)).convert(mode), Image.Exif()
+    exif[0x0112] = 6
+    original.save(path, quality=98, subsampling=0, exif=exif, **options)
+    return original.convert("RGB").rotate(-90, expand=True)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(("side", "decoded"), [(240, (160, 240)), (100, (80, 120)), (60, (40, 60)), (7, (40, 60))])
+def test_a_jpeg_that_will_be_reduced_anyway_is_decoded_smaller(
+    tmp_path: Path, mode: str, side: int, decoded: tuple[int, int]
+) -> None:
+    upright = large_jpeg(tmp_path / "a.jpg", mode)
+    with pytest.raises(ImageError, match="480 x 320 pixels, more than the limit"):
+        image.load(tmp_path / "a.jpg", limits=TIGHT)
+    found = image.load(tmp_path / "a.jpg", limits=Limits(TIGHT.pixels, TIGHT.side, reduced_to=side))
+    assert found.size == decoded
+    expected = np.asarray(upright.resize(decoded, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(found).astype(int) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["progressive", "png", "wanted too large", "claims too much"])
+def test_what_cannot_be_decoded_smaller_is_refused_all_the_same(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("a.png" if kind == "png" else "a.jpg")
+    if kind == "png":
+        Image.new("RGB", (480, 320)).save(path)
+    else:
+        large_jpeg(path, progressive=kind == "progressive")
+    given = Limits(9_000 if kind == "claims too much" else TIGHT.pixels, 250)
+    with pytest.raises(ImageError, match="480 x 320 pixels, more than the limit"):
+        image.load(path, limits=Limits(given.pixels, given.side, reduced_to=300 if "wanted" in kind else 60))
+
+
+def test_files_within_the_limits_are_decoded_in_full(tmp_path: Path) -> None:
+    large_jpeg(tmp_path / "a.jpg")
+    full = image.load(tmp_path / "a.jpg")
+    assert image.load(tmp_path / "a.jpg", limits=Limits(reduced_to=30)).tobytes() == full.tobytes()
+
+
+def test_size_lets_a_large_jpeg_be_painted(weights: Path, tmp_path: Path) -> None:
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    (tmp_path / "photos").mkdir()
+    large_jpeg(tmp_path / "photos" / "a.jpg")
+    code, photo = stylizer.random_style(1), tmp_path / "photos" / "a.jpg"
+    with pytest.raises(ImageError, match="more than the limit"):
+        stylizer.stylize_file(photo, tmp_path / "out.png", code, limits=TIGHT)
+    assert stylizer.stylize_file(photo, tmp_path / "out.png", code, limits=TIGHT, size=90) == (90, 60)
+    for _ in range(2):  # it is known again
+        report = stylize_folder(stylizer, tmp_path / "photos", tmp_path / "out", code, limits=TIGHT, size=90)
+    assert (report.painted, report.kept, dict(report.failed)) == (0, 1, {})
+    assert image.load(tmp_path / "out" / "a.jpg").size == (60, 90)
+
+
+def test_a_style_is_not_made_smaller_by_the_photos_size(weights: Path, tmp_path: Path) -> None:
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    large_jpeg(tmp_path / "style.jpg")
+    Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+    with pytest.raises(ImageError, match="480 x 320 pixels, more than the limit"):
+        stylizer.stylize_file(
+            tmp_path / "photo.png", tmp_path / "out.png", tmp_path / "style.jpg", limits=TIGHT, size=10
+        )
+
+
+def test_a_subclass_that_reads_styles_in_its_own_way_need_not_know_limits(weights: Path, tmp_path: Path) -> None:
+    class Own(Stylizer):
+        def encode_style(self, pictures: Any, *, seed: int | None = None) -> StyleCode:  # type: ignore[override]
+            return super().encode_style(pictures, seed=seed)
+
+    own = Own.from_pretrained(weights, device="cpu")
+    for name, side in (("a.png", 20), ("b.png", 60)):
+        Image.new("RGB", (side, 20), "gold").save(tmp_path / name)
+    styles = [(tmp_path / "b.png", 2.0), (str(tmp_path / "a.png"), 1.0)]
+    assert own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1200)) == (20, 20)
+    with pytest.raises(ImageError, match=r"b\.png' is 60 x 20 pixels"):
+        own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1000))

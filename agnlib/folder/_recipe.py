@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -67,7 +68,8 @@ class Recipe:
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         method, drawing, on_step = (given.pop(name, None) for name in ("method", "drawing", "on_step"))
         self._stylizer, self._effect = stylizer, Effect(**given)
-        self._metadata, self._quality, self._limits = metadata, quality, limits
+        self._metadata, self._quality = metadata, quality
+        self._limits = replace(limits, reduced_to=self._size)
         self._latent = stylizer._styles.latent(seed)
         styles, method = styles_of(style, mask), method or "network"
         by_method = {"drawing": drawing, "on_step": on_step, "limits": limits}

@@ -133,6 +133,8 @@ def _check_shard(shard: tuple[int, int]) -> None:
 
 
 def _real_folder(source: str | os.PathLike[str]) -> Path:
+    if not os.fspath(source):
+        raise InputError("the name of the folder of photographs is empty; give a folder")
     if not Path(source).is_dir():
         state = "is not a folder" if Path(source).exists() else "does not exist"
         raise ImageError(f"{os.fspath(source)!r} {state}; give a folder of photographs")
@@ -144,6 +146,12 @@ def _real_target(target: str | os.PathLike[str]) -> Path:
     shown, folder = repr(os.fspath(target)), Path(os.path.realpath(target))
     if not os.fspath(target):
         raise InputError("the output folder's name is empty; give a folder")
+    is_said_to_be_one = os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep))))
+    if not folder.exists() and not is_said_to_be_one and (folder.suffix.lower() in SUFFIXES or is_clip(folder)):
+        raise InputError(
+            f"the output {shown} has the name of a file, and a folder of photographs needs a folder; give another name,"
+            f" or {os.fspath(target) + os.sep!r} for a folder of this one"
+        )
     if folder.exists() and not folder.is_dir():
         raise ImageError(f"the output {shown} is a file, expected a folder; choose another name")
     place = folder if folder.exists() else folder.parent

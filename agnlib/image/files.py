@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -27,6 +28,7 @@ _READERS: dict[str, tuple[tuple[bytes, ...], Callable[[Any], Image.Image]]] = {
     "TIFF": (tuple(TiffImagePlugin.PREFIXES), TiffImagePlugin.TiffImageFile),
     "BMP": ((b"BM",), BmpImagePlugin.BmpImageFile),
 }
+_REDUCED_AT_MOST = 16  # times the limit of pixels: decoding costs time, if not memory
 _READABLE_TEXT = "JPEG, PNG, WebP, TIFF or BMP"
 _RAISE = "reduce the picture first or, if you trust it, raise the limit: limits=Limits(...), or --max-pixels"
 
@@ -39,6 +41,9 @@ class Limits:
         pixels: width times height; the default, 64 Mi, lets a 64-megapixel camera through.
         side: pixels along the longer side.
         bytes: size of the file.
+        reduced_to: of a picture whose longer side will be reduced to so many pixels anyway: a baseline JPEG that claims
+            more than the limits, up to 16 times the pixels, is decoded at a half, quarter or eighth of its size, which
+            has to keep to them.
 
     Example:
         >>> Limits(pixels=1_000_000).side
@@ -48,6 +53,7 @@ class Limits:
     pixels: int = 64 * 2**20
     side: int = 16_384
     bytes: int = 256 * 2**20
+    reduced_to: int | None = None
 
 
 DEFAULT_LIMITS = Limits()
@@ -183,13 +189,30 @@ def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
         remedy = "check its permissions" if closed else "it is damaged, get it again from its source"
         raise ImageError(f"{shown} cannot be read ({reason(error)}); {remedy}") from error
     width, height = image.size
-    if width * height > limits.pixels or max(width, height) > limits.side:
+    if _is_too_large(image, limits):
+        _decode_reduced(image, limits)
+    if _is_too_large(image, limits):
         image.close()
         raise ImageError(
             f"{shown} is {width} x {height} pixels, more than the limit of {limits.pixels:,} pixels and "
             f"{limits.side:,} a side; {_RAISE}"
         )
     return image
+
+
+def _is_too_large(image: Image.Image, limits: Limits) -> bool:
+    return image.width * image.height > limits.pixels or max(image.size) > limits.side
+
+
+def _decode_reduced(image: Image.Image, limits: Limits) -> None:
+    """Make a JPEG smaller while it is decoded, if that is asked for; a progressive one is held as a whole for that."""
+    claimed = image.width * image.height
+    baseline = isinstance(image, JpegImagePlugin.JpegImageFile) and "progressive" not in image.info
+    if limits.reduced_to is None or not baseline or claimed > _REDUCED_AT_MOST * limits.pixels:
+        return
+    share = limits.reduced_to / max(image.size)
+    width, height = (max(1, math.ceil(side * share)) for side in image.size)
+    image.draft(None, (width, height))
 
 
 def _opened(path: str | os.PathLike[str], shown: str) -> Image.Image:

@@ -165,6 +165,8 @@ def save(
         WeightsError: a weight is not finite, a model has parts that no model of its options has, or the folder cannot
             be written.
     """
+    if not os.fspath(folder):  # which would be the current folder
+        raise WeightsError("the name of the folder for the weights is empty; give a folder")
     folder = Path(folder)
     models = {role: uncompiled(model) for role, model in models.items()}
     tensors = {f"{role}.{key}": value for role, m in models.items() for key, value in loadable_state(m).items()}

@@ -141,6 +141,8 @@ class PictureFolder:
     def __init__(
         self, folder: str | os.PathLike[str], size: int, *, variants: tuple[int, int] = (2, 8), seed: int = 0
     ) -> None:
+        if not os.fspath(folder):  # which would be the current folder
+            raise InputError("the name of the folder of pictures is empty; give a folder")
         self.folder, self.size, self.seed = Path(folder), size, seed
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
