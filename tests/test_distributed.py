@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -17,14 +18,14 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from toy import assert_same_state, train_arguments
+from toy import assert_same_state, start_process, train_arguments
 
 import agnlib
 from agnlib.errors import InputError
 from agnlib.losses import feature_matching_loss
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
-from agnlib.training.distributed import BatchDraws, World
+from agnlib.training.distributed import BatchDraws, World, join
 from agnlib.training.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
 
 BATCH, STEPS, SIZE = 8, 20, 16
@@ -199,17 +200,8 @@ def _batches(accumulate: int, dtype: torch.dtype) -> list[Batch]:
     return found
 
 
-def _train(dtype: str, extractor: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))
-    try:
-        return _train_so(extractor, options)
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _train_so(extractor: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    world, recorder = World.current(), Recorder()
+def _train(precision: str, extractor: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    world, recorder, dtype = World.current(), Recorder(), getattr(torch, precision)
     torch.manual_seed(0 if world.is_main else 99)  # the weights of the others are to be those of the main one
     generator = Generator(8, 16, channels=(4, 4, 8), blocks=(1, 1, 1), image_size=16)
     extracting = StyleExtractor(16, taps=("block0",), **extractor)
@@ -221,8 +213,10 @@ def _train_so(extractor: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
         "flat": Weighted(smoothness_term, 0.1),
     }
     config = TrainerConfig(warmup=2, identity_every=7, penalty_every=2, adversarial_ramp=3, **options)
+    for part in parts:
+        part.to(dtype)
     trainer = AdversarialTrainer(*parts, terms=terms, callbacks=[recorder], config=config)
-    trainer.fit(_batches(config.accumulate, torch.get_default_dtype()), steps=STEPS)
+    trainer.fit(_batches(config.accumulate, dtype), steps=STEPS)
     modules = trainer._modules() | {"ema": trainer.ema.module}
     state = {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
     digest = hashlib.sha256(b"".join(value.contiguous().numpy().tobytes() for value in state.values())).hexdigest()
@@ -300,3 +294,36 @@ def test_torchrun_goes_on_after_a_process_was_killed(folders: tuple[Path, Path],
         finals.append(out / "checkpoints" / f"step-{steps:08d}.safetensors")
         assert (out / "config.json").is_file()
     assert_same_state(*finals)
+
+
+def _leave(folder: Path, rank: int, port: int) -> int:
+    """Rank 1 has nothing to do at the end; rank 0 writes its file only after the other one could have gone."""
+    launched = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in (launched | {"TORCHELASTIC_RUN_ID": "test"}).items()})
+    with join(torch.device("cpu")) as world:
+        world.wait()
+        if world.is_main:
+            time.sleep(2)
+            (folder / "weights").write_text("whole")
+    (folder / f"left {rank}").write_text(str((folder / "weights").exists()))
+    return 0
+
+
+def test_none_leaves_before_the_main_process_has_written(tmp_path: Path) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    processes = [start_process(_leave, tmp_path, rank, port) for rank in (0, 1)]
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "left 1").read_text() == "True"
+
+
+@pytest.mark.slow
+def test_short_runs_in_a_row_end_well(folders: tuple[Path, Path], start: Path, tmp_path: Path) -> None:
+    for number in range(int(os.environ.get("AGNLIB_TORCHRUN_RUNS", "50"))):
+        out, log = tmp_path / str(number), tmp_path / f"{number}.log"
+        process = _torchrun(train_arguments(folders, start, out, "--steps", "2"), log)
+        assert process.wait(_LIMIT) == 0, f"run {number}: {log.read_text(errors='replace')[-3000:]}"
+        assert (out / "config.json").is_file()

@@ -19,6 +19,7 @@ FLOORS = (
         "errors",
         "_optional",
         "_gradients",
+        "_lock",
         "_atomic",
         "_deprecation",
         "_perceptual",

@@ -23,7 +23,7 @@ from agnlib.training.evaluate import Evaluate
 from agnlib.training.interrupt import stopping_on_signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
@@ -169,7 +169,7 @@ def assert_same_run(out: Path, whole: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGHUP, 0), (signal.SIGINT, 2)])
 def test_the_program_stops_and_goes_on(
     whole: tuple[list[str], Path, float], tmp_path: Path, number: int, workers: int
 ) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib._atomic import remove_leftovers
+from agnlib._lock import lock
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import NOTES, Job, Plan, Stamp
 
@@ -143,7 +143,7 @@ class Manifest:
             self._alive = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise self._explained(error) from error
-        if not _lock(self._file, wait=False):
+        if not lock(self._file, wait=False):
             self._close()
             raise InputError(
                 f"another agnlib is at work on shard {number}/{count} of {str(plan.target)!r}; "
@@ -206,10 +206,10 @@ class Manifest:
 
     def _remove_leftovers(self, folders: Iterable[Path]) -> None:
         """What killed processes left half-written, if no other shard is at work, whose files they might be."""
-        if _lock(self._alive, wait=False):
+        if lock(self._alive, wait=False):
             for folder in folders:
                 remove_leftovers(folder)
-        _lock(self._alive, wait=True, shared=True)
+        lock(self._alive, wait=True, shared=True)
 
     def _close(self) -> None:
         os.close(self._file)
@@ -226,21 +226,3 @@ def _ends_torn(path: Path) -> bool:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
-
-
-def _lock(descriptor: int, *, wait: bool, shared: bool = False) -> bool:
-    """Lock an open file until it is closed or the process ends, in whatever way; whether that succeeded.
-
-    Where the system or the file system knows no such locks it does as if it had.
-    """
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True

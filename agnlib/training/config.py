@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ LOSSES = {
     "relativistic": _Defaults(penalty=0.5, penalty_every=1, betas=(0.0, 0.99)),
     "class": _Defaults(),
 }
+_BELOW_1 = math.nextafter(1, 0)
 _NEEDS_PENALTY = ("wasserstein", "relativistic")
 
 
@@ -89,33 +91,18 @@ class TrainerConfig:
         _check_loss(self.loss)
         check_augmentations(self.augment)
         self._check_adaptation()
-        for name in ("lr_generator", "lr_discriminator", "clip_gradient"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"TrainerConfig: {name} is {getattr(self, name)}; expected more than 0")
-        if not self.adversarial >= 0:
-            raise InputError(f"TrainerConfig: adversarial is {self.adversarial}; expected a weight of 0 or more")
-        if not 1 <= self.stroke_scale <= 8 or self.from_nothing_every < 0:
-            raise InputError(
-                f"TrainerConfig: stroke_scale is {self.stroke_scale}, from_nothing_every {self.from_nothing_every};"
-                " expected a scale from 1 to 8, and a number of steps, 0 for never"
-            )
-        for name in ("penalty_every", "identity_every", "accumulate", "close_up_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"TrainerConfig: {name} is {value}; expected at least 1")
+        for names, expected, fits in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if not fits(value):
+                    raise InputError(f"TrainerConfig: {name} is {value!r}; expected {expected}")
 
     def _check_adaptation(self) -> None:
-        if not 0 <= self.augment_probability <= 1:
-            raise InputError(
-                f"TrainerConfig: augment_probability is {self.augment_probability}; expected a number from 0 to 1"
-            )
         if self.ada_target is not None and (not -1 < self.ada_target < 1 or not self.augment):
             raise InputError(
                 f"TrainerConfig: ada_target is {self.ada_target} with augment {self.augment}; expected a mean sign"
                 " between -1 and 1, and what to augment by"
             )
-        if self.ada_images < 1:
-            raise InputError(f"TrainerConfig: ada_images is {self.ada_images}; expected at least 1")
 
     @classmethod
     def article(cls, loss: str = "logistic", **options: Any) -> TrainerConfig:
@@ -128,6 +115,36 @@ class TrainerConfig:
             (0.5, 0.999)
         """
         return cls(**{**_article(loss), **options})
+
+
+def _is_number(value: object, least: float, most: float = math.inf) -> bool:
+    """Whether it is a number in the range, both ends included; NaN is in none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_TINY, _HUGE = math.nextafter(0, 1), math.nextafter(math.inf, 0)
+_RANGES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
+    (("lr_generator", "lr_discriminator"), "more than 0", lambda v: _is_number(v, _TINY, _HUGE)),
+    (("clip_gradient",), "more than 0, inf for no limit", lambda v: _is_number(v, _TINY)),
+    (("final_lr", "latent_probability", "augment_probability"), "a number from 0 to 1", lambda v: _is_number(v, 0, 1)),
+    (("betas",), "two numbers from 0, below 1", lambda v: len(v) == 2 and all(_is_number(b, 0, _BELOW_1) for b in v)),
+    (("ema_decay",), "a number from 0, below 1", lambda v: _is_number(v, 0, _BELOW_1)),
+    (
+        ("adversarial", "wrong_code", "feature_matching", "uniformity", "identity"),
+        "a weight of 0 or more",
+        lambda v: _is_number(v, 0, _HUGE),
+    ),
+    (("penalty",), "a weight of 0 or more, or None", lambda v: v is None or _is_number(v, 0, _HUGE)),
+    (("stroke_scale",), "a scale from 1 to 8", lambda v: _is_number(v, 1, 8)),
+    (("warmup", "adversarial_ramp", "from_nothing_every"), "a number of steps from 0", lambda v: _is_count(v, 0)),
+    (("seed",), "a whole number", lambda v: _is_count(v, -(2**63))),
+    (("identity_every", "accumulate", "close_up_every", "ada_images"), "at least 1", lambda v: _is_count(v, 1)),
+    (("penalty_every",), "at least 1, or None", lambda v: v is None or _is_count(v, 1)),
+)
 
 
 def _article(loss: str) -> dict[str, Any]:

@@ -24,11 +24,14 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from agnlib import image as images
 from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.image._header import header
-from agnlib.image._kinds import left_out
+from agnlib.image._kinds import READ_SUFFIXES, left_out
+from agnlib.training._scan import files_below, is_junk
 from agnlib.training.distributed import World
 from agnlib.training.interrupt import leave_signals_to_parent
 
 __all__ = ["Batch", "PairData", "PictureFolder", "loader"]
+
+_KEY_PARTS = 3
 
 
 @dataclass
@@ -37,7 +40,8 @@ class Batch:
 
     `style` holds the real pictures that the discriminator sees. Without `content` pictures are made from nothing, and
     without classes there is no label. The keys name the crops, so that what is computed from them once can be found
-    again; `skipped` names the files that could not be decoded and gave way to others. The trainer fills in `code`, the
+    again; `sources` names the file of each reference: two crops of one picture have one style; `skipped` names the
+    files that could not be decoded and gave way to others. The trainer fills in `code`, the
     style code `(B, style_dim)`, with a variational extractor the `distribution` that it was drawn from, and `fake`, the
     generated pictures, detached; `identity` marks a step whose reference is the photo itself.
     """
@@ -54,6 +58,7 @@ class Batch:
     identity: bool = False
     extras: dict[str, Tensor] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.style)
@@ -86,7 +91,7 @@ class Batch:
         return [self._rows(slice(*pair)) for pair in itertools.pairwise(bounds)]
 
     def _rows(self, rows: slice) -> Batch:
-        names = ("content", "style", "label", "content_keys", "style_keys", "code", "fake")
+        names = ("content", "style", "label", "content_keys", "style_keys", "sources", "code", "fake")
         values = {name: getattr(self, name) for name in names}
         chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
         return replace(self, **chosen, extras={name: value[rows] for name, value in self.extras.items()})
@@ -129,34 +134,47 @@ class PictureFolder:
     so that large pictures are seen more often. Variant 0 is the largest square.
 
     Args:
-        folder: searched to any depth, links to folders not followed.
+        folder: searched to any depth, through links too. What is hidden (`.ipynb_checkpoints`, `.thumbnails`) or made
+            by a system (`__MACOSX`, `@eaDir` and the like) is passed by.
         size: side of the crops in pixels; smaller pictures are enlarged.
         variants: least and largest number of crops of a picture.
         seed: of the crops.
+        classes: whether the first subfolders are classes; False for photos, whose folders mean nothing.
 
     Raises:
-        InputError: not a folder, or no readable picture in it, or a class folder without any.
+        InputError: not a folder, or no readable picture in it, or a class folder without any, or loose pictures beside
+            class folders.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], size: int, *, variants: tuple[int, int] = (2, 8), seed: int = 0
+        self,
+        folder: str | os.PathLike[str],
+        size: int,
+        *,
+        variants: tuple[int, int] = (2, 8),
+        seed: int = 0,
+        classes: bool = True,
     ) -> None:
         if not os.fspath(folder):  # which would be the current folder
             raise InputError("the name of the folder of pictures is empty; give a folder")
         self.folder, self.size, self.seed = Path(folder), size, seed
         if not self.folder.is_dir():
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
-        files = _pictures_below(self.folder)
-        unread = left_out(path.name for path in self.folder.rglob("*"))
+        if not os.access(self.folder, os.R_OK | os.X_OK):
+            raise InputError(f"{self.folder} cannot be read; allow reading it, or give another folder")
+        files, closed = files_below(self.folder)
+        unread = left_out(path.name for path in files)
         self.paths: list[Path] = []
-        self.unreadable: list[Path] = []
+        self.unreadable: list[Path] = closed
         in_part = []
         self.enlarged = 0
         counts, digest = [], hashlib.sha256()
         for path in files:
+            if path.suffix.lower() not in READ_SUFFIXES:
+                continue
             try:
-                found = header(path)
-            except ImageError:
+                found, content = header(path), _hash_of(path)
+            except (ImageError, OSError):
                 self.unreadable.append(path)
                 continue
             width, height = found.width, found.height
@@ -164,9 +182,9 @@ class PictureFolder:
             in_part += [path] if found.further else []
             self.enlarged += min(width, height) < size
             counts.append(min(variants[1], max(variants[0], round(width * height / size**2))))
-            digest.update(f"{path.relative_to(self.folder).as_posix()} {width} {height}\n".encode())
+            digest.update(os.fsencode(f"{path.relative_to(self.folder).as_posix()} {content}\n"))
         if not self.paths:
-            kinds = ", ".join(images.SUFFIXES)
+            kinds = ", ".join(READ_SUFFIXES)
             there = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
             others = f"; it has {unread}" if unread else ""
             raise InputError(
@@ -180,8 +198,8 @@ class PictureFolder:
                 f" such as {in_part[0].name!r}",
                 stacklevel=2,
             )
-        self.fingerprint = digest.hexdigest()  # of the names and sizes, by which a run knows its pictures again
-        self.class_names, self.labels = self._classes()
+        self.fingerprint = digest.hexdigest()  # of names and contents, by which a run knows its pictures again
+        self.class_names, self.labels = self._classes() if classes else ((), [0] * len(self.paths))
         self.entries = [(index, variant) for index, count in enumerate(counts) for variant in range(count)]
 
     def __len__(self) -> int:
@@ -195,7 +213,7 @@ class PictureFolder:
         """
         index, variant = self.entries[entry]
         picture = _opaque(self.paths[index])
-        dice = random.Random(f"{self.seed}/{self.paths[index].name}/{variant}")
+        dice = random.Random(os.fsencode(f"{self.seed}/{self.paths[index].name}/{variant}"))
         short = min(picture.size)
         side = short if variant == 0 else round(dice.uniform(max(0.65 * min(short, 1.5 * self.size), 1), short))
         left, top = (round(dice.random() * (length - side)) for length in picture.size)
@@ -207,7 +225,7 @@ class PictureFolder:
     def key(self, entry: int) -> str:
         """A name for an entry's crop that no other crop has, of whatever folder."""
         index, variant = self.entries[entry]
-        return f"{self.paths[index]}/{variant}/{self.size}/{self.seed}"
+        return f"{self.paths[index]}/{variant}/{self.size}/{self.seed}"  # the file, and _KEY_PARTS more
 
     def label(self, entry: int) -> int:
         """The index into `class_names` of an entry's picture; 0 where there are no classes."""
@@ -219,7 +237,13 @@ class PictureFolder:
         classes = sorted(set(names))
         if classes == [""]:
             return (), [0] * len(names)
-        folders = {p.name for p in self.folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
+        if "" in classes:
+            loose = [path.name for path, name in zip(self.paths, names, strict=True) if not name]
+            raise InputError(
+                f"{self.folder}: {len(loose)} loose pictures ({', '.join(loose[:3])}) beside the class folders"
+                f" {', '.join(classes[1:4])}; move them into one, or remove them (in Python classes=False has none)"
+            )
+        folders = {p.name for p in self.folder.iterdir() if p.is_dir() and not is_junk(p.name)}
         empty = sorted(folders - set(classes)) if len(classes) > 1 else []
         if empty:
             raise InputError(
@@ -273,7 +297,8 @@ class PairData(Dataset[Batch]):
         style, style_keys, labels = self._pictures(self.style, style_entries, skipped)
         label = torch.tensor(labels, device="cpu", dtype=torch.int64) if self.style.class_names else None
         names = tuple(os.fspath(path) for path in skipped)
-        return Batch(content, style, label, content_keys, style_keys, step, skipped=names)
+        sources = tuple(key.rsplit("/", _KEY_PARTS)[0] for key in style_keys)
+        return Batch(content, style, label, content_keys, style_keys, step, sources=sources, skipped=names)
 
     def _entries(self, folder: PictureFolder, step: int, *, salt: int) -> list[int]:
         positions = [step * self.batch + row for row in self._mine]
@@ -386,10 +411,12 @@ class _Count:
         return itertools.count(self.start)
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise InputError(f"{folder} cannot be read; allow reading it, or give another folder")
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _opaque(path: Path) -> Image.Image:

@@ -30,6 +30,7 @@ from agnlib.errors import InputError
 __all__ = ["BatchDraws", "World", "batch_draws", "is_launched", "join", "local_device"]
 
 _PATIENCE = timedelta(minutes=10)  # a process that has not come by then is given up for lost
+_PATIENCE_AT_THE_END = timedelta(hours=2)  # for the main one, which names styles and writes
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,8 @@ def local_device(kind: str) -> torch.device:
 def join(device: torch.device) -> Iterator[World]:
     """Join the processes that torchrun has started, for the time inside; alone where it has not.
 
+    None leaves before all have come to the end.
+
     Raises:
         InputError: a device that processes cannot train on together.
     """
@@ -230,8 +233,11 @@ def join(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group(_BACKENDS[device.type], timeout=_PATIENCE)
+    last = dist.new_group(backend="gloo", timeout=_PATIENCE_AT_THE_END)
     try:
         yield World.current()
+        # the main one still writes when the others are done; the launcher ends all when one of them ends badly
+        dist.barrier(group=last)  # type: ignore[arg-type]
     finally:
         dist.destroy_process_group()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from agnlib import image
 from agnlib.errors import InputError
+from agnlib.image._kinds import READ_SUFFIXES
 from agnlib.training.options import TrainOptions
 from agnlib.training.run import train
 
@@ -65,5 +66,6 @@ def finetune(
         image.probe(path)
     with tempfile.TemporaryDirectory(prefix="agnlib-") as folder:
         for number, path in enumerate(style):
-            shutil.copyfile(path, Path(folder) / f"{number:04d}{path.suffix.lower()}")
+            suffix = path.suffix.lower() if path.suffix.lower() in READ_SUFFIXES else ".png"  # read by content anyway
+            shutil.copyfile(path, Path(folder) / f"{number:04d}{suffix}")
         return train(TrainOptions(style=Path(folder), **given))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,9 +83,13 @@ class AdversarialGame:
         losses = {"adversarial": self._pair(real_logits, fake_logits)}
         self._judge(real_logits, fake_logits)
         if code is not None and len(code) * self.world.size > 1 and self.config.wrong_code > 0:
-            other = None if label is None else self.world.roll(label)
-            wrong = self._patch_logits(real, other, self.world.roll(code))
-            losses["wrong_code"] = self.config.wrong_code * self._mismatch(real_logits, wrong)
+            others = _of_other_sources(batch, self.world)
+            share = self.world.mean(others.float().sum())
+            if share > 0:  # of all processes, so that all compute the same losses
+                other = None if label is None else self.world.roll(label)
+                wrong = self._patch_logits(real, other, self.world.roll(code))
+                mismatch = self._mismatch(real_logits, wrong, others) / share
+                losses["wrong_code"] = self.config.wrong_code * mismatch
         return losses
 
     def penalties(self, batch: Batch) -> dict[str, Tensor]:
@@ -180,8 +186,8 @@ class AdversarialGame:
         if math.isfinite(self.judged["real_sign"]):
             self.adaptive.update(self.judged["real_sign"], len(real[0]) * self.world.size)
 
-    def _mismatch(self, real: list[Tensor], wrong: list[Tensor]) -> Tensor:
-        """The price of taking a real picture with another's code for a match.
+    def _mismatch(self, real: list[Tensor], wrong: list[Tensor], chosen: Tensor) -> Tensor:
+        """The price of taking a real picture with another's code for a match, summed over the rows that are chosen.
 
         The losses that know differences alone compare it with the match; a one-sided price would let them drift.
         """
@@ -190,9 +196,12 @@ class AdversarialGame:
             "hinge": lambda w: F.relu(1 + w).mean(),
             "least_squares": lambda w: w.square().mean() / 2,
         }
-        if self.config.loss not in sides:
-            return self._pair(real, wrong)  # type: ignore[no-any-return]
-        return torch.stack([sides[self.config.loss](w) for w in wrong]).mean()
+        if not chosen.any():
+            return 0 * torch.stack([w.sum() for w in wrong]).sum()
+        real, wrong = ([m[chosen] for m in maps] for maps in (real, wrong))
+        side = sides.get(self.config.loss)
+        mean = self._pair(real, wrong) if side is None else torch.stack([side(w) for w in wrong]).mean()
+        return mean * chosen.sum()
 
     def _logits(self, batch: Batch, image: Tensor) -> Tensor:
         """Logits `(B,)` in single precision throughout, which gradients of gradients need."""
@@ -201,6 +210,16 @@ class AdversarialGame:
 
     def _label(self, batch: Batch) -> Tensor | None:
         return None if self.discriminator.config.num_classes is None else batch.label
+
+
+def _of_other_sources(batch: Batch, world: World) -> Tensor:
+    """`(B,)`: whether the row before is of another picture; two crops of one picture are in one style."""
+    if not batch.sources:
+        return torch.ones(len(batch), device=batch.style.device, dtype=torch.bool)
+    digests = (hashlib.blake2b(os.fsencode(name), digest_size=7).digest() for name in batch.sources)
+    numbers = [int.from_bytes(digest, "big") for digest in digests]
+    mine = torch.tensor(numbers, device=batch.style.device, dtype=torch.int64)
+    return world.roll(mine) != mine
 
 
 def _code(batch: Batch) -> Tensor | None:

@@ -11,17 +11,17 @@ from types import FrameType
 
 __all__ = ["leave_signals_to_parent", "stopping_on_signals"]
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 _CHILDREN = (signal.SIGCHLD,) if hasattr(signal, "SIGCHLD") else ()
 
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """While inside, the first SIGTERM or SIGINT calls `stop` with its name; a second one ends the process at once.
+    """While inside, the first SIGTERM, SIGINT or SIGHUP calls `stop` with its name; a second ends the process at once.
 
-    The process then exits with 128 + the signal's number, as shells report it. What was ignored stays ignored (SIGINT
-    under `nohup ... &`), and the handlers are put back at the end. Outside the main thread nothing is done: Python
-    lets only that one handle signals.
+    The process then exits with 128 + the signal's number, as shells report it. SIGHUP is what a closed terminal sends.
+    What was ignored stays ignored (SIGINT under `nohup ... &`), and the handlers are put back at the end. Outside the
+    main thread nothing is done: Python lets only that one handle signals.
 
     Example:
         >>> reasons = []

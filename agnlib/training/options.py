@@ -64,6 +64,12 @@ def check_place(options: TrainOptions) -> None:
         InputError: the folder holds another run, cannot be made, or cannot be written.
     """
     folder = options.out
+    for name in ("content", "style"):
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(getattr(options, name))):
+            raise InputError(
+                f"--out {folder} lies in --{name} {getattr(options, name)}, so the run's samples would be taken for"
+                " pictures; give a folder outside of it"
+            )
     if options.resume is None and ((folder / "config.json").exists() or (folder / RECORD).exists()):
         raise InputError(
             f"--out {folder} holds an earlier run; go on with it by --resume auto, or give a new folder,"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 import agnlib
 from agnlib._atomic import remove_leftovers, write_bytes
+from agnlib._lock import locked_folder
 from agnlib.errors import InputError, TrainingError, WeightsError
 from agnlib.models import PerceptualEncoder, pretrained
 from agnlib.stylizer import resolve_device
@@ -26,7 +27,7 @@ from agnlib.training.interrupt import stopping_on_signals
 from agnlib.training.naming import name_styles
 from agnlib.training.options import TrainOptions, check_place, check_same_run, make_folder, read_record, write_record
 from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.start import balance, starting_networks
+from agnlib.training.start import balance, kept, starting_networks
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 from agnlib.training.watch import CollapseWatch
 
@@ -52,9 +53,9 @@ class _Run:
 def train(options: TrainOptions) -> Path:
     """Train and leave weights that `Stylizer.from_pretrained` takes in `options.out`, which is returned.
 
-    Everything that can be checked is checked before anything is written. The first SIGTERM or SIGINT ends the training
-    after its step with a checkpoint and a sample, but no weights; `options.resume` goes on from there. Under torchrun
-    several processes train together.
+    Everything that can be checked is checked before anything is written. The first SIGTERM, SIGINT or SIGHUP ends the
+    training after its step with a checkpoint and a sample, but no weights; `options.resume` goes on from there. Under
+    torchrun several processes train together.
 
     Raises:
         InputError: folders without pictures, an output folder in use, options that do not fit each other, or not those
@@ -70,7 +71,7 @@ def train(options: TrainOptions) -> Path:
         if options.dry_run:
             print("\n".join(estimate(run.trainer, run.data, steps=run.chosen["steps"], minutes=options.minutes)))
             return options.out
-        _begin(run)
+        stack.enter_context(_begun(run))
         _carry_out(run)
     return options.out
 
@@ -128,7 +129,7 @@ def _data_of(options: TrainOptions, encoders: Mapping[str, PerceptualEncoder]) -
         raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
     sides = (round(size * options.stroke_scale), size)
     folders = [
-        PictureFolder(folder, side, seed=options.seed)
+        PictureFolder(folder, side, seed=options.seed, classes=folder is options.style)
         for folder, side in zip((options.content, options.style), sides, strict=True)
     ]
     batch = (options.batch or _DEFAULT_BATCH) * options.accumulate
@@ -161,6 +162,8 @@ def _trainer(
     sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
     networks = starting_networks(options.init, data.style, options.blocks, options.channels)
+    if options.init:
+        print(kept(pretrained.load(options.init).discriminator, networks.discriminator))
     print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
     warmup = 0 if options.init else TrainerConfig.warmup
     rate = TrainerConfig.lr_generator if options.learning_rate is None else options.learning_rate
@@ -203,14 +206,24 @@ def _report(folders: Mapping[str, PictureFolder], *, batch: int) -> None:
             print(f"  fewer crops than a batch of {batch}: some are in it more than once")
 
 
-def _begin(run: _Run) -> None:
-    """Make the folder, and leave the record of what is done in it."""
+@contextmanager
+def _begun(run: _Run) -> Iterator[None]:
+    """Make the folder, keep it for this run alone, and leave the record of what is done in it.
+
+    Raises:
+        InputError: another run is at work in it.
+    """
     if not run.trainer.world.is_main:
+        yield
         return
     make_folder(run.options.out)
-    for folder in ("", "checkpoints", "samples"):
-        remove_leftovers(run.options.out / folder)
-    write_record(run.options, run.chosen)
+    with locked_folder(run.options.out) as alone:
+        if not alone:
+            raise InputError(f"--out {run.options.out}: another run is at work there; wait for its end, or stop it")
+        for folder in ("", "checkpoints", "samples"):
+            remove_leftovers(run.options.out / folder)
+        write_record(run.options, run.chosen)
+        yield
 
 
 def _carry_out(run: _Run) -> None:

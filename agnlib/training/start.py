@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from agnlib.training.config import TrainerConfig
 from agnlib.training.data import PictureFolder
 from agnlib.training.growing import grown
 
-__all__ = ["Networks", "balance", "starting_networks", "whole_pictures"]
+__all__ = ["Networks", "balance", "kept", "starting_networks", "whole_pictures"]
 
 _MARGIN = 16  # px around a picture: more than the decoder's zero padding reaches, or it learns to paint a frame
 _CANVAS_SLOPE = 1.3  # painted on white noise, flat parts are strewn with strokes, and style is no closer
@@ -37,6 +37,8 @@ def starting_networks(
 ) -> Networks:
     """New networks, or those of `init` with as many classes as there are here, grown to the size that is asked for.
 
+    Of a discriminator for other classes all is kept but what it knew of these.
+
     Raises:
         InputError: fewer blocks or channels than `init` has.
         WeightsError: `init` cannot be loaded.
@@ -49,8 +51,10 @@ def starting_networks(
         return Networks(generator, Discriminator(wanted), _new_extractor(style))
     bundle = pretrained.load(init)
     generator, discriminator = bundle.generator, bundle.discriminator
-    if discriminator is None or discriminator.config.num_classes != wanted:
+    if discriminator is None:
         discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
+    elif discriminator.config.num_classes != wanted:
+        discriminator = _with_labels(discriminator, wanted)
     if generator.config.num_classes != classes:
         generator = _with_classes(generator, classes)
     return Networks(grown(generator, blocks=blocks, channels=channels), discriminator, bundle.extractor)
@@ -77,6 +81,25 @@ def _with_classes(generator: Generator, classes: int) -> Generator:
     state = {k: v for k, v in generator.state_dict().items() if not k.startswith("mapping.")}
     other.load_state_dict(state, strict=False)
     return other
+
+
+def _with_labels(discriminator: Discriminator, classes: int | None) -> Discriminator:
+    """The same discriminator for other labels: all but what it knew of the old ones, and of the new ones nothing."""
+    other = type(discriminator)(**{**asdict(discriminator.config), "num_classes": classes})
+    state = {k: v for k, v in discriminator.state_dict().items() if not k.startswith("label_projection.")}
+    other.load_state_dict(state, strict=False)
+    for embedding in other.label_projection:
+        torch.nn.init.zeros_(cast("torch.nn.Embedding", embedding).weight)
+    return other
+
+
+def kept(before: Discriminator | None, after: Discriminator) -> str:
+    """What of a discriminator another one has, in words."""
+    if before is None:
+        return "discriminator: new, the weights have none"
+    mine, theirs = after.state_dict(), before.state_dict()
+    same = sum(key in theirs and torch.equal(value, theirs[key]) for key, value in mine.items())
+    return f"discriminator: {same} of {len(mine)} tensors kept" + (", the classes are new" if same < len(mine) else "")
 
 
 def _new_extractor(style: PictureFolder) -> StyleExtractor:

@@ -367,9 +367,9 @@ class AdversarialTrainer:
         return (close_up if self.step % every == every - 1 else from_afar)(batch, fake)
 
     def _latents(self, count: int) -> Tensor:
-        return torch.randn(
-            count, self.generator.config.latent_dim, generator=self._dice, device="cpu", dtype=torch.float32
-        ).to(self.device)
+        width = self.generator.config.latent_dim
+        drawn = torch.randn(count, width, generator=self._dice, device="cpu", dtype=torch.float32)
+        return drawn.to(next(self.generator.parameters()))
 
     @property
     def _labelled(self) -> bool:
