@@ -78,6 +78,17 @@ class Refined:
         return painted
 
 
+class ByNeighbors:
+    """Weights whose paintings neural neighbours go on with."""
+
+    def __init__(self, stylizer: Stylizer, drawing: float) -> None:
+        self.stylizer, self.drawing = stylizer, drawing
+
+    def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
+        painted: Image.Image = self.stylizer(photo, reference, method="neighbors", drawing=self.drawing)
+        return painted
+
+
 class ReadAt:
     """Weights that read references with their shorter side reduced to so many pixels; `Stylizer` has its own side."""
 
@@ -184,6 +195,14 @@ def arguments() -> argparse.Namespace:
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
     add("--refined", nargs="*", default=[], metavar="NAME|FOLDER", help="rows with a code learned for each pair")
     add(
+        "--neighbors",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="DRAWING",
+        help="rows of agn-small and neural neighbours with so much drawing; minutes for each pair",
+    )
+    add(
         "--read-at",
         type=int,
         nargs="*",
@@ -231,6 +250,10 @@ def judged(options: argparse.Namespace) -> None:
         f"{row}, slope {slope:g}": on_canvas(painter, slope)
         for row, painter in plain.items()
         for slope in options.canvas
+    }
+    own |= {
+        f"neighbors, drawing {each:g}": ByNeighbors(Stylizer.from_pretrained(device=options.device), each)
+        for each in options.neighbors
     }
     adain = {"AdaIN": load_adain(options.adain, options.vgg).stylize} if options.adain else {}
     judge, notes = evaluation.installed_judge(options.vgg)

@@ -118,6 +118,12 @@ def test_a_row_paints_on_a_canvas_of_its_own(share: float, same: bool) -> None:
     assert np.array_equal(painted, usual) == same
 
 
+def test_a_row_by_neighbors_is_painted_by_them() -> None:
+    stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+    painted = np.asarray(quality.ByNeighbors(stylizer, 1.0)(PHOTO, REFERENCE))
+    np.testing.assert_array_equal(painted, np.asarray(stylizer(PHOTO, REFERENCE, method="neighbors", drawing=1.0)))
+
+
 def test_a_refined_row_learns_one_code_for_each_reference() -> None:
     learned = []
 
