@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agnlib.errors import InputError
+from agnlib.ops._checks import widened
+
+if TYPE_CHECKING:
+    from agnlib.models import PerceptualEncoder
 
 _RANGE_SLACK = 1e-3
 
@@ -45,3 +51,10 @@ def check_aligned(names: tuple[str, str], first: Tensor, second: Tensor, *, min_
             f"got {names[0]} of {tuple(first.shape[2:])} px and {names[1]} of {tuple(second.shape[2:])} px, "
             "expected one size. Resize one to the other first."
         )
+
+
+def features_of(encoder: PerceptualEncoder, image: Tensor) -> dict[str, Tensor]:
+    """An encoder's features in float32 at least, of a picture in any precision: the encoder has its own."""
+    own = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
+    found = encoder(widened(image) if own is None else image.to(own.dtype))
+    return {tap: widened(features) for tap, features in found.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from agnlib import losses
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image, check_pair
+from agnlib.ops._checks import widened
 
 
 def rgb_to_lab(image: Tensor) -> Tensor:
@@ -60,6 +61,7 @@ def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) 
     check_pair(("image", "reference"), image, reference)
     if directions < 3:
         raise InputError(f"directions: got {directions}, expected 3 or more; 32 is plenty.")
+    image, reference = widened(image), widened(reference)  # 16 bits are coarser than what is measured
     axes = _half_sphere(directions).to(image)
     ours = (axes @ rgb_to_lab(image).flatten(2)).sort(dim=2).values
     theirs = (axes @ rgb_to_lab(reference).flatten(2)).sort(dim=2).values

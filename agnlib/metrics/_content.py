@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agnlib import _optional
 from agnlib.errors import InputError
-from agnlib.metrics._checks import check_aligned
+from agnlib.metrics._checks import check_aligned, features_of
 
 if TYPE_CHECKING:
     from agnlib.models.encoders import PerceptualEncoder
@@ -56,7 +56,7 @@ def content_distance(
     check_aligned(("image", "content"), image, content, min_size=encoder.min_size)
     heads = lpips_heads() if heads is None else heads
     taps = shared_taps(encoder, heads)
-    of_image, of_content = encoder(image), encoder(content)
+    of_image, of_content = features_of(encoder, image), features_of(encoder, content)
     return torch.stack([_tap_distance(of_image[tap], of_content[tap], heads[tap]) for tap in taps]).sum(dim=0)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.metrics._checks import check_image
+from agnlib.metrics._checks import check_image, features_of
 from agnlib.metrics._content import lpips_heads, shared_taps, unit_length
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def diversity(images: Tensor, encoder: PerceptualEncoder, heads: Mapping[str, Te
     if len(images) < 2:
         raise InputError("diversity: got a single picture, expected at least two.")
     heads = lpips_heads() if heads is None else heads
-    features = encoder(images)
+    features = features_of(encoder, images)
     taps = [_tap_variance(features[tap], heads[tap]) for tap in shared_taps(encoder, heads)]
     return 2 * torch.stack(taps).sum()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from agnlib.metrics._checks import check_pair
+from agnlib.metrics._checks import check_pair, features_of
 
 if TYPE_CHECKING:
     from agnlib.models.encoders import PerceptualEncoder
@@ -47,7 +47,7 @@ def style_distance(image: Tensor, reference: Tensor, encoder: PerceptualEncoder)
         1.5
     """
     check_pair(("image", "reference"), image, reference, min_size=encoder.min_size)
-    of_image, of_reference = encoder(image), encoder(reference)
+    of_image, of_reference = features_of(encoder, image), features_of(encoder, reference)
     return torch.stack([_relative(of_image[tap], of_reference[tap]) for tap in encoder.channels]).mean(dim=0)
 
 

@@ -159,15 +159,16 @@ class StyleExtractor(PretrainedModel):
         return codes
 
     def _color_statistics(self, image: Tensor) -> Tensor:
-        pixels = image.flatten(2)
+        pixels = (image.float() if image.dtype in (torch.float16, torch.bfloat16) else image).flatten(2)
         pixels = pixels[:, :, :: -(-pixels.shape[2] // _MAX_PIXELS)]
         mean = pixels.mean(2)
         centred = pixels - mean[:, :, None]
         covariance = centred @ centred.mT / pixels.shape[2]
         upper = torch.triu_indices(3, 3, device=image.device)
         spread = torch.sign(covariance) * covariance.abs().clamp_min(1e-8).sqrt()  # in the units of the pixels
-        quantiles = torch.quantile(self.axes @ centred, self.quantiles, dim=2)
-        return torch.cat([mean, spread[:, upper[0], upper[1]], quantiles.permute(1, 2, 0).flatten(1)], dim=1)
+        quantiles = torch.quantile(self.axes.to(pixels) @ centred, self.quantiles.to(pixels), dim=2)
+        found = torch.cat([mean, spread[:, upper[0], upper[1]], quantiles.permute(1, 2, 0).flatten(1)], dim=1)
+        return found.to(image.dtype)
 
 
 def _at_least(image: Tensor, size: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, narrowed, widened
+from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, is_channels_last, narrowed, widened
 from agnlib.ops._dispatch import choose, define, vjp
 
 __all__ = ["adain", "adain_reference", "moments"]
@@ -92,7 +92,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_map("moments", "x", x)
     quick = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() and x.shape[1] > 1
-    if quick and x.is_contiguous(memory_format=torch.channels_last):
+    if quick and is_channels_last(x):
         return _moments_in_channels_last(x)
     mu, var = _moments(widened(x))
     return narrowed(mu, x), narrowed(var, x)
@@ -226,7 +226,7 @@ def _fastest(
     mean, std = mean.to(x.dtype), std.to(x.dtype)
     if mu is not None and var is not None:
         mu, rsigma = mu.to(x.dtype, copy=True), (var.to(x.dtype) + eps).rsqrt()
-    elif x.is_contiguous(memory_format=torch.channels_last) and c > 1:
+    elif is_channels_last(x) and c > 1:
         # Not group_norm: in this format it takes E[x^2] - E[x]^2, in sums without care for rounding.
         mu, var = _moments_in_channels_last(x)
         rsigma = (var + eps).rsqrt()

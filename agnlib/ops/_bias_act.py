@@ -67,6 +67,8 @@ def bias_act(
         tensor([[0., 4.]])
     """
     check_map("bias_act", "x", x, least=2, most=8, expected="(B, C, ...)")
+    if isinstance(bias, Tensor) and torch.is_autocast_enabled(x.device.type) and bias.is_floating_point():
+        bias = bias.to(x.dtype)  # the map comes from a convolution in 16 bits, the parameter is not
     if bias is not None:
         check_companion("bias_act", "bias", bias, x, shape=(x.shape[1],))
     if act not in ACTIVATIONS:

@@ -54,9 +54,16 @@ def narrowed(y: Tensor, like: Tensor) -> Tensor:
     return y if y.dtype == like.dtype else y.to(like.dtype)
 
 
+def is_channels_last(x: Tensor) -> bool:
+    """Whether `x` is stored so; inside `torch.func.vmap`, where that cannot be asked, it counts as not."""
+    if torch._C._functorch.is_batchedtensor(x):
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
 def format_of(x: Tensor) -> torch.memory_format:
     """Channels_last where `x` is stored so, contiguous for everything else: the format of what the ops return."""
-    last = x.ndim == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    last = x.ndim == 4 and not x.is_contiguous() and is_channels_last(x)
     return torch.channels_last if last else torch.contiguous_format
 
 
