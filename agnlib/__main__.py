@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agnlib.cli import main
+from agnlib.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

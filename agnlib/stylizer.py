@@ -13,24 +13,24 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from agnlib._device import device_for, resolve_device
-from agnlib._engine import OnnxEngine
-from agnlib._frames import FramePainter
-from agnlib._neighbor_painter import NeighborPainter, OnStep
-from agnlib._painting import Effect, Painting
-from agnlib._photo import Photo, write_rows
-from agnlib._regions import paired, styles_of
-from agnlib._sampling import sampled
-from agnlib._smoothing import Smoothing
-from agnlib._steadying import Steadying
-from agnlib._style_names import ANY, is_name
-from agnlib._style_reader import STYLE_SIDE, StyleReader, named_source, opened
-from agnlib._whole import rows, tiles
+from agnlib.engines.device import device_for, resolve_device
+from agnlib.engines.onnx import OnnxEngine
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
 from agnlib.image._writing import check_quality
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import StyleCode
+from agnlib.painting.frames import FramePainter
+from agnlib.painting.neighbor_painter import NeighborPainter, OnStep
+from agnlib.painting.painting import Effect, Painting
+from agnlib.painting.photo import Photo, write_rows
+from agnlib.painting.regions import paired, styles_of
+from agnlib.painting.smoothing import Smoothing
+from agnlib.painting.steadying import Steadying
+from agnlib.painting.whole import rows, tiles
+from agnlib.styles.code import StyleCode
+from agnlib.styles.names import ANY, is_name
+from agnlib.styles.reader import STYLE_SIDE, StyleReader, named_source, opened
+from agnlib.styles.sampling import sampled
 
 __all__ = ["Stylizer", "resolve_device"]
 
@@ -421,7 +421,7 @@ class Stylizer:
             ...     os.listdir(folder)
             ['model.pt2']
         """
-        from agnlib._export import export
+        from agnlib.engines.export import export
 
         export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
@@ -509,7 +509,7 @@ class Stylizer:
             >>> stylizer.refine_style(painting, photo, steps=2)
             StyleCode(style_dim=16, source='Image, refined')
         """
-        from agnlib._refining import refined
+        from agnlib.styles.refining import refined
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]

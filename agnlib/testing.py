@@ -22,12 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib.training import Batch
-from agnlib.training.checkpoint import load_state
+from agnlib.training.safety.checkpoint import load_state
 
 if TYPE_CHECKING:
     from agnlib.models import PerceptualEncoder
     from agnlib.training import AdversarialTrainer
-    from agnlib.training.terms import Term
+    from agnlib.training.objective.terms import Term
 
 __all__ = ["check_block", "check_encoder", "check_kernel", "check_loss", "check_trainer"]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from agnlib.losses import rgb_to_lab
 from agnlib.training import mnist
-from agnlib.training.watch import hue_entropy
+from agnlib.training.safety.collapse import hue_entropy
 
 SIDE = 28
 LEAST_ACCURACY = 0.985
@@ -155,7 +155,7 @@ def detail(digits: Tensor) -> float:
 def colours(images: Tensor) -> dict[str, float]:
     """How varied the colours of pictures `(N, 3, H, W)` in [-1, 1] are.
 
-    "hue_entropy" is `agnlib.training.watch.hue_entropy`, 1 for all hues alike; "distance" the mean distance in CIE Lab
+    "hue_entropy" is `agnlib.training.safety.collapse.hue_entropy`, 1 for all hues alike; "distance" the mean distance in CIE Lab
     between the mean colours of two pictures.
     """
     lab = rgb_to_lab(images.clamp(-1, 1)).mean((2, 3)).double()

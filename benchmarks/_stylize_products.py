@@ -62,7 +62,7 @@ class Ours:
 
         torch.set_num_threads(threads)
         if form in ("agn-small", "onnx", "convolutions"):
-            from agnlib.memory import keep_freed_memory
+            from agnlib.engines.memory import keep_freed_memory
 
             keep_freed_memory()
         engine = {"engine": "onnx"} if form == "onnx" else {}

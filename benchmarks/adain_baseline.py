@@ -29,7 +29,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from agnlib.models.encoders import VGG16Features
-from agnlib.training.data import PairData, PictureFolder
+from agnlib.training.data.pairs import PairData, PictureFolder
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 STYLE_WEIGHT = 10.0

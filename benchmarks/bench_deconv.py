@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from _common import header, markdown_table, median_iqr, write_json
 
-from agnlib.memory import keep_freed_memory
+from agnlib.engines.memory import keep_freed_memory
 from agnlib.ops._conv_transpose2d import _bands, _phases
 
 CASES = (  # kernel, channels in and out, side

@@ -23,8 +23,8 @@ from _common import header, markdown_table, median_iqr, write_json
 from _ops_cases import Case, all_cases
 from torch import Tensor
 
+from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import BackendError
-from agnlib.memory import keep_freed_memory
 from agnlib.ops import backend
 
 PASSES = ("forward", "backward", "double")

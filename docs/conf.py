@@ -63,7 +63,7 @@ ALIASES = {
     "Style": "agnlib.stylizer.Style",
     "StyleLike": "agnlib.transforms.StyleLike",
     "Box": "agnlib.tiling.Box",
-    "Term": "agnlib.training.terms.Term",
+    "Term": "agnlib.training.objective.terms.Term",
     "OnFile": "agnlib.folder.OnFile",
     "Painter": "agnlib.video.repainting.Painter",
     "Image.Image": "PIL.Image.Image",

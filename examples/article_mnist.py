@@ -37,8 +37,8 @@ from agnlib.losses import (
     r1_penalty,
 )
 from agnlib.training import Batch, TrainerConfig, class_folders, mnist
-from agnlib.training.checkpoint import load_state, pack, save_state, unpack
 from agnlib.training.config import LOSSES
+from agnlib.training.safety.checkpoint import load_state, pack, save_state, unpack
 
 LATENT = 100
 SAMPLES = 64

@@ -16,7 +16,7 @@ from agnlib.metrics import style_distance
 from agnlib.models import Discriminator, Generator
 from agnlib.testing import check_encoder
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
-from agnlib.training.terms import ContentTerm, MomentStyleTerm, SharedEncoder, TargetCache
+from agnlib.training.objective.terms import ContentTerm, MomentStyleTerm, SharedEncoder, TargetCache
 
 
 class SteerableEncoder:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from agnlib import Discriminator, Generator, Stylizer
 from agnlib.models import pretrained
-from agnlib.training.data import PictureFolder
+from agnlib.training.data.pairs import PictureFolder
 
 Lesson = tuple[Tensor | None, Tensor, Tensor, Tensor]  # z, style, content, and the teacher's picture
 

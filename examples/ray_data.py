@@ -21,7 +21,7 @@ import numpy.typing as npt
 from agnlib import Stylizer
 from agnlib.errors import AgnError
 from agnlib.image import load
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 Batch = dict[str, npt.NDArray[Any]]
 

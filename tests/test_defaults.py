@@ -19,7 +19,7 @@ from agnlib.errors import InputError
 from agnlib.metrics import colourfulness, hue_entropy, palette_distance, style_distance
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
-from agnlib.training.terms import PaletteTerm, PatchNCETerm, SlicedStyleTerm, guided_smoothness_term
+from agnlib.training.objective.terms import PaletteTerm, PatchNCETerm, SlicedStyleTerm, guided_smoothness_term
 from agnlib.transforms import RandomStyle, RotateToCover
 
 SOURCES = sorted((Path(__file__).resolve().parent.parent / "agnlib").rglob("*.py"))

@@ -25,8 +25,8 @@ from PIL import Image
 from skimage import data
 
 from agnlib import Stylizer, demo
-from agnlib._demo_studio import Studio, Wish, blamed
-from agnlib.cli import main
+from agnlib.cli.main import main
+from agnlib.demo._studio import Studio, Wish, blamed
 from agnlib.errors import AgnError, InputError, MissingDependencyError
 
 IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
@@ -151,7 +151,7 @@ def test_progress_is_told_in_parts_of_the_area(studio: Studio, tmp_path: Path) -
 def test_a_painting_that_takes_too_long_is_given_up(
     studio: Studio, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agnlib._demo_studio._LONGEST_SECONDS", -60)
+    monkeypatch.setattr("agnlib.demo._studio._LONGEST_SECONDS", -60)
     with pytest.raises(InputError, match="give a smaller photo"):
         studio.painted(wish(photo, "chance"))
     assert not [each for each in tmp_path.glob("*/*") if each.is_file()]

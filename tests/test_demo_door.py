@@ -25,7 +25,7 @@ import pytest
 from PIL import Image
 
 from agnlib import Stylizer, demo
-from agnlib._demo_door import Door
+from agnlib.demo._door import Door
 from agnlib.errors import InputError
 
 gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")

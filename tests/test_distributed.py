@@ -26,7 +26,7 @@ from agnlib.losses import feature_matching_loss
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
 from agnlib.training.distributed import BatchDraws, World, join
-from agnlib.training.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
+from agnlib.training.objective.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
 
 BATCH, STEPS, SIZE = 8, 20, 16
 _LIMIT = 400  # seconds for a group of processes, on a machine that others load as well

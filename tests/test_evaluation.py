@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from agnlib import Stylizer, evaluation
-from agnlib.cli import main
+from agnlib.cli.main import main
 from agnlib.errors import ImageError, InputError
 from agnlib.evaluation import Judge
 from agnlib.models import VGG16Features

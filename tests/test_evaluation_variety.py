@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from agnlib import evaluation, metrics
-from agnlib.cli import main
+from agnlib.cli.main import main
 from agnlib.errors import InputError
 from agnlib.evaluation import Judge
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
 FILES = sorted(EXAMPLES.glob("*.jpg"))

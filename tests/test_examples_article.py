@@ -19,7 +19,7 @@ from PIL import Image
 
 from agnlib.errors import InputError
 from agnlib.training import class_folders, mnist, read_idx
-from agnlib.training.checkpoint import load_state
+from agnlib.training.safety.checkpoint import load_state
 
 torchvision = pytest.importorskip("torchvision")
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

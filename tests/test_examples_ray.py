@@ -18,7 +18,7 @@ from PIL import Image
 
 from agnlib import Stylizer
 from agnlib.models import Generator, StyleExtractor, pretrained
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))

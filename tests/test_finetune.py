@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agnlib import Stylizer, cli
+from agnlib import Stylizer
+from agnlib.cli import main as cli
 from agnlib.models import pretrained
-from agnlib.training.options import TrainOptions
+from agnlib.training.run.options import TrainOptions
 
 SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
 
@@ -59,7 +60,7 @@ def test_what_is_not_asked_for_is_what_suits_few_pictures(
     asked: list[str], size: int, batch: int, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[TrainOptions] = []
-    monkeypatch.setattr("agnlib.training.finetune.train", given.append)
+    monkeypatch.setattr("agnlib.training.run.finetune.train", given.append)
     named = ["--style", str(folders[1]), "--content", str(folders[0]), "--out", "mine"]
     assert cli.main(["finetune", *named, *asked]) == 0
     (options,) = given

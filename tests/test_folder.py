@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from toy import in_new_process
 
-from agnlib import _whole
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import FolderReport, stylize_folder
 from agnlib.folder._manifest import Manifest
 from agnlib.folder._tree import NOTES, make_plan, output_name
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import StyleCode
+from agnlib.painting import whole as _whole
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
 

@@ -23,9 +23,10 @@ from PIL import Image
 from toy import in_new_process, program, start_process
 
 import agnlib
-from agnlib import _whole, cli
+from agnlib.cli import main as cli
 from agnlib.folder._tree import NOTES
 from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.painting import whole as _whole
 from agnlib.stylizer import Stylizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -354,7 +355,7 @@ def test_mistakes_import_no_torch(place: Path) -> None:
     (place / "styles" / "notes.txt").touch()
     code = f"""
 import sys
-from agnlib.cli import main
+from agnlib.cli.main import main
 assert main({arguments(place, "styles", "-o", "out")!r}) == 2
 assert "torch" not in sys.modules
 """

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agnlib._photo import Rows
 from agnlib.folder import _pipeline
 from agnlib.folder._pipeline import Dropped, Pipeline
+from agnlib.painting.photo import Rows
 
 WAIT = 20  # seconds, for what must happen
 

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from toy import picture, train_arguments, trainer
 
-from agnlib import cli
 from agnlib._lock import locked_folder
+from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.models import Discriminator, pretrained
 from agnlib.training import Batch, PairData, PictureFolder, TrainerConfig
-from agnlib.training.game import AdversarialGame
-from agnlib.training.start import kept, starting_networks
+from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.run.start import kept, starting_networks
 
 
 @pytest.mark.parametrize("name", [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "$RECYCLE.BIN"])

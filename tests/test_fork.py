@@ -14,7 +14,7 @@ import multiprocessing, os, sys
 import torch
 from torch.utils.data import DataLoader, Dataset
 from agnlib import Stylizer
-from agnlib.training.data import PairData, PictureFolder, loader
+from agnlib.training.data.pairs import PairData, PictureFolder, loader
 from agnlib.transforms import RandomStyle
 
 torch.set_num_threads(2)

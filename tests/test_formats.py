@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from agnlib.errors import WeightsError
 from agnlib.models import pretrained
 from agnlib.models.pretrained import FORMAT_VERSION as WEIGHTS_VERSION
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 from agnlib.training import Batch
-from agnlib.training.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
+from agnlib.training.safety.checkpoint import FORMAT_VERSION as CHECKPOINT_VERSION
 
 FORMATS = Path(__file__).resolve().parent / "data" / "formats"
 

@@ -22,9 +22,9 @@ from agnlib.losses import (
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
 from agnlib.training.config import LOSSES
-from agnlib.training.game import AdversarialGame
-from agnlib.training.mapping import fit_mapping
-from agnlib.training.terms import kl_term
+from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.objective.terms import kl_term
 
 MODES = torch.tensor([[2.0, 2.0], [5.0, 3.0], [3.0, 5.5]])
 every_loss = pytest.mark.parametrize("loss", LOSSES)

@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from agnlib import cli, image
-from agnlib._cli_types import limits
+from agnlib import image
+from agnlib.cli import main as cli
+from agnlib.cli.types import limits
 from agnlib.errors import ImageError
 from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.models import Generator, StyleExtractor, pretrained
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)

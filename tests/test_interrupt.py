@@ -18,9 +18,9 @@ from toy import data, in_new_process, make_folders, make_start, program, start_p
 
 from agnlib.training import AdversarialTrainer, loader
 from agnlib.training.callbacks import SaveCheckpoints, SaveSamples
-from agnlib.training.checkpoint import checkpoints_in, load_state
-from agnlib.training.evaluate import Evaluate
-from agnlib.training.interrupt import stopping_on_signals
+from agnlib.training.run.evaluate import Evaluate
+from agnlib.training.safety.checkpoint import checkpoints_in, load_state
+from agnlib.training.safety.interrupt import stopping_on_signals
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from agnlib import cli, image
+from agnlib import image
+from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.evaluation import choose_pairs
 from agnlib.folder import stylize_folder

@@ -18,10 +18,11 @@ from toy import TINY, make_folders, make_start, picture
 from agnlib import Generator, Stylizer
 from agnlib.errors import ImageError, InputError
 from agnlib.models import StyleExtractor, pretrained
-from agnlib.training import PictureFolder, naming
-from agnlib.training.mapping import fit_mapping
-from agnlib.training.naming import name_styles
-from agnlib.training.steering import steer_classes
+from agnlib.training import PictureFolder
+from agnlib.training.names import naming
+from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.names.naming import name_styles
+from agnlib.training.names.steering import steer_classes
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from agnlib import cli
+from agnlib.cli import main as cli
 from agnlib.folder import stylize_folder
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer

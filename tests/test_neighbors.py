@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from agnlib import Stylizer, cli
+from agnlib import Stylizer
+from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.folder import stylize_folder
 from agnlib.models import Generator, StyleExtractor

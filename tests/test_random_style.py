@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 from agnlib import Generator, StyleExtractor, Stylizer
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.models import pretrained
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 from agnlib.transforms import RandomStyle, RandomStyleBatch
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

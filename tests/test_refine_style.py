@@ -10,9 +10,9 @@ from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
 from agnlib import Stylizer
-from agnlib._refining import refined
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
+from agnlib.styles.refining import refined
 
 
 @pytest.fixture(scope="module")

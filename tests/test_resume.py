@@ -18,7 +18,7 @@ from agnlib.layers import CanvasNoise
 from agnlib.models import Discriminator, Generator
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import SaveCheckpoints
-from agnlib.training.checkpoint import checkpoints_in, load_state
+from agnlib.training.safety.checkpoint import checkpoints_in, load_state
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])

@@ -10,7 +10,7 @@ from PIL import Image
 from agnlib import Stylizer
 from agnlib.errors import ImageError, InputError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 
 @pytest.fixture(scope="module")

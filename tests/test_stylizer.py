@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import agnlib
-from agnlib._painting import BLEND_BELOW, STYLE_SIDE
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.models import Generator, StyleExtractor, pretrained
-from agnlib.style import StyleCode
+from agnlib.painting.painting import BLEND_BELOW, STYLE_SIDE
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer, resolve_device
 
 FEW = settings(max_examples=15, deadline=None)
@@ -299,7 +299,7 @@ def test_it_works_where_torchvision_cannot_be_imported(tmp_path: Path) -> None:
     pretrained.save(tmp_path / "weights", {"generator": generator, "extractor": extractor})
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     command = ["stylize", "photo.png", "--style", "photo.png", "--weights", "weights", "--quiet", "-o", "out.png"]
-    program = f"import sys; from agnlib.cli import main; sys.exit(main({command!r}))"
+    program = f"import sys; from agnlib.cli.main import main; sys.exit(main({command!r}))"
     packages = os.pathsep.join([str(tmp_path), str(Path(agnlib.__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-c", program],

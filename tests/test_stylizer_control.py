@@ -21,7 +21,7 @@ from skimage import color, data
 from agnlib import image
 from agnlib.errors import ImageError, InputError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
 

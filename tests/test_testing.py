@@ -22,7 +22,7 @@ from agnlib.ops import backend as ops_backend
 from agnlib.testing import check_block, check_encoder, check_kernel, check_loss, check_trainer
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
 from agnlib.training.callbacks import LogScalars
-from agnlib.training.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
+from agnlib.training.objective.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

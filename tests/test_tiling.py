@@ -16,10 +16,10 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from agnlib import _painting
 from agnlib.errors import InputError
 from agnlib.layers import Window
 from agnlib.models import Generator, StyleExtractor
+from agnlib.painting import painting as _painting
 from agnlib.stylizer import Stylizer
 from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, window_side
 

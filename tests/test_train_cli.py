@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from toy import TINY, picture, train_arguments
 
-from agnlib import Stylizer, cli
+from agnlib import Stylizer
+from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.models import Generator, pretrained
-from agnlib.training.recipe import build_terms, choose_encoders
-from agnlib.training.run import TrainOptions, train
+from agnlib.training.objective.recipe import build_terms, choose_encoders
+from agnlib.training.run.run import TrainOptions, train
 
 
 @pytest.fixture
@@ -328,7 +329,7 @@ def test_a_last_checkpoint_that_cannot_be_written_is_1(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("agnlib.training.checkpoint.write_bytes", full)
+    monkeypatch.setattr("agnlib.training.safety.checkpoint.write_bytes", full)
     assert cli.main(train_arguments(folders, start, tmp_path / "run", "--steps", "2")) == 1
     warned, said = lines(capsys)[1]
     assert "No space left on device; make room there" in warned

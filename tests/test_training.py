@@ -16,8 +16,8 @@ from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.mapping import fit_mapping
-from agnlib.training.terms import CovarianceStyleTerm, SharedEncoder, TargetCache
+from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.objective.terms import CovarianceStyleTerm, SharedEncoder, TargetCache
 
 # -- terms ------------------------------------------------------------------------------------------------------------
 

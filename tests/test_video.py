@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from agnlib import Stylizer
-from agnlib._frames import FramePainter
-from agnlib._painting import Effect, Masks, Painting
-from agnlib._regions import paired
-from agnlib._smoothing import Smoothing
-from agnlib._steadying import Steadying
-from agnlib.cli import main
+from agnlib.cli.main import main
 from agnlib.errors import InputError, MissingDependencyError, VideoError
 from agnlib.models import Generator, StyleExtractor
+from agnlib.painting.frames import FramePainter
+from agnlib.painting.painting import Effect, Masks, Painting
+from agnlib.painting.regions import paired
+from agnlib.painting.smoothing import Smoothing
+from agnlib.painting.steadying import Steadying
 from agnlib.video import _reading, _writing, is_clip
 from agnlib.video._threads import ahead, behind
 from agnlib.video.repainting import repaint

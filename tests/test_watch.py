@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from agnlib.errors import InputError
 from agnlib.models import Discriminator, Generator
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
-from agnlib.training.terms import PaletteTerm
-from agnlib.training.watch import CollapseWatch, diversity, hue_entropy
+from agnlib.training.objective.terms import PaletteTerm
+from agnlib.training.safety.collapse import CollapseWatch, diversity, hue_entropy
 
 scipy_distance = pytest.importorskip("scipy.spatial.distance")
 colorsys = pytest.importorskip("colorsys")

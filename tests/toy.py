@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from agnlib import cli
+from agnlib.cli import main as cli
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
 from agnlib.training import AdversarialTrainer, PairData, PictureFolder, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
-from agnlib.training.checkpoint import load_state
-from agnlib.training.terms import PaletteTerm
+from agnlib.training.objective.terms import PaletteTerm
+from agnlib.training.safety.checkpoint import load_state
 
 TINY = {"channels": (4, 4, 8), "blocks": (1, 1, 1), "image_size": 16}
 PROCESSES = multiprocessing.get_context("forkserver")  # one process imports torch, all others are its children
-PROCESSES.set_forkserver_preload(["agnlib.training.run", "torch._dynamo"])  # optimizers import the second one
+PROCESSES.set_forkserver_preload(["agnlib.training.run.run", "torch._dynamo"])  # optimizers import the second one
 
 
 def picture(path: Path, size: tuple[int, int], seed: int) -> None:

@@ -15,7 +15,7 @@ from agnlib.errors import InputError
 from agnlib.evaluation._judge import Judge
 from agnlib.evaluation._pairs import Pair
 from agnlib.evaluation._table import RESAMPLES, Summary, Values, markdown_table
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 
 __all__ = ["Improviser", "random_styles", "variety", "variety_table"]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from agnlib._photo import Photo, Rows
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._manifest import Identity, Manifest, read_records
 from agnlib.folder._pipeline import Dropped, Pipeline
@@ -20,6 +19,7 @@ from agnlib.folder._report import FolderReport, report_path
 from agnlib.folder._state import check_state, identity_of
 from agnlib.folder._tree import Job, Plan, inside, make_plan
 from agnlib.image import DEFAULT_LIMITS, SUFFIXES, Limits
+from agnlib.painting.photo import Photo, Rows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -20,7 +20,7 @@ def hue_entropy(image: Tensor) -> Tensor:
     Chroma counts from 2 Lab units on, so that greys have no hue. The twelve hues begin where the entropy is lowest, in
     steps of 10 degrees: one hue is one hue, wherever it lies. A sepia drawing or a blue woodcut is near 0 as well;
     only many pictures, or the references beside them, tell a collapse from a choice.
-    `agnlib.training.watch.hue_entropy` is another one: of a whole batch at once, on the hexagon of RGB.
+    `agnlib.training.safety.collapse.hue_entropy` is another one: of a whole batch at once, on the hexagon of RGB.
 
     Args:
         image: float `(B, 3, H, W)` in [-1, 1].

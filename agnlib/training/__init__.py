@@ -1,8 +1,8 @@
 """Training: the trainer, its data, terms, callbacks and checkpoints."""
 
-from agnlib.training.data import Batch, PairData, PictureFolder, loader
-from agnlib.training.datasets import IdxDigits, class_folders, mnist, read_idx
-from agnlib.training.terms import Weighted
+from agnlib.training.data.datasets import IdxDigits, class_folders, mnist, read_idx
+from agnlib.training.data.pairs import Batch, PairData, PictureFolder, loader
+from agnlib.training.objective.terms import Weighted
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 
 __all__ = [

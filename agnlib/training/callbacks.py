@@ -19,12 +19,12 @@ from tqdm import tqdm
 from agnlib import image as images
 from agnlib._atomic import write_bytes
 from agnlib.errors import ImageError, InputError, WeightsError
-from agnlib.training.checkpoint import checkpoints_in
-from agnlib.training.tensorboard import EventFile
-from agnlib.training.tensorboard import is_installed as tensorboard_is_installed
+from agnlib.training.run.tensorboard import EventFile
+from agnlib.training.run.tensorboard import is_installed as tensorboard_is_installed
+from agnlib.training.safety.checkpoint import checkpoints_in
 
 if TYPE_CHECKING:
-    from agnlib.training.data import Batch
+    from agnlib.training.data.pairs import Batch
     from agnlib.training.trainer import AdversarialTrainer
 
 __all__ = ["LogScalars", "ProgressBar", "SaveCheckpoints", "SaveSamples", "call_hooks", "check_hooks"]

@@ -29,18 +29,18 @@ from agnlib.training._turns import (
     total_of,
 )
 from agnlib.training.callbacks import call_hooks, check_hooks
-from agnlib.training.checkpoint import load_state, pack, save_state, unpack
 from agnlib.training.config import TrainerConfig
-from agnlib.training.data import Batch, naming_ended_readers, next_batch
-from agnlib.training.dice import LayerDice
+from agnlib.training.data.pairs import Batch, naming_ended_readers, next_batch
+from agnlib.training.data.stroke_scale import close_up, from_afar
 from agnlib.training.distributed import World, batch_draws
-from agnlib.training.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.game import AdversarialGame
+from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.objective.terms import SharedEncoder, TargetCache, Weighted
 from agnlib.training.precision import autocast, full
-from agnlib.training.state import differing_options, groups_options, restore, restore_learned, take, take_learned
-from agnlib.training.terms import SharedEncoder, TargetCache, Weighted
-from agnlib.training.viewing import close_up, from_afar
+from agnlib.training.safety.checkpoint import load_state, pack, save_state, unpack
+from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
+from agnlib.training.safety.random_state import LayerDice
+from agnlib.training.safety.state import differing_options, groups_options, restore, restore_learned, take, take_learned
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 

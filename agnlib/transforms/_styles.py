@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from agnlib._style_reader import STYLE_SIDE
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
+from agnlib.styles.reader import STYLE_SIDE
 from agnlib.stylizer import Stylizer
 
 __all__ = ["Draw", "StyleLike", "Styles"]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
-from agnlib.style import StyleCode
+from agnlib.styles.code import StyleCode
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 
 

@@ -1,0 +1,1 @@
+"""The program `agnlib`: a file a command, and what the commands share."""

@@ -1,0 +1,70 @@
+"""`agnlib stylize DIR -o DIR`: a folder of photographs, with a progress bar and signals that stop it."""
+
+from __future__ import annotations
+
+import signal
+
+from agnlib.cli.messages import say
+from agnlib.cli.request import Request
+from agnlib.cli.stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
+from agnlib.errors import InputError
+from agnlib.folder import FolderReport
+from agnlib.folder._recipe import Recipe
+from agnlib.folder._run import FolderRun
+from agnlib.folder._tree import make_plan
+
+_QUALITY = 95
+
+
+def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, report: str | None) -> int:
+    """Stylise the folder and return the exit code; see `agnlib.folder.stylize_folder`.
+
+    Raises:
+        AgnError: a mistake, found before anything was written.
+    """
+    if (count := len(request.photos)) != 1:
+        raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {count}")
+    regions = checked_regions(request)
+    plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
+    refuse_to_overwrite([job.target for job in plan.jobs], pictures_of(regions))
+    stylizer = make_stylizer(request)
+    given = {**request.options, **style_options(stylizer, regions, request)}
+    style, metadata = given.pop("style"), given.pop("metadata")
+    recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=request.limits)
+    work = FolderRun(plan, recipe, overwrite=overwrite, report=report)
+    done = _work(work, len(plan.jobs), quiet=request.quiet)
+    for name, error in plan.unreadable.items():
+        say(f"error: {name}: {error}")
+    if not request.quiet:
+        for words in [*plan.left_out_in_words(), *recipe.in_part_in_words()]:
+            say(f"left out: {words}")
+    return _conclusion(done, quiet=request.quiet)
+
+
+def _work(work: FolderRun, total: int, *, quiet: bool) -> FolderReport:
+    from tqdm import tqdm
+
+    from agnlib.training.safety.interrupt import stopping_on_signals
+
+    with tqdm(total=total, initial=work.kept, unit="photo", disable=quiet or None) as progress:
+
+        def finished(name: str, error: str | None) -> None:
+            progress.update()
+            if error is not None:
+                with tqdm.external_write_mode():
+                    say(f"error: {name}: {error}")
+
+        with stopping_on_signals(work.stop):
+            return work.run(finished)
+
+
+def _conclusion(report: FolderReport, *, quiet: bool) -> int:
+    """Say how it ended; the exit code."""
+    number = getattr(signal, report.stopped or "", None)
+    if not quiet:
+        say(f"{report.target}: {report.summary()}, {report.seconds:.1f} s")
+    if report.stopped is not None:
+        say(f"stopped ({report.stopped}) with {report.left:,} photographs left; the same command goes on")
+    if number is not None:
+        return 128 + int(number)
+    return 1 if report.failed else 0

@@ -1,0 +1,319 @@
+"""`agnlib stylize`: everything that can be checked cheaply is checked before the first picture is painted."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agnlib import image
+from agnlib.cli.messages import relay, say
+from agnlib.cli.request import Request
+from agnlib.errors import AgnError, ImageError, InputError
+from agnlib.folder._tree import output_name
+from agnlib.styles.names import is_name
+
+if TYPE_CHECKING:
+    from agnlib.neighbors import Progress
+    from agnlib.painting.neighbor_painter import OnStep
+    from agnlib.stylizer import Stylizer
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph and where its painting goes."""
+
+    photo: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pictures and weights of one style, and the mask that says where it goes."""
+
+    styles: list[tuple[str, float]]
+    mask: str | None = None
+
+
+def run(request: Request) -> int:
+    """Stylise the photos and return the exit code.
+
+    Raises:
+        AgnError: a mistake, found before anything was written.
+    """
+    failures = _unreadable(request.photos, replace(request.limits, reduced_to=request.options["size"]))
+    regions = checked_regions(request)
+    jobs = plan(request.photos, request.output, request.suffix)
+    refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
+    stylizer = make_stylizer(request)
+    options = {**request.options, **style_options(stylizer, regions, request), "limits": request.limits}
+    if len(jobs) == 1:
+        started = time.perf_counter()
+        with _bar(by_neighbors(request) and not request.quiet) as on_step:
+            height, width = paint(stylizer, jobs[0], {**options, "on_step": on_step})
+        if not request.quiet:
+            say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
+        return 0
+    return _paint_all(stylizer, jobs, options, failures, quiet=request.quiet)
+
+
+def checked_regions(request: Request) -> list[Region]:
+    """The regions, as `parse_regions`, whose files have headers of pictures.
+
+    Raises:
+        AgnError: a mistake in them, or in where the style is to be saved.
+    """
+    regions = parse_regions(request.styles)
+    for path in pictures_of(regions):
+        if not _is_code(path):
+            image.probe(path, limits=request.limits)
+    if request.save_style is not None:
+        if by_neighbors(request):
+            raise InputError("argument --save-style: a style code has no strokes to paint with by --method neighbors")
+        _check_save_style(request.save_style, regions)
+    return regions
+
+
+def by_neighbors(request: Request) -> bool:
+    """Whether the pictures themselves are asked for, not their codes."""
+    return bool(request.options["method"] == "neighbors")
+
+
+@contextmanager
+def _bar(shown: bool) -> Iterator[OnStep | None]:
+    """What shows the steps of one painting, with the time left; None where nothing is to be shown."""
+    if not shown:
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False) as progress:
+
+        def on_step(now: Progress) -> None:
+            progress.update(100 * now.done / now.total - progress.n)
+
+        yield on_step
+
+
+def pictures_of(regions: Sequence[Region]) -> list[str]:
+    """The files of styles and masks; a style by name has none."""
+    styles = [picture for region in regions for picture, _ in region.styles if not is_name(picture)]
+    return [*styles, *(region.mask for region in regions if region.mask is not None)]
+
+
+def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
+    """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
+    masks = [region.mask for region in regions if region.mask is not None]
+    if by_neighbors(request):
+        pictures = [region.styles for region in regions]
+        return {"style": pictures if masks else pictures[0], "mask": masks or None}
+    seed, limits = request.options["seed"], request.limits
+    codes = [stylizer.encode_style(region.styles, seed=seed, limits=limits) for region in regions]
+    if request.save_style is not None:
+        codes[0].save(request.save_style)
+    return {"style": codes if masks else codes[0], "mask": masks or None}
+
+
+def parse_regions(given: Sequence[tuple[str, str]]) -> list[Region]:
+    """Styles and masks in the order given, as regions: a mask is for the styles between it and the mask before.
+
+    Raises:
+        InputError: a mask without a style, or a weight that is not above 0.
+    """
+    regions: list[Region] = []
+    for option, text in given:
+        if option == "--style":
+            style = parse_style(text)
+            if not regions or regions[-1].mask is not None:
+                regions.append(Region([]))
+            regions[-1].styles.append(style)
+        elif not regions or regions[-1].mask is not None:
+            raise InputError(
+                f"argument --mask: {text!r} follows no --style; give a mask after the style that it is for"
+            )
+        else:
+            regions[-1] = Region(regions[-1].styles, text)
+    return regions
+
+
+def _is_code(path: str) -> bool:
+    return Path(path).suffix.lower() == ".safetensors"
+
+
+def _check_save_style(path: str, regions: Sequence[Region]) -> None:
+    if len(regions) > 1:
+        raise InputError("argument --save-style: there are several styles, one for each region; save them one by one")
+    if not _is_code(path):
+        raise InputError(f"argument --save-style: expected a name that ends in .safetensors, got {path!r}")
+    if not Path(path).parent.is_dir():
+        raise InputError(f"argument --save-style: the folder of {path!r} does not exist; create it first")
+
+
+def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:
+    """Photos that their headers show to be none; one that is missing, or the only one, is a mistake at once."""
+    failures: dict[Path, AgnError] = {}
+    for photo in photos:
+        try:
+            image.probe(photo, limits=limits)
+        except ImageError as error:
+            if len(photos) == 1 or not Path(photo).is_file():
+                raise
+            failures[Path(photo)] = error
+    return failures
+
+
+def parse_style(text: str) -> tuple[str, float]:
+    """Split "PICTURE" or "PICTURE:WEIGHT"; a text that names a file is that file, whatever colons it has.
+
+    Raises:
+        InputError: the weight is not above 0.
+    """
+    picture, colon, tail = text.rpartition(":")
+    if not colon or not picture or Path(text).is_file():
+        return text, 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        return text, 1.0
+    if not (math.isfinite(weight) and weight > 0):
+        raise InputError(f"argument --style: the weight of {picture!r} must be a number above 0, got {tail!r}")
+    return picture, weight
+
+
+def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[Job]:
+    """Where each painting goes, with nothing made yet.
+
+    Raises:
+        InputError: several photos for one file, two of one name, or a place that cannot be written to.
+    """
+    if not _is_folder(output, len(photos)):
+        if suffix is not None:
+            raise InputError(f"argument --format: {output!r} is a file, whose name says its format; leave --format out")
+        image.check_output(output)
+        return [Job(Path(photos[0]), Path(output))]
+    folder = Path(output)
+    _check_folder(folder)
+    jobs = [Job(Path(photo), folder / output_name(Path(photo).name, suffix)) for photo in photos]
+    _refuse_collisions(jobs)
+    if folder.is_dir():
+        for job in jobs:
+            image.check_output(job.target)
+    return jobs
+
+
+def _is_folder(output: str, photos: int) -> bool:
+    if Path(output).is_dir() or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+        return True
+    if photos == 1:
+        return False
+    if Path(output).suffix.lower() in image.SUFFIXES:
+        raise InputError(f"argument -o: {photos} photos need a folder, got the file name {output!r}")
+    return True
+
+
+def _check_folder(folder: Path) -> None:
+    """An existing folder, or one that can be made."""
+    if folder.exists() and not folder.is_dir():
+        raise ImageError(f"argument -o: {str(folder)!r} is a file, expected a folder; choose another name")
+    if not folder.exists() and not folder.parent.is_dir():
+        raise ImageError(
+            f"argument -o: the folder {str(folder)!r} cannot be made, "
+            f"{str(folder.parent)!r} is not an existing folder; make that first"
+        )
+
+
+def _refuse_collisions(jobs: Iterable[Job]) -> None:
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(os.path.normcase(job.target), job)
+        if other is not job:
+            raise InputError(
+                f"{str(other.photo)!r} and {str(job.photo)!r} would both be written to {str(job.target)!r}; "
+                "rename one or stylise them into separate folders"
+            )
+
+
+def refuse_to_overwrite(targets: Iterable[Path], inputs: Iterable[str]) -> None:
+    """Raise `InputError` where a painting would be written over what it is made from."""
+    taken = {_identity(path): path for path in inputs}
+    for target in targets:
+        if target.exists() and _identity(target) in taken:
+            raise InputError(
+                f"argument -o: {str(target)!r} is the input {taken[_identity(target)]!r} itself; "
+                "choose another name or folder"
+            )
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino
+
+
+def make_stylizer(request: Request) -> Stylizer:
+    """The weights on the device; sets torch's number of threads."""
+    import torch
+
+    from agnlib.stylizer import Stylizer
+
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    if not request.quiet:
+        relay("agnlib.engine")  # the first export takes seconds
+    return Stylizer.from_pretrained(request.weights, device=request.device, engine=request.engine)
+
+
+def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Paint one photo and write it, whole or not at all; height and width of the painting."""
+    folder = job.target.parent
+    made = not folder.exists()
+    if made:
+        _make(folder)
+    try:
+        return stylizer.stylize_file(job.photo, job.target, **options)
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"argument -o: {str(folder)!r} cannot be made ({error.strerror}); choose another") from error
+
+
+def _paint_all(
+    stylizer: Stylizer,
+    jobs: Sequence[Job],
+    options: Mapping[str, Any],
+    failures: Mapping[Path, AgnError],
+    *,
+    quiet: bool,
+) -> int:
+    """Paint every photo; one that fails is named and does not stop the rest."""
+    from tqdm import tqdm
+
+    failed = []
+    with tqdm(jobs, unit="photo", disable=quiet) as progress:
+        for job in progress:
+            try:
+                if job.photo in failures:
+                    raise failures[job.photo]
+                paint(stylizer, job, options)
+            except AgnError as error:
+                failed.append(job)
+                with tqdm.external_write_mode():
+                    say(f"error: {error}")
+    if failed:
+        names = ", ".join(repr(str(job.photo)) for job in failed)
+        say(f"error: {len(failed)} of {len(jobs)} photos failed: {names}")
+    if len(failed) == len(jobs):
+        return 2
+    return 1 if failed else 0

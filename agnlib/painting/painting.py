@@ -1,0 +1,347 @@
+"""One picture being painted: whatever window of the result is asked for, the same as that part of the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from agnlib.engines.device import placed
+from agnlib.errors import InputError
+from agnlib.image import Picture, reduced_size
+from agnlib.layers import Regions, Window
+from agnlib.models import Generator, StyleExtractor
+from agnlib.painting.smoothing import SmoothedStatistics, Smoothing
+from agnlib.styles.reader import STYLE_SIDE
+from agnlib.tiling import Box, Resampled, Source, window_side
+
+if TYPE_CHECKING:
+    from agnlib.engines.onnx import OnnxEngine
+
+__all__ = ["Effect", "Masks", "Painting", "WholePainter"]
+
+# Below this strength the photo is blended in, so that the result goes to it exactly as strength goes to 0.
+BLEND_BELOW = 0.25
+# A larger picture's normalisation statistics are taken from it reduced to so many pixels, tiled or not.
+OVERVIEW_PIXELS = 2**20
+# A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
+_WINDOW_PIXELS = 1168**2
+_BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How much of a style goes into a picture, and how: see `agnlib.stylizer.Stylizer.__call__`.
+
+    Raises:
+        InputError: a value of the wrong type or outside its range.
+    """
+
+    strength: float = 1.0
+    texture: float = 1.0
+    color: float = 1.0
+    preserve_color: bool = False
+    color_only: bool = False
+    scale: float = 1.0
+    tile: int | Literal["auto"] | None = "auto"
+
+    def __post_init__(self) -> None:
+        _check_share("strength", self.strength, "from 0 (the photo) to 1 (the style in full)")
+        _check_share("texture", self.texture, "from 0 (the photo's) to 1 (the style's)")
+        _check_share("color", self.color, "from 0 (the photo's) to 1 (the style's)")
+        if self.preserve_color and self.color_only:
+            raise InputError("preserve_color and color_only together leave nothing of the style; give one of them")
+        if not _is_number(self.scale) or not 0.1 <= self.scale <= 10:
+            raise InputError(f"scale must be a number from 0.1 (fine strokes) to 10 (broad ones), got {self.scale!r}")
+        whole = isinstance(self.tile, (int, np.integer)) and not isinstance(self.tile, bool) and self.tile >= 1
+        if not (whole or self.tile is None or self.tile == "auto"):
+            raise InputError(
+                f'tile must be "auto", None (the whole picture at once) or a number of pixels, got {self.tile!r}'
+            )
+
+    @property
+    def texture_amount(self) -> float:
+        """Of the style, in the result's lightness."""
+        return 0.0 if self.color_only else float(self.strength * self.texture)
+
+    @property
+    def color_amount(self) -> float:
+        """Of the style, in the result's colours."""
+        return 0.0 if self.preserve_color else float(self.strength * self.color)
+
+    @property
+    def leaves_the_photo(self) -> bool:
+        """Whether nothing of a style is in the result."""
+        return self.texture_amount == self.color_amount == 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _check_share(name: str, value: Any, meaning: str) -> None:
+    if not _is_number(value):
+        raise InputError(f"{name} must be a number from 0 to 1, got {value!r}")
+    if not 0 <= value <= 1:  # false for NaN too
+        raise InputError(f"{name} must be {meaning}, got {value}")
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where each style goes: one mask for each, white (1) where it does; soft between.
+
+    With `rest`, a further style takes what the masks leave. Where masks overlap they share, and where nothing covers a
+    place the photo stays.
+    """
+
+    sources: Sequence[Source]
+    rest: bool = False
+
+    def shares(self, size: tuple[int, int], box: Box) -> Tensor:
+        """How much of each style there is, `(1, R, h, w)`; at most 1 together."""
+        seen = [source if source.size == size else Resampled(source, size) for source in self.sources]
+        masks = torch.cat([each.window(box).clamp(0, 1) for each in seen], dim=1)
+        total = masks.sum(1, keepdim=True)
+        masks = masks / total.clamp_min(1)
+        return torch.cat([masks, (1 - total).clamp_min(0)], dim=1) if self.rest else masks
+
+
+class WholePainter(Protocol):
+    """What paints a picture as a whole, begun with the network's painting."""
+
+    def paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
+        """The painting `(B, 3, H, W)` in [-1, 1].
+
+        Args:
+            start: `(B, 3, H, W)`, the network's painting in the style in full.
+            photo: `(B, 3, H, W)`.
+            shares: `(1, R, H, W)` of the regions' styles; None for one.
+            amount: of the style, above 0.
+        """
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A picture and all that decides what becomes of it.
+
+    Args:
+        generator: paints.
+        extractor: reads the picture's own style, where the effect is not in full.
+        picture: to be painted.
+        codes: `(R, style_dim)`, one style for each region.
+        masks: the regions; None for one style everywhere.
+        latent: `(1, latent_dim)` or None.
+        effect: how much of the styles.
+        engine: paints in the generator's place what it takes.
+        smoothing: where the picture is frames of a clip: over the frames before.
+        photo: what is seen where the effect leaves the photo, of the picture's size; None for the picture itself.
+        painter: goes on where the network has composed the picture; None where the network's painting is the result.
+    """
+
+    generator: Generator
+    extractor: StyleExtractor
+    picture: Picture
+    codes: Tensor
+    masks: Masks | None
+    latent: Tensor | None
+    effect: Effect
+    smoothing: Smoothing | None = None
+    engine: OnnxEngine | None = None
+    photo: Picture | None = None
+    painter: WholePainter | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.picture.size
+
+    def boxes(self, tile: int | Literal["auto"] | None) -> list[Box]:
+        """The result cut into what is painted at once, in reading order."""
+        whole = Box(0, 0, *self.size)
+        if tile is None:
+            return [whole]
+        if tile == "auto":
+            budget = _window_pixels(self._device) // len(self.picture.values)
+            if math.prod(self._brush_size) <= budget:
+                return [whole]
+            side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.effect.scale
+            halo = math.ceil(self.generator.reach * self.effect.scale)
+            return whole.split(int(side), align=self.generator.stride, halo=halo)
+        return whole.split(int(tile), align=self.generator.stride)
+
+    @torch.inference_mode()
+    def window(self, box: Box) -> Tensor:
+        """A part of the result, float32 `(B, 3, h, w)` in about [-1, 1], on the picture's device."""
+        photo = (self.photo or self.picture).window(box)
+        texture, color = self.effect.texture_amount, self.effect.color_amount
+        painted = {amount: self._at(amount, box, photo) for amount in {texture, color}}
+        result = painted[color]
+        if texture != color:
+            result = result + _luma(painted[texture]) - _luma(result)
+        if self.masks is not None and not self.masks.rest:
+            covered = self.masks.shares(self.size, box).sum(1, keepdim=True)
+            result = torch.lerp(photo, result, covered.to(photo.device))
+        return result
+
+    def _at(self, amount: float, box: Box, photo: Tensor) -> Tensor:
+        """The part at one strength: the photo at 0, and from there on through its own style to the style asked for."""
+        if amount == 0:
+            return photo
+        painted = self._painted(amount, box).to(photo.device, photo.dtype)
+        return torch.lerp(photo, painted, amount / BLEND_BELOW) if amount < BLEND_BELOW else painted
+
+    def _painted(self, amount: float, box: Box) -> Tensor:
+        brush = self._brushes[amount]
+        if self._brush_size == self.size:
+            return brush.window(box)
+        return Resampled(brush, self.size).window(box)
+
+    @cached_property
+    def _brush_size(self) -> tuple[int, int]:
+        """Of the picture that the network sees: strokes twice as broad are painted at half the size."""
+        height, width = (max(1, round(side / self.effect.scale)) for side in self.size)
+        return height, width
+
+    @cached_property
+    def _brushes(self) -> Mapping[float, Source]:
+        seen = self.picture if self._brush_size == self.size else Resampled(self.picture, self._brush_size)
+        amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
+        if self.painter is not None:
+            return {amount: _WholeBrush(self, seen, self.painter, amount) for amount in amounts}
+        return {amount: _Brush(self, seen, self._codes_at(amount), amount) for amount in amounts}
+
+    def _codes_at(self, amount: float) -> Tensor:
+        """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""
+        codes = self.codes.expand(len(self.picture.values), -1, -1)
+        return codes if amount == 1 else torch.lerp(self._own[:, None], codes, amount)
+
+    @cached_property
+    def _own(self) -> Tensor:
+        size = reduced_size(self.picture.size, shorter=STYLE_SIDE)
+        code: Tensor = self.extractor(placed(self.picture.resized(size), self._device))
+        return code if self.smoothing is None else self.smoothing.smoothed(self.extractor, code)
+
+    @cached_property
+    def _overview(self) -> Tensor:
+        """The whole picture that the network sees, where that is large at a smaller size."""
+        shrink = math.sqrt(OVERVIEW_PIXELS / math.prod(self._brush_size))
+        size = self._brush_size
+        if shrink < 1:
+            size = max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
+        if size[0] <= self.size[0] and size[1] <= self.size[1]:
+            return self.picture.resized(size)
+        return Resampled(self.picture, size).window(Box(0, 0, *size))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.codes.device
+
+
+class _Brush:
+    """The network at work on one picture, with one strength of the styles: a source of painted windows."""
+
+    def __init__(self, painting: Painting, seen: Source, codes: Tensor, amount: float) -> None:
+        self._painting, self._seen, self._codes, self._amount = painting, seen, codes, amount
+        self.size = seen.size
+
+    def window(self, box: Box) -> Tensor:
+        generator, whole = self._painting.generator, Box(0, 0, *self.size)
+        if box == whole and math.prod(self.size) <= OVERVIEW_PIXELS:  # its own statistics are those of the whole
+            if self._painting.smoothing is None and self._codes.shape[1] == 1:
+                return self._paint(self._seen.window(box))
+            with self._window(box, self.size, self._unmeasured()).entered():
+                return self._paint(self._seen.window(box))
+        outer = box.grown(generator.reach, self.size, align=generator.stride)
+        with self._window(outer, self.size, self._statistics).entered():
+            painted = self._paint(self._seen.window(outer))
+        return painted[box.within(outer).slices]
+
+    @cached_property
+    def _statistics(self) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+        overview = self._painting._overview
+        size = (overview.shape[2], overview.shape[3])
+        measured = self._unmeasured()
+        with self._window(Box(0, 0, *size), size, measured).entered():
+            self._paint(overview)
+        return measured
+
+    def _unmeasured(self) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+        smoothing = self._painting.smoothing
+        return {} if smoothing is None else SmoothedStatistics(smoothing, self._amount)
+
+    def _window(self, box: Box, size: tuple[int, int], statistics: dict[nn.Module, tuple[Tensor, Tensor]]) -> Window:
+        left, right, top, bottom = self._painting.generator.padding(box.height, box.width)
+        regions, masks = None, self._painting.masks
+        if masks is not None and self._codes.shape[1] > 1:
+            shares = masks.shares(size, box)
+            total = shares.sum(1, keepdim=True)
+            shares = torch.where(total > 0, shares / total.clamp_min(1e-6), 1 / shares.shape[1])
+            padded = F.pad(shares, (left, right, top, bottom), mode="replicate")
+            regions = Regions(self._codes, padded.to(self._codes.device))
+        around = self._painting.generator.padding(*size)
+        return Window(
+            statistics,
+            origin=(box.top, box.left),
+            size=(box.height + top + bottom, box.width + left + right),
+            whole=(size[0] + around[2] + around[3], size[1] + around[0] + around[1]),
+            regions=regions,
+        )
+
+    def _paint(self, photo: Tensor) -> Tensor:
+        latent, codes, engine = self._painting.latent, self._codes, self._painting.engine
+        if engine is not None and engine.takes(photo, latent):
+            return engine(photo, codes[:, 0])
+        z = None if latent is None else latent.expand(len(photo), -1)
+        painted: Tensor = self._painting.generator(z, codes[:, 0], content=placed(photo, codes.device))
+        return painted
+
+
+class _WholeBrush:
+    """A painter of whole pictures at work on one: a source of windows of what it painted when it was first asked."""
+
+    def __init__(self, painting: Painting, seen: Source, painter: WholePainter, amount: float) -> None:
+        self._painting, self._seen, self._painter, self._amount = painting, seen, painter, amount
+        self.size = seen.size
+
+    def window(self, box: Box) -> Tensor:
+        return self._whole[box.slices]
+
+    @cached_property
+    def _whole(self) -> Tensor:
+        whole, masks = Box(0, 0, *self.size), self._painting.masks
+        photo = self._seen.window(whole)
+        shares = None
+        if masks is not None and len(self._painting.codes) > 1:
+            shares = masks.shares(self.size, whole)
+        return self._painter.paint(self._composed(photo), photo, shares, self._amount)
+
+    def _composed(self, photo: Tensor) -> Tensor:
+        """The network's painting in the style in full, tile by tile."""
+        generator, brush = self._painting.generator, _Brush(self._painting, self._seen, self._painting._codes_at(1), 1)
+        budget = _window_pixels(self._painting._device) // len(photo)
+        side = window_side(budget, generator.reach, align=generator.stride)
+        composed = torch.empty_like(photo)
+        for box in Box(0, 0, *self.size).split(side, align=generator.stride, halo=generator.reach):
+            composed[box.slices] = brush.window(box)
+        return composed
+
+
+def _luma(pixels: Tensor) -> Tensor:
+    weights = torch.tensor(_LUMA, device=pixels.device, dtype=pixels.dtype)
+    return (pixels * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def _window_pixels(device: torch.device) -> int:
+    """How large a window may be: what is quick on a CPU, what fits on a GPU."""
+    if device.type != "cuda":
+        return _WINDOW_PIXELS
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(_WINDOW_PIXELS, int(0.6 * free) // _BYTES_A_PIXEL)

@@ -1,0 +1,125 @@
+"""From whatever a style is given by, a picture, a list, a file or a name, to its code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agnlib.engines.device import placed
+from agnlib.errors import InputError
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
+from agnlib.models import Generator, StyleExtractor
+from agnlib.styles.code import CODE_SUFFIX, StyleCode
+from agnlib.styles.names import is_name
+from agnlib.styles.sampling import latent, sampled
+
+__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "opened", "weighted"]
+
+# Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
+# the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
+STYLE_SIDE = 208
+
+
+@dataclass(frozen=True)
+class StyleReader:
+    """Reads styles for one pair of networks.
+
+    Args:
+        generator: makes styles by name, and takes the codes.
+        extractor: reads pictures.
+        class_names: the names that the generator knows.
+        device: where the networks are.
+        limits: of picture files.
+    """
+
+    generator: Generator
+    extractor: StyleExtractor
+    class_names: Sequence[str]
+    device: torch.device
+    limits: Limits = DEFAULT_LIMITS
+
+    def code(self, style: Any, seed: int | None) -> StyleCode:
+        """The code of one thing, or the weighted mean of several: see `Stylizer.encode_style`."""
+        pairs = [self._weighted(entry, seed) for entry in listed(style)]
+        if not pairs:
+            raise InputError("style: expected at least one picture, got an empty list")
+        return StyleCode.mix(pairs)
+
+    def vector(self, code: StyleCode) -> Tensor:
+        """The code as `(1, style_dim)` on the device."""
+        wanted = self.generator.config.style_dim
+        if code.vector.numel() != wanted:
+            raise InputError(
+                f"style: these weights need a code of {wanted} numbers, got {code.vector.numel()}; "
+                "encode the picture again with them"
+            )
+        return code.vector.to(self.device).unsqueeze(0)
+
+    def latent(self, seed: int | None) -> Tensor | None:
+        """z as `(1, latent_dim)` on the device."""
+        return None if seed is None else latent(self.generator, seed).to(self.device)
+
+    def pixels(self, picture: Any, name: str, shorter: int) -> Tensor:
+        """One picture as `(1, 3, h, w)` in [-1, 1] on the device, its shorter side reduced."""
+        taken = Picture.take(picture, name, limits=self.limits)
+        if len(taken.values) != 1:
+            raise InputError(f"{name}: expected one picture, got a batch of {len(taken.values)}; give them in a list")
+        return placed(taken.resized(reduced_size(taken.size, shorter=shorter)), self.device)
+
+    def _weighted(self, entry: Any, seed: int | None) -> tuple[StyleCode, float]:
+        picture, weight = weighted(entry)
+        return self._single(picture, seed), float(weight)
+
+    def _single(self, style: Any, seed: int | None) -> StyleCode:
+        if isinstance(style, StyleCode):
+            return style
+        if isinstance(style, str) and is_name(style):
+            return sampled(self.generator, self.class_names, style, seed)
+        if isinstance(style, (str, os.PathLike)) and Path(style).suffix.lower() == CODE_SUFFIX:
+            return StyleCode.load(style)
+        with torch.inference_mode():
+            vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
+        return StyleCode(vector, named_source(style))
+
+
+def listed(style: Any) -> list[Any]:
+    """The entries of a style: pictures, or pairs of a picture and its weight."""
+    return list(style) if _is_listing(style) else [style]
+
+
+def weighted(entry: Any) -> tuple[Any, float]:
+    """An entry of a style as a picture and its weight.
+
+    Raises:
+        InputError: the weight is no number.
+    """
+    picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
+        raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
+    return picture, float(weight)
+
+
+def opened(style: Any, limits: Limits) -> Any:
+    """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
+    if isinstance(style, tuple) and len(style) == 2 and isinstance(style[1], (int, float, np.integer, np.floating)):
+        return opened(style[0], limits), style[1]
+    if _is_listing(style):
+        return [opened(each, limits) for each in style]
+    is_file = isinstance(style, os.PathLike) or (isinstance(style, str) and not is_name(style))
+    return load(style, limits=limits) if is_file and Path(style).suffix.lower() != CODE_SUFFIX else style
+
+
+def named_source(picture: object) -> str:
+    """What a code's `source` says of the picture that it was read from."""
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else type(picture).__name__
+
+
+def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

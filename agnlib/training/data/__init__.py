@@ -1,0 +1,1 @@
+"""Batches of photographs and references."""

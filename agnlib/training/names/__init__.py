@@ -1,0 +1,1 @@
+"""Styles by name: how weights learn them after a training."""

@@ -1,0 +1,246 @@
+"""Terms of the generator's loss: a callable `(batch, fake) -> scalar`, a weight, and when it fades in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agnlib.errors import InputError
+from agnlib.losses import (
+    FeatureMoments,
+    content_loss,
+    covariance_style_loss,
+    feature_moments,
+    guided_smoothness,
+    kl_divergence,
+    moment_style_loss,
+    normalize_features,
+    palette_loss,
+    patch_nce_loss,
+    sliced_style_loss,
+    total_variation,
+)
+from agnlib.training.data.pairs import Batch
+
+__all__ = [
+    "ContentTerm",
+    "CovarianceStyleTerm",
+    "MomentStyleTerm",
+    "PaletteTerm",
+    "PatchNCETerm",
+    "SharedEncoder",
+    "SlicedStyleTerm",
+    "TargetCache",
+    "Term",
+    "Weighted",
+    "guided_smoothness_term",
+    "kl_term",
+    "smoothness_term",
+]
+
+Term = Callable[[Batch, Tensor], Tensor]
+Encoder = Callable[[Tensor], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A term and its weight, which grows from 0 to its full value over `ramp` steps after step `start`.
+
+    One that `needs_content` is left out where a batch has no photos.
+    """
+
+    term: Term
+    weight: float
+    start: int = 0
+    ramp: int = 0
+    needs_content: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.start < 0 or self.ramp < 0:
+            raise InputError(
+                f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected none below 0"
+            )
+
+    def weight_at(self, step: int) -> float:
+        """The weight in force at a step."""
+        if step < self.start:
+            return 0.0
+        return self.weight * min(1.0, (step - self.start + 1) / (self.ramp + 1))
+
+
+class SharedEncoder:
+    """An encoder that several terms look through: the result's features are kept until the next result.
+
+    Only what is computed with gradients is kept; targets are not, they have their `TargetCache`.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._last: tuple[Tensor, Mapping[str, Tensor]] | None = None
+
+    def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
+        if not torch.is_grad_enabled():
+            return self.encoder(image)
+        if self._last is None or self._last[0] is not image:
+            self._last = (image, self.encoder(image))
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Let go of the last picture and its graph."""
+        self._last = None
+
+
+class TargetCache:
+    """What is computed from a crop once and needed whenever that crop comes again, oldest out first.
+
+    Every crop is computed alone and rounded before its first use: what comes out depends neither on the crops beside it
+    nor on whether it was kept, so a resumed run, whose cache is empty, goes on as the first would have.
+
+    Args:
+        limit: bytes that may be kept.
+        dtype: in which floating-point targets are kept.
+    """
+
+    def __init__(self, limit: int = 4 << 30, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.limit, self.dtype = limit, dtype
+        self._kept: OrderedDict[str, tuple[Tensor, ...]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, keys: Sequence[str], pictures: Tensor, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        """Tensors `(B, ...)` for the pictures of a batch; `compute(pictures)` gives those that are not kept."""
+        if not keys or self.limit == 0:
+            return self._computed(pictures, compute)
+        rows = []
+        for key, picture in zip(keys, torch.split(pictures, 1), strict=True):
+            row = self._kept.get(key)
+            if row is None:
+                row = tuple(self._computed(picture, compute))
+                self._keep(key, row)
+            rows.append(row)
+        return [torch.cat(column) for column in zip(*rows, strict=True)]
+
+    @torch.no_grad()
+    def _computed(self, pictures: Tensor, compute: Callable[[Tensor], Sequence[Tensor]]) -> list[Tensor]:
+        return [value.to(self.dtype) for value in compute(pictures)]
+
+    def size_for(self, count: int) -> int:
+        """Bytes that `count` crops like those kept so far would take, at most the limit."""
+        return min(self.limit, self._bytes * count // len(self._kept)) if self._kept else 0
+
+    def _keep(self, key: str, values: tuple[Tensor, ...]) -> None:
+        self._kept[key] = values
+        self._bytes += sum(value.nbytes for value in values)
+        while self._bytes > self.limit:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= sum(value.nbytes for value in old)
+
+
+class CovarianceStyleTerm:
+    """`covariance_style_loss` of the result against the reference, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute(style: Tensor) -> list[Tensor]:
+            features = self.encoder(style)
+            return [value for tap in self.taps for value in feature_moments(features[tap])]
+
+        flat = [value.float() for value in self.cache.get(batch.style_keys, batch.style, compute)]
+        target = {tap: FeatureMoments(flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
+        return covariance_style_loss(self.encoder(fake), target)
+
+
+class MomentStyleTerm:
+    """`moment_style_loss` of the result against the reference, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute(style: Tensor) -> list[Tensor]:
+            features = self.encoder(style)
+            maps = [features[tap].float() for tap in self.taps]
+            return [value for f in maps for value in (f.mean((2, 3)), f.std((2, 3), correction=0))]
+
+        flat = [value.float() for value in self.cache.get(batch.style_keys, batch.style, compute)]
+        target = {tap: (flat[2 * i], flat[2 * i + 1]) for i, tap in enumerate(self.taps)}
+        return moment_style_loss(self.encoder(fake), target)
+
+
+class SlicedStyleTerm:
+    """`sliced_style_loss` of the result against the reference, on taps of an encoder, along other lines every step."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], directions: int = 64) -> None:
+        self.encoder, self.taps, self.directions = encoder, tuple(taps), directions
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.encoder(batch.style)
+        target = {tap: features[tap] for tap in self.taps}
+        return sliced_style_loss(self.encoder(fake), target, directions=self.directions, seed=batch.step)
+
+
+class ContentTerm:
+    """`content_loss` of the result against the photo, on the taps of an encoder."""
+
+    def __init__(self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None) -> None:
+        self.encoder, self.taps, self.cache = encoder, tuple(taps), cache or TargetCache(0)
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute(photos: Tensor) -> list[Tensor]:
+            features = self.encoder(photos)
+            return [normalize_features(features[tap]) for tap in self.taps]
+
+        target = dict(zip(self.taps, self.cache.get(batch.content_keys, batch.photos, compute), strict=True))
+        return content_loss(self.encoder(fake), target)
+
+
+class PatchNCETerm:
+    """`patch_nce_loss` of the result against the photo, on one tap of an encoder."""
+
+    def __init__(self, encoder: Encoder, tap: str) -> None:
+        self.encoder, self.tap = encoder, tap
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self.encoder(batch.photos)[self.tap]
+        return patch_nce_loss(self.encoder(fake)[self.tap], target, seed=batch.step)
+
+
+class PaletteTerm:
+    """`palette_loss` of the result against the reference, along other directions at every step."""
+
+    def __init__(self, pool: int = 2) -> None:
+        self.pool = pool
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        return palette_loss(fake, batch.style, pool=self.pool, seed=batch.step)
+
+
+def guided_smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`guided_smoothness` of the result, with the photo as guide."""
+    return guided_smoothness(fake, batch.photos)
+
+
+def kl_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`kl_divergence` of the codes' distribution from the prior N(0, I), with a variational extractor ("VAE-GAN").
+
+    Raises:
+        InputError: the extractor gives no distribution.
+    """
+    if batch.distribution is None:
+        raise InputError(
+            "kl_term: the batch has no distribution of codes; train with StyleExtractor(variational=True),"
+            " or leave this term out"
+        )
+    return kl_divergence(batch.distribution.loc, batch.distribution.scale)
+
+
+def smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
+    """`total_variation` of the result."""
+    return total_variation(fake)

@@ -1,0 +1,1 @@
+"""`agnlib train` as a whole."""

@@ -1,0 +1,68 @@
+"""What is recorded about a run beside its weights: facts for programs, a model card for people."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from agnlib.training.data.pairs import PairData
+    from agnlib.training.trainer import AdversarialTrainer
+
+__all__ = ["facts_of", "model_card"]
+
+
+def facts_of(
+    trainer: AdversarialTrainer, data: PairData, *, init: str | None, encoders: Iterable[str], minutes: float
+) -> dict[str, Any]:
+    """How weights came about, as JSON can hold it; of the folders only their names."""
+    return {
+        "content": data.content.folder.resolve().name,
+        "style": data.style.folder.resolve().name,
+        "init": init,
+        "steps": trainer.step,
+        "minutes": round(minutes, 1),
+        "crop": data.style.size,
+        "batch": data.batch,
+        "seed": data.seed,
+        "perceptual": list(encoders),
+        "terms": {name: term.weight for name, term in trainer.terms.items()},
+        "trainer": asdict(trainer.config),
+        "skipped_steps": trainer.skipped_steps,
+        "machine": f"{trainer.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": str(torch.__version__),
+    }
+
+
+def model_card(name: str, facts: Mapping[str, Any]) -> str:
+    """The facts as a page of Markdown.
+
+    Example:
+        >>> print(model_card("mine", {"steps": 3, "perceptual": [], "terms": {"palette": 1.0}}))
+        # mine
+        <BLANKLINE>
+        Weights made by `agnlib train`.
+        <BLANKLINE>
+        | | |
+        |---|---|
+        | steps | 3 |
+        | perceptual | none |
+        | weight of palette | 1.0 |
+        <BLANKLINE>
+        Licences of the pictures it was trained on: not recorded; add them here.
+        <BLANKLINE>
+    """
+    lines = [f"# {name}", "", "Weights made by `agnlib train`.", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {_shown(value)} |" for key, value in facts.items() if not isinstance(value, dict)]
+    lines += [f"| weight of {key} | {value} |" for key, value in facts["terms"].items()]
+    return "\n".join([*lines, "", "Licences of the pictures it was trained on: not recorded; add them here.", ""])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

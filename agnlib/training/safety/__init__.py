@@ -1,0 +1,1 @@
+"""What keeps a training from losing its work."""
