@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, overload
 
@@ -13,24 +13,25 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from agnlib.engines.device import device_for, resolve_device
-from agnlib.engines.onnx import OnnxEngine
+from agnlib.engines._device import device_for, resolve_device
+from agnlib.engines._onnx import OnnxEngine
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
 from agnlib.image._writing import check_quality
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting.frames import FramePainter
-from agnlib.painting.neighbor_painter import NeighborPainter, OnStep
-from agnlib.painting.painting import Effect, Painting
-from agnlib.painting.photo import Photo, write_rows
-from agnlib.painting.regions import paired, styles_of
-from agnlib.painting.smoothing import Smoothing
-from agnlib.painting.steadying import Steadying
-from agnlib.painting.whole import rows, tiles
+from agnlib.neighbors import Progress
+from agnlib.painting._frames import FramePainter
+from agnlib.painting._neighbor_painter import NeighborPainter
+from agnlib.painting._painting import Effect, Painting
+from agnlib.painting._photo import Photo, write_rows
+from agnlib.painting._regions import paired, styles_of
+from agnlib.painting._smoothing import Smoothing
+from agnlib.painting._steadying import Steadying
+from agnlib.painting._whole import rows, tiles
+from agnlib.styles._names import ANY, is_name
+from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened
+from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
-from agnlib.styles.names import ANY, is_name
-from agnlib.styles.reader import STYLE_SIDE, StyleReader, named_source, opened
-from agnlib.styles.sampling import sampled
 
 __all__ = ["Stylizer", "resolve_device"]
 
@@ -43,7 +44,7 @@ Style: TypeAlias = "PictureLike | StyleCode | Sequence[tuple[PictureLike, float]
 class _Options(TypedDict, total=False):
     method: Literal["network", "neighbors"]
     drawing: float | None
-    on_step: OnStep | None
+    on_step: Callable[[Progress], None] | None
     strength: float
     texture: float
     color: float
@@ -142,7 +143,7 @@ class Stylizer:
         *,
         method: Literal["network", "neighbors"] = "network",
         drawing: float | None = None,
-        on_step: OnStep | None = None,
+        on_step: Callable[[Progress], None] | None = None,
         strength: float = 1.0,
         texture: float = 1.0,
         color: float = 1.0,
@@ -421,7 +422,7 @@ class Stylizer:
             ...     os.listdir(folder)
             ['model.pt2']
         """
-        from agnlib.engines.export import export
+        from agnlib.engines._export import export
 
         export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
@@ -509,7 +510,7 @@ class Stylizer:
             >>> stylizer.refine_style(painting, photo, steps=2)
             StyleCode(style_dim=16, source='Image, refined')
         """
-        from agnlib.styles.refining import refined
+        from agnlib.styles._refining import refined
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]

@@ -155,8 +155,8 @@ def detail(digits: Tensor) -> float:
 def colours(images: Tensor) -> dict[str, float]:
     """How varied the colours of pictures `(N, 3, H, W)` in [-1, 1] are.
 
-    "hue_entropy" is `agnlib.training.safety.collapse.hue_entropy`, 1 for all hues alike; "distance" the mean distance in CIE Lab
-    between the mean colours of two pictures.
+    "hue_entropy" is `agnlib.training.safety.collapse.hue_entropy`, 1 for all hues alike; "distance" the mean distance
+    in CIE Lab between the mean colours of two pictures.
     """
     lab = rgb_to_lab(images.clamp(-1, 1)).mean((2, 3)).double()
     distance = torch.cdist(lab, lab).sum() / (len(lab) * (len(lab) - 1))

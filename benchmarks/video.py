@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from agnlib import Stylizer
 from agnlib.metrics import flicker
-from agnlib.painting.steadying import Steadying
+from agnlib.painting._steadying import Steadying
 from agnlib.video._reading import Chunk, opened
 from agnlib.video._writing import writing
 from agnlib.video.repainting import repaint

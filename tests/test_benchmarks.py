@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from agnlib import Generator, StyleExtractor, Stylizer, evaluation
-from agnlib.painting.painting import STYLE_SIDE
+from agnlib.painting._painting import STYLE_SIDE
 from agnlib.styles.code import StyleCode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"

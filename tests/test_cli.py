@@ -17,7 +17,7 @@ from PIL import Image
 
 import agnlib
 from agnlib.cli import main as cli
-from agnlib.cli import stylize as _cli_stylize
+from agnlib.cli._stylize import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
@@ -143,19 +143,19 @@ def test_a_photo_keeps_its_transparency(folder: Path, weights: Path) -> None:
     ],
 )
 def test_weights_of_styles(folder: Path, text: str, expected: tuple[str, float]) -> None:
-    assert _cli_stylize.parse_style(text) == expected
+    assert parse_style(text) == expected
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(min_size=1).filter(lambda name: "\0" not in name), st.floats(1e-6, 1e6))
 def test_any_name_may_carry_a_weight(name: str, weight: float) -> None:
-    assert _cli_stylize.parse_style(f"{name}:{weight!r}") == (name, weight)
+    assert parse_style(f"{name}:{weight!r}") == (name, weight)
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
 def test_weights_that_make_no_sense(weight: str) -> None:
     with pytest.raises(InputError, match=r"weight of 'style\.png'.*above 0"):
-        _cli_stylize.parse_style(f"style.png:{weight}")
+        parse_style(f"style.png:{weight}")
 
 
 # Mistakes: one line, exit code 2, nothing written

@@ -17,9 +17,9 @@ from torch._subclasses import FakeTensor
 
 from agnlib import __version__, _atomic, _optional, image
 from agnlib.cli import main as cli
-from agnlib.engines import export as _export
-from agnlib.engines import onnx as _engine
-from agnlib.engines.export import smallest_side
+from agnlib.engines import _export
+from agnlib.engines import _onnx as _engine
+from agnlib.engines._export import smallest_side
 from agnlib.errors import ImageError, InputError, MissingDependencyError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer

@@ -23,7 +23,7 @@ from agnlib.folder import FolderReport, stylize_folder
 from agnlib.folder._manifest import Manifest
 from agnlib.folder._tree import NOTES, make_plan, output_name
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting import whole as _whole
+from agnlib.painting import _whole
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 

@@ -26,7 +26,7 @@ import agnlib
 from agnlib.cli import main as cli
 from agnlib.folder._tree import NOTES
 from agnlib.models import Generator, StyleExtractor, pretrained
-from agnlib.painting import whole as _whole
+from agnlib.painting import _whole
 from agnlib.stylizer import Stylizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agnlib.folder import _pipeline
 from agnlib.folder._pipeline import Dropped, Pipeline
-from agnlib.painting.photo import Rows
+from agnlib.painting._photo import Rows
 
 WAIT = 20  # seconds, for what must happen
 

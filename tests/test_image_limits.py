@@ -15,7 +15,7 @@ from PIL import Image
 
 from agnlib import image
 from agnlib.cli import main as cli
-from agnlib.cli.types import limits
+from agnlib.cli._types import limits
 from agnlib.errors import ImageError
 from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture

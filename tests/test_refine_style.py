@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 from agnlib import Stylizer
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.styles.refining import refined
+from agnlib.styles._refining import refined
 
 
 @pytest.fixture(scope="module")

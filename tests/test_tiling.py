@@ -19,7 +19,7 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.layers import Window
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting import painting as _painting
+from agnlib.painting import _painting
 from agnlib.stylizer import Stylizer
 from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, window_side
 

@@ -21,11 +21,11 @@ from agnlib import Stylizer
 from agnlib.cli.main import main
 from agnlib.errors import InputError, MissingDependencyError, VideoError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting.frames import FramePainter
-from agnlib.painting.painting import Effect, Masks, Painting
-from agnlib.painting.regions import paired
-from agnlib.painting.smoothing import Smoothing
-from agnlib.painting.steadying import Steadying
+from agnlib.painting._frames import FramePainter
+from agnlib.painting._painting import Effect, Masks, Painting
+from agnlib.painting._regions import paired
+from agnlib.painting._smoothing import Smoothing
+from agnlib.painting._steadying import Steadying
 from agnlib.video import _reading, _writing, is_clip
 from agnlib.video._threads import ahead, behind
 from agnlib.video.repainting import repaint

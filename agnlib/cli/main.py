@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agnlib import __version__
-from agnlib.cli import training as _cli_training
-from agnlib.cli import types as _cli_types
-from agnlib.cli.messages import end_relay, say
+from agnlib.cli import _training, _types
+from agnlib.cli._messages import end_relay, say
 from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import AgnError, InputError, TrainingError
 
@@ -105,8 +104,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     parser.add_argument("--version", action="version", version=f"agnlib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_stylize(commands)
-    _cli_training.add_train(commands)
-    _cli_training.add_finetune(commands)
+    _training.add_train(commands)
+    _training.add_finetune(commands)
     _add_evaluate(commands)
     _add_demo(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
@@ -164,52 +163,50 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     effect.add_argument(
         "--drawing",
-        type=_cli_types.share,
+        type=_types.share,
         metavar="S",
         help="of --method neighbors, how much of the photo's drawing stays: 0 to 1 (default 0.5)",
     )
     effect.add_argument(
-        "--strength", type=_cli_types.share, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
+        "--strength", type=_types.share, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
     )
     effect.add_argument(
         "--texture",
-        type=_cli_types.share,
+        type=_types.share,
         default=1.0,
         metavar="S",
         help="of lightness, where brushwork is: 0 to 1 (default)",
     )
-    effect.add_argument(
-        "--color", type=_cli_types.share, default=1.0, metavar="S", help="of the colours: 0 to 1 (default)"
-    )
+    effect.add_argument("--color", type=_types.share, default=1.0, metavar="S", help="of the colours: 0 to 1 (default)")
     only = effect.add_mutually_exclusive_group()
     only.add_argument("--preserve-color", action="store_true", help="keep the photo's colours, as --color 0")
     only.add_argument("--color-only", action="store_true", help="keep the photo's lightness, as --texture 0")
     effect.add_argument(
         "--scale",
-        type=_cli_types.scale,
+        type=_types.scale,
         default=1.0,
         metavar="X",
         help="how broad the strokes are, 0.1 to 10 (default 1)",
     )
     effect.add_argument(
         "--seed",
-        type=_cli_types.seed,
+        type=_types.seed,
         metavar="N",
         help="draw a latent, which varies styles by name, and the painting a little; without it the result is fixed,"
         " but for the style random",
     )
     effect.add_argument(
         "--smoothing",
-        type=_cli_types.smoothing,
+        type=_types.smoothing,
         metavar="SECONDS",
         help="of a clip: over how long it is steadied against flicker, 0 to 60 (default 0.5)",
     )
     files = command.add_argument_group("files and machine")
-    files.add_argument("--size", type=_cli_types.count, metavar="PX", help="reduce a longer side above it first")
+    files.add_argument("--size", type=_types.count, metavar="PX", help="reduce a longer side above it first")
     files.add_argument(
         "--max-pixels",
         dest="limits",
-        type=_cli_types.limits,
+        type=_types.limits,
         metavar="N",
         help="refuse larger picture files, such as 200M for 200 million pixels (default 67M, and 16,384 a side); raise"
         " it only for files that you trust",
@@ -222,7 +219,7 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     files.add_argument(
         "--tile",
-        type=_cli_types.tile,
+        type=_types.tile,
         default="auto",
         metavar="auto|whole|PX",
         help="side of the tiles in which large pictures are painted (default auto); the result is the same",
@@ -233,7 +230,7 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="NAME|FOLDER",
         help="shipped weights (default agn-small), or a folder from agnlib train",
     )
-    _cli_types.add_device(files)
+    _types.add_device(files)
     files.add_argument(
         "--engine",
         choices=("torch", "onnx"),
@@ -248,7 +245,7 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     folder = command.add_argument_group("a folder of photographs")
     folder.add_argument(
-        "--shard", type=_cli_types.shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)"
+        "--shard", type=_types.shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)"
     )
     folder.add_argument("--overwrite", action="store_true", help="replace files that are in the way")
     folder.add_argument("--report", metavar="FILE", help="where the JSON report goes (default: into the output folder)")
@@ -295,19 +292,19 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--weights", nargs="+", default=["agn-small"], metavar="NAME|DIR", help="a row each (default agn-small)"
     )
     command.add_argument(
-        "--pairs", type=_cli_types.count, default=50, metavar="N", help="photograph and reference (default 50)"
+        "--pairs", type=_types.count, default=50, metavar="N", help="photograph and reference (default 50)"
     )
     command.add_argument(
         "--random-styles",
-        type=_cli_types.from_zero,
+        type=_types.from_zero,
         default=3,
         metavar="N",
         help="photographs that are also painted in 10 random styles, beside 10 real ones (default 3; 0 for none)",
     )
     command.add_argument("--out", type=Path, metavar="FILE.json", help="all scores")
     command.add_argument("--grid", type=Path, metavar="PICTURE", help="a contact sheet of the first eight pairs")
-    command.add_argument("--seed", type=_cli_types.seed, default=0, metavar="N", help="of the pairs (default 0)")
-    _cli_types.add_device(command)
+    command.add_argument("--seed", type=_types.seed, default=0, metavar="N", help="of the pairs (default 0)")
+    _types.add_device(command)
     command.set_defaults(run=_evaluate)
 
 
@@ -321,7 +318,7 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     command.add_argument("--port", type=int, default=7860, metavar="N", help="(default 7860; 0 takes a free one)")
     command.add_argument("--no-browser", action="store_true", help="do not open the page")
-    _cli_types.add_device(command)
+    _types.add_device(command)
     command.set_defaults(run=_demo)
 
 
@@ -330,10 +327,8 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib import video
-    from agnlib.cli import folder as _cli_folder
-    from agnlib.cli import stylize as _cli_stylize
-    from agnlib.cli import video as _cli_video
-    from agnlib.cli.request import Request
+    from agnlib.cli import _folder, _stylize, _video
+    from agnlib.cli._request import Request
     from agnlib.image import DEFAULT_LIMITS
 
     effect = ("method", "drawing", "strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
@@ -347,17 +342,17 @@ def _stylize(arguments: argparse.Namespace) -> int:
         )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "overwrite", "report")}
         if any(Path(photo).is_dir() for photo in arguments.photos):
-            return _cli_folder.run(request, **for_folders)
+            return _folder.run(request, **for_folders)
         for name, value in for_folders.items():
             if value:
                 raise InputError(
                     f"argument --{name}: is for a folder of photographs, and {arguments.photos[0]!r} is none"
                 )
         if any(video.is_clip(photo) for photo in arguments.photos):
-            return _cli_video.run(request, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
+            return _video.run(request, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
         if arguments.smoothing is not None:
             raise InputError(f"argument --smoothing: is for a clip, and {arguments.photos[0]!r} is none")
-        return _cli_stylize.run(request)
+        return _stylize.run(request)
 
 
 @contextmanager
@@ -370,16 +365,16 @@ def _saying_warnings() -> Iterator[None]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from agnlib.cli import evaluate as _cli_evaluate
+    from agnlib.cli import _evaluate
 
     with _saying_warnings():
-        return _cli_evaluate.run(arguments)
+        return _evaluate.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from agnlib.cli import demo as _cli_demo
+    from agnlib.cli import _demo
 
-    return _cli_demo.run(arguments)
+    return _demo.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page", "serve"]
 
-_EXAMPLES = Path(__file__).parent / "demo_page"
+_EXAMPLES = Path(__file__).parent / "assets"
 _PHOTOS = {"coffee": "Coffee", "astronaut": "Astronaut", "mountain": "Mountain", "castle": "Castle"}
 _STYLES = {"auvers": "van Gogh", "poppies": "Hokusai", "summertime": "Cassatt", "composition": "Kandinsky"}
 _WAITING = 16  # visitors' wishes at once; further ones are told to try again

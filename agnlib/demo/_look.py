@@ -17,7 +17,7 @@ SCROLL_TO_RESULT = """(...given) => {
   return given;
 }"""
 
-_SHEET = Path(__file__).parent / "demo_page" / "page.css"
+_SHEET = Path(__file__).parent / "assets" / "page.css"
 
 
 def sheet(thumbnails: Mapping[str, Mapping[str, str]]) -> str:

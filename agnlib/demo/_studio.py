@@ -20,9 +20,9 @@ from PIL import Image
 from agnlib import image
 from agnlib.errors import AgnError, InputError
 from agnlib.image import reduced_size
-from agnlib.painting.painting import Effect
-from agnlib.painting.photo import Photo
-from agnlib.painting.whole import rows
+from agnlib.painting._painting import Effect
+from agnlib.painting._photo import Photo
+from agnlib.painting._whole import rows
 
 if TYPE_CHECKING:
     from agnlib.styles.code import StyleCode

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from agnlib.painting.photo import Photo, Rows
+from agnlib.painting._photo import Photo, Rows
 
 __all__ = ["Dropped", "Pipeline"]
 

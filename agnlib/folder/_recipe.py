@@ -16,12 +16,12 @@ from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Job
 from agnlib.image import Limits, probe, reduced_size
 from agnlib.image._writing import check_quality
-from agnlib.painting.photo import Photo, Rows, write_rows
+from agnlib.painting._photo import Photo, Rows, write_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agnlib.painting.painting import Masks
+    from agnlib.painting._painting import Masks
     from agnlib.stylizer import Stylizer
 
 __all__ = ["Recipe", "differences"]
@@ -55,9 +55,9 @@ class Recipe:
     ) -> None:
         import torch
 
-        from agnlib.painting.neighbor_painter import NeighborPainter
-        from agnlib.painting.painting import Effect
-        from agnlib.painting.regions import styles_of
+        from agnlib.painting._neighbor_painter import NeighborPainter
+        from agnlib.painting._painting import Effect
+        from agnlib.painting._regions import styles_of
 
         given = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, self._size = (given.pop(name) for name in ("mask", "seed", "size"))
@@ -108,8 +108,8 @@ class Recipe:
 
     def paint(self, photo: Photo) -> Rows:
         """The painting, not yet painted."""
-        from agnlib.painting.painting import Painting
-        from agnlib.painting.whole import rows
+        from agnlib.painting._painting import Painting
+        from agnlib.painting._whole import rows
 
         stylizer, picture = self._stylizer, photo.picture
         if self._size is not None:
@@ -160,7 +160,7 @@ def _same_style(before: Any, now: Any) -> bool:
 
 def _masks(codes: Sequence[Tensor], mask: Any, limits: Limits) -> Masks | None:
     """The masks, read once; they are brought to each photograph's size."""
-    from agnlib.painting.regions import paired
+    from agnlib.painting._regions import paired
 
     _, masks = paired(list(codes) if mask is not None else codes[0], mask, None, limits)
     return masks

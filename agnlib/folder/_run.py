@@ -19,7 +19,7 @@ from agnlib.folder._report import FolderReport, report_path
 from agnlib.folder._state import check_state, identity_of
 from agnlib.folder._tree import Job, Plan, inside, make_plan
 from agnlib.image import DEFAULT_LIMITS, SUFFIXES, Limits
-from agnlib.painting.photo import Photo, Rows
+from agnlib.painting._photo import Photo, Rows
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

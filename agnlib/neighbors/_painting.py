@@ -57,11 +57,6 @@ class Plan:
         sides = [round(shorter / 2 ** (doublings * (count - k) / max(count, 1))) for k in range(count)]
         return [(side, _STEPS if side <= _FINE else _FINE_STEPS) for side in [*sides, shorter]]
 
-    @property
-    def weights(self) -> Weights:
-        """Of the wishes."""
-        return Weights(similarity=4 * self.drawing**2)
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -120,7 +115,7 @@ def paint(
             regions=None if shares is None else _regions(shares, (seen.shape[2], seen.shape[3])),
             split=index == len(steps.sides) - 1,
             amount=amount,
-            weights=plan.weights,
+            weights=Weights(similarity=4 * plan.drawing**2),
         )
         picture = scale.paint(begun, count, steps.listener(seen))
     assert picture is not None

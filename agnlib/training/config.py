@@ -48,12 +48,12 @@ class TrainerConfig:
     less memory, and the generator runs once more.
     With a `stroke_scale` above 1 the photos are to be that much larger than the references, and the losses look at the
     paintings reduced to the references' size, in one step of `close_up_every` at a part of them in full size: strokes
-    become broader by as much, see `agnlib.training.data.stroke_scale`. One step in `from_nothing_every` paints from the latent
-    and the style alone, without a photo; 0 is never.
+    become broader by as much, see `agnlib.training.data.stroke_scale`. One step in `from_nothing_every` paints from the
+    latent and the style alone, without a photo; 0 is never.
     `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
-    data `("translation", "cutout", "flip")`, see `agnlib.training.data.augment`. With `ada_target`, for which 0.6 is usual,
-    the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU `compile` has
-    the generator compiled by `torch.compile`; the penalties' path never is, nor is anything on a CPU.
+    data `("translation", "cutout", "flip")`, see `agnlib.training.data.augment`. With `ada_target`, for which 0.6 is
+    usual, the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU
+    `compile` has the generator compiled by `torch.compile`; the penalties' path never is, nor is anything on a CPU.
     """
 
     lr_generator: float = 1.2e-3

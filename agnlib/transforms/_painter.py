@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import Picture
 from agnlib.image.door import resized
 from agnlib.models import pretrained
-from agnlib.painting.painting import OVERVIEW_PIXELS
+from agnlib.painting._painting import OVERVIEW_PIXELS
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 

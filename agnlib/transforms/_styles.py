@@ -13,8 +13,8 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
+from agnlib.styles._reader import STYLE_SIDE
 from agnlib.styles.code import StyleCode
-from agnlib.styles.reader import STYLE_SIDE
 from agnlib.stylizer import Stylizer
 
 __all__ = ["Draw", "StyleLike", "Styles"]

@@ -25,7 +25,7 @@ from agnlib import image as images
 from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.image._header import header
 from agnlib.image._kinds import READ_SUFFIXES, left_out
-from agnlib.training.data.scan import files_below, is_junk
+from agnlib.training.data._scan import files_below, is_junk
 from agnlib.training.distributed import World
 from agnlib.training.safety.interrupt import leave_signals_to_parent
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib._gradients import with_gradients
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.errors import ImageError
 from agnlib.image import Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
-from agnlib.styles.reader import STYLE_SIDE
+from agnlib.styles._reader import STYLE_SIDE
 from agnlib.training.data.pairs import PictureFolder
 from agnlib.training.names.mapping import fit_mapping
 from agnlib.training.names.sharpening import ClassJudge, sharpen_classes

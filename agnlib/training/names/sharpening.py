@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.losses import content_loss
 from agnlib.models import Generator, StyleExtractor
-from agnlib.styles.refining import drawing_of
+from agnlib.styles._refining import drawing_of
 from agnlib.training.names.steering import as_style, at_most, farthest
 
 __all__ = ["ClassJudge", "sharpen_classes"]

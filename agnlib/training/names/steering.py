@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.image import reduced_size
 from agnlib.models import Generator, StyleExtractor
-from agnlib.styles.reader import STYLE_SIDE
+from agnlib.styles._reader import STYLE_SIDE
 
 __all__ = ["as_style", "at_most", "farthest", "steer_classes"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.painting.painting import Painting
-from agnlib.painting.photo import Rows
+from agnlib.painting._painting import Painting
+from agnlib.painting._photo import Rows
 from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
 
 __all__ = ["rows", "tiles"]

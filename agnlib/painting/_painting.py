@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting.smoothing import SmoothedStatistics, Smoothing
-from agnlib.styles.reader import STYLE_SIDE
+from agnlib.painting._smoothing import SmoothedStatistics, Smoothing
+from agnlib.styles._reader import STYLE_SIDE
 from agnlib.tiling import Box, Resampled, Source, window_side
 
 if TYPE_CHECKING:
-    from agnlib.engines.onnx import OnnxEngine
+    from agnlib.engines._onnx import OnnxEngine
 
 __all__ = ["Effect", "Masks", "Painting", "WholePainter"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnlib.cli.messages import say
+from agnlib.cli._messages import say
 from agnlib.errors import InputError
 
 if TYPE_CHECKING:

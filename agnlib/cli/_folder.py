@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from agnlib.cli.messages import say
-from agnlib.cli.request import Request
-from agnlib.cli.stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
+from agnlib.cli._messages import say
+from agnlib.cli._request import Request
+from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
 from agnlib.errors import InputError
 from agnlib.folder import FolderReport
 from agnlib.folder._recipe import Recipe

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from agnlib import video
-from agnlib.cli.messages import say
-from agnlib.cli.request import Request
-from agnlib.cli.stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
+from agnlib.cli._messages import say
+from agnlib.cli._request import Request
+from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
 from agnlib.errors import InputError
 
 __all__ = ["run"]

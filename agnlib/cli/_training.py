@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agnlib._perceptual import PERCEPTUAL
-from agnlib.cli.messages import line
-from agnlib.cli.types import add_device, count, from_zero, minutes, number, perceptual, positive, seed, stroke_scale
+from agnlib.cli._messages import line
+from agnlib.cli._types import add_device, count, from_zero, minutes, number, perceptual, positive, seed, stroke_scale
 from agnlib.errors import InputError
 
 __all__ = ["add_finetune", "add_train"]

@@ -43,7 +43,7 @@ class OnnxEngine:
     """
 
     def __init__(self, generator: Generator) -> None:
-        from agnlib.engines.export import smallest_side  # torch.export takes a second to import
+        from agnlib.engines._export import smallest_side  # torch.export takes a second to import
 
         _onnxruntime()
         self._generator = generator
@@ -113,7 +113,7 @@ class OnnxEngine:
         return self._generator.config.style_dim
 
     def _exported(self) -> Any:
-        from agnlib.engines.export import onnx_model
+        from agnlib.engines._export import onnx_model
 
         path = _cached(self._generator)
         _log.info("exporting the network for onnxruntime; this happens once")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from agnlib.image import Picture
-from agnlib.painting.painting import Painting
-from agnlib.painting.smoothing import Smoothing
-from agnlib.painting.steadying import Steadying
-from agnlib.painting.whole import tiles
+from agnlib.painting._painting import Painting
+from agnlib.painting._smoothing import Smoothing
+from agnlib.painting._steadying import Steadying
+from agnlib.painting._whole import tiles
 
 __all__ = ["FramePainter"]
 

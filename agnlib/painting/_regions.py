@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
-from agnlib.painting.painting import Masks
+from agnlib.painting._painting import Masks
 from agnlib.tiling import Box
 
 __all__ = ["paired", "styles_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from agnlib.cli.messages import say
+from agnlib.cli._messages import say
 from agnlib.errors import InputError
 
 __all__ = ["run"]

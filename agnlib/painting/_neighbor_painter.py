@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib.engines.device import fast_dtype, placed
+from agnlib.engines._device import fast_dtype, placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
 from agnlib.neighbors import Plan, Progress, Reference, paint
+from agnlib.styles._names import is_name
+from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import CODE_SUFFIX, StyleCode
-from agnlib.styles.names import is_name
-from agnlib.styles.reader import listed, weighted
 
 __all__ = ["METHODS", "NeighborPainter"]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.models import Generator
+from agnlib.styles._names import ANY
 from agnlib.styles.code import StyleCode
-from agnlib.styles.names import ANY
 
 __all__ = ["latent", "sampled"]
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib.cli.messages import relay, say
-from agnlib.cli.request import Request
+from agnlib.cli._messages import relay, say
+from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import output_name
-from agnlib.styles.names import is_name
+from agnlib.styles._names import is_name
 
 if TYPE_CHECKING:
     from agnlib.neighbors import Progress
-    from agnlib.painting.neighbor_painter import OnStep
+    from agnlib.painting._neighbor_painter import OnStep
     from agnlib.stylizer import Stylizer
 
 

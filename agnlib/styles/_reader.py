@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agnlib.engines.device import placed
+from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
 from agnlib.models import Generator, StyleExtractor
+from agnlib.styles._names import is_name
+from agnlib.styles._sampling import latent, sampled
 from agnlib.styles.code import CODE_SUFFIX, StyleCode
-from agnlib.styles.names import is_name
-from agnlib.styles.sampling import latent, sampled
 
 __all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "opened", "weighted"]
 
