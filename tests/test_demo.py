@@ -164,6 +164,7 @@ def test_a_painting_that_takes_too_long_is_given_up(
         ((None, "chance"), "drop a photo first"),
         (("photo", "a picture"), "drop a style picture first"),
         (("photo", "a name"), "choose a name first"),
+        (("photo", "chance", None, None, -1), "seed must be a whole number"),
         (("text", "chance"), "'text.png' is not a picture"),
         (("bomb", "chance"), "'bomb.png' is 12000 x 12000 pixels, more than the limit"),
     ],
@@ -173,7 +174,7 @@ def test_a_mistake_is_a_line(studio: Studio, photo: str, tmp_path: Path, given: 
     Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
     files = {"photo": photo, "text": str(tmp_path / "text.png"), "bomb": str(tmp_path / "bomb.png"), None: None}
     with pytest.raises(AgnError) as error:
-        studio.painted(wish(files[given[0]], *given[1:]))
+        studio.painted(wish(files[given[0]], *given[1:4], **({"seed": given[4]} if len(given) > 4 else {})))
     assert expected in blamed(error.value)
     assert str(tmp_path) not in blamed(error.value)
     assert not list(tmp_path.glob("*/*.png"))
@@ -381,16 +382,16 @@ def test_the_page_is_used_by_keyboard_on_a_phone(address: str, browser: Any) -> 
     assert "castle.jpg, painted in the style of poppies.jpg" in find("#result img.agn-after").get_attribute("alt")
 
 
-@pytest.mark.parametrize("width", [900, 1440, 2560])
-def test_the_result_lies_beside_the_choice_on_a_desktop(address: str, browser: Any, width: int) -> None:
-    desktop = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
-    browser.get(address)
+def test_the_result_lies_beside_the_choice_on_a_desktop(address: str, browser: Any) -> None:
     script = "return ['choice', 'view'].map(id => document.getElementById(id).getBoundingClientRect().toJSON())"
-    choice, view = wait(lambda: browser.execute_script(script), "the page")
-    assert view["left"] > choice["right"]
-    assert view["top"] == choice["top"] < 150
-    assert choice["width"] + view["width"] > 0.8 * min(width, 1500)
+    browser.get(address)
+    for width in (900, 1440, 2560):
+        desktop = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
+        choice, view = wait(lambda: browser.execute_script(script), "the page")
+        assert view["left"] > choice["right"]
+        assert view["top"] == choice["top"] < 150
+        assert choice["width"] + view["width"] > 0.8 * min(width, 1500)
 
 
 def assert_same_host(browser: Any, address: str) -> None:

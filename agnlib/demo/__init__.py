@@ -141,10 +141,7 @@ class _Layout:
         with gr.Column(visible=False) as by_chance:
             seeds_shown = gr.Radio(seeds, label="Some of them", elem_id="seeds", elem_classes="agn-choices")
         with gr.Column(visible=False) as drawn:
-            seed = gr.Number(
-                1, label="Seed", info="Each number draws another style.", precision=0, minimum=0, maximum=2**31 - 1,
-                elem_id="seed",
-            )  # fmt: skip
+            seed = gr.Number(1, label="Seed", info="Each number draws another style.", precision=0, elem_id="seed")
             dice = gr.Button("Draw another", elem_id="dice")
         way.change(_visible(gr), way, [by_picture, by_name, by_chance, drawn], api_name="way", **_AT_ONCE)
         dice.click(lambda: random.randrange(2**31), None, seed, api_name="draw", **_AT_ONCE)
