@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
 
 import agnlib
 
@@ -107,6 +111,17 @@ def nearest(imported: str, trees: dict[str, ast.Module]) -> str | None:
         if candidate in trees:
             return candidate
     return None
+
+
+def test_the_map_is_drawn_of_every_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT.parent / "docs"))
+    floors = importlib.import_module("_floors")
+    stack = floors.floors(floors.rooms())
+    here = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {room for floor in stack for room in floor} == here - {"__init__"}
+    picture = ElementTree.fromstring(floors.drawn(stack))
+    texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert sorted(texts) == sorted(here - {"__init__"})
 
 
 def test_losses_are_handed_their_encoders() -> None:
