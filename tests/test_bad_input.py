@@ -72,9 +72,8 @@ def refused(arguments: list[str], parts: list[str], folder: Path, capsys: pytest
 @pytest.mark.parametrize("name", BAD_PICTURES)
 def test_a_bad_photo(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [name, "--style", "style.png", "-o", "out.png", "--weights", "weights"]
-    parts = (
-        ["no photographs"] if name == "folder.jpg" else BAD_PICTURES[name]
-    )  # folders may be given, but not empty ones
+    to_a_file = ["is a folder", "'out.png' has the name of a file"]  # folders may be given, but not into a file
+    parts = to_a_file if name == "folder.jpg" else BAD_PICTURES[name]
     refused(arguments, [name, *parts], folder, capsys)
 
 

@@ -52,7 +52,7 @@ class BrokenDisk:
 
     def _failing(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            if self.broken:
+            if self.broken and not _reads(arguments):
                 raise OSError(self.number, os.strerror(self.number))
             return inner(*arguments, **options)
 
@@ -61,9 +61,14 @@ class BrokenDisk:
     def _opening(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             file = inner(*arguments, **options)
-            return _TornFile(file, self.number) if self.broken else file
+            return _TornFile(file, self.number) if self.broken and not _reads(arguments) else file
 
         return call
+
+
+def _reads(arguments: tuple[Any, ...]) -> bool:
+    """Whether these are of `Path.open` for reading, which a full disk allows."""
+    return arguments[1:2] == ("rb",)
 
 
 class _TornFile:

@@ -94,7 +94,7 @@ def make_plan(
         InputError: see `agnlib.folder.stylize_folder`.
     """
     _check_shard(shard)
-    plan = Plan(_real_folder(source), _real_target(target), shard)
+    plan = Plan(_real_folder(source), _real_target(target, source), shard)
     _check_apart(plan)
     jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
     if not jobs and not plan.unreadable:
@@ -141,7 +141,7 @@ def _real_folder(source: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(source))
 
 
-def _real_target(target: str | os.PathLike[str]) -> Path:
+def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str]) -> Path:
     """The output folder, which exists and may be written to, or can be made."""
     shown, folder = repr(os.fspath(target)), Path(os.path.realpath(target))
     if not os.fspath(target):
@@ -149,7 +149,7 @@ def _real_target(target: str | os.PathLike[str]) -> Path:
     is_said_to_be_one = os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep))))
     if not folder.exists() and not is_said_to_be_one and (folder.suffix.lower() in SUFFIXES or is_clip(folder)):
         raise InputError(
-            f"the output {shown} has the name of a file, and a folder of photographs needs a folder; give another name,"
+            f"{os.fspath(source)!r} is a folder, and the output {shown} has the name of a file; give another name,"
             f" or {os.fspath(target) + os.sep!r} for a folder of this one"
         )
     if folder.exists() and not folder.is_dir():

@@ -102,6 +102,6 @@ def _some(rows: Columns, seed: int) -> Columns:
     count = len(next(iter(rows.values())))
     if count <= _MOST:
         return rows
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:_MOST]
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")[:_MOST]
     device = next(iter(rows.values())).device
     return chosen(rows, order.sort().values.to(device))

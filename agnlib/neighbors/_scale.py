@@ -82,7 +82,7 @@ class Scale:
         self._encoder, self._photo, self._keys, self._amount = encoder, photo, keys, amount
         self._weights = weights or Weights()
         count = grid(photo.shape[2:])[0] * grid(photo.shape[2:])[1]
-        self._regions = torch.zeros(count, dtype=torch.int64) if regions is None else regions
+        self._regions = torch.zeros(count, dtype=torch.int64, device="cpu") if regions is None else regions
         self._windows = _windows((photo.shape[2], photo.shape[3]))
         taps = list(keys[0].moments)
         self._groups = [[tap] for tap in taps] if split else [taps]
@@ -200,16 +200,18 @@ class Scale:
 
 def _windows(size: tuple[int, int]) -> list[_Window]:
     boxes = Box(0, 0, *size).split(_WINDOW, align=ALIGN, halo=_MARGIN)
-    numbers = torch.arange(grid(size)[0] * grid(size)[1]).view(grid(size))
+    numbers = torch.arange(grid(size)[0] * grid(size)[1], device="cpu").view(grid(size))
     return [_window(box, size, numbers) for box in boxes]
 
 
 def _window(box: Box, size: tuple[int, int], numbers: Tensor) -> _Window:
     outer = box.grown(_MARGIN, size, align=ALIGN)
     inner = box.within(outer)
-    inside = torch.arange(outer.height // STRIDE * (outer.width // STRIDE)).view(grid((outer.height, outer.width)))
+    inside = torch.arange(outer.height // STRIDE * (outer.width // STRIDE), device="cpu").view(
+        grid((outer.height, outer.width))
+    )
     inside = inside[_quarter(inner)].flatten()
-    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0))[:_SAMPLE]
+    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0), device="cpu")[:_SAMPLE]
     return _Window(outer, inside, numbers[_quarter(box)].flatten(), inside[order.sort().values])
 
 
