@@ -25,7 +25,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 IMAGES = CHECKOUT / "examples" / "images"
 PEERS = {"kornia", "lightning"}  # whose recipes we give; run where they are installed
 # a reader's minutes are not a test's
-HURRIED = ((r"--minutes [\d.]+", "--minutes 0.01"), (r"\bminutes=[\d.]+", "minutes=0.01"))
+HURRIED = (
+    (r"--minutes [\d.]+", "--minutes 0.01"),
+    (r"\bminutes=[\d.]+", "minutes=0.01"),
+    ("--method neighbors", "--method neighbors --size 48"),
+)
 
 
 @dataclass(frozen=True)
