@@ -318,3 +318,15 @@ def test_an_unknown_word_for_metadata(tmp_path: Path) -> None:
     photo_with_exif(tmp_path / "photo.jpg")
     with pytest.raises(InputError, match="none, no-gps, all, got 'gps'"):
         _metadata.kept_exif(tmp_path / "photo.jpg", "gps")  # type: ignore[arg-type]
+
+
+def test_a_broken_profile_keeps_sixteen_bits(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (6, 5, 3)).astype(np.uint16)
+    path = tmp_path / "a.png"
+    image.save(pixels, path)
+    data = path.read_bytes()
+    broken = zlib.compress(b"this is no profile" * 20)
+    body = b"iCCP" + b"x\0\0" + broken
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    np.testing.assert_array_equal(image.read(path, deep=True), pixels)

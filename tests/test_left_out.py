@@ -100,7 +100,7 @@ def test_a_folder_of_nothing_else_says_what_it_has(weights: Path, photos: Path) 
 
 def test_training_transforms_and_evaluation_say_it_once(weights: Path, photos: Path) -> None:
     for taking in (
-        lambda: PictureFolder(photos, 16),
+        lambda: PictureFolder(photos, 16, classes=False),
         lambda: RandomStyle(photos, weights=weights),
         lambda: choose_pairs(photos, photos.parent / "others", 1),
     ):

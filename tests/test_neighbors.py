@@ -28,6 +28,7 @@ from agnlib.neighbors._pyramid import collapsed, pyramid
 from agnlib.neighbors._reference import Keys
 from agnlib.neighbors._scale import Scale, Weights
 from agnlib.neighbors._statistics import MomentSlopes, Sums, mixed, moment_distance
+from agnlib.painting import _neighbor_painter
 from agnlib.tiling import Box
 
 
@@ -339,3 +340,20 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert 'drawing is for method="neighbors"' in capsys.readouterr().err
     assert cli.main([*begun, "--method", "neighbors", "--save-style", str(tmp_path / "s.safetensors")]) == 2
     assert "no strokes to paint with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("around", ["inference", "autocast", "meta"])
+def test_modes_and_defaults_of_the_caller_change_nothing(stylizer: Stylizer, around: str) -> None:
+    photo, reference = array(40, 32, 32), array(41)
+    expected = stylizer(photo, reference, method="neighbors", drawing=1.0)
+    _neighbor_painter._encoder.cache_clear()
+    modes = {
+        "inference": torch.inference_mode(),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
+        "meta": torch.device("meta"),
+    }
+    with modes[around]:
+        painted = stylizer(photo, reference, method="neighbors", drawing=1.0)
+        by_network = stylizer(photo, reference)
+    np.testing.assert_array_equal(painted, expected)
+    np.testing.assert_array_equal(by_network, stylizer(photo, reference))

@@ -462,3 +462,22 @@ def test_a_reading_process_that_is_killed_is_explained() -> None:
     with pytest.raises(TrainingError, match=r"ended by the system \(DataLoader worker .*fewer processes \(--workers 0"):
         subject.fit(read, steps=5)
     assert all(torch.isfinite(value).all() for value in weights(subject.generator))
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1, "a", None, True])
+def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
+    with pytest.raises(InputError, match="Weighted: weight .*; expected numbers from 0"):
+        Weighted(lambda batch, fake: fake.mean(), weight)
+
+
+def test_a_checkpoint_is_loaded_in_inference_mode_and_trained_on(tmp_path: Path) -> None:
+    first = make()
+    first.fit(batches(0, 2))
+    first.save_checkpoint(tmp_path / "c.safetensors")
+    first.fit(batches(2, 4))
+    second = make()
+    with torch.inference_mode():
+        second.load_checkpoint(tmp_path / "c.safetensors")
+    second.fit(batches(2, 4))
+    for one, other in zip(weights(first.generator), weights(second.generator), strict=True):
+        assert torch.equal(one, other)

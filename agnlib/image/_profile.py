@@ -65,6 +65,9 @@ def to_srgb(pixels: npt.NDArray[np.uint16], profile: bytes) -> bool:
     """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except (ImageCms.PyCMSError, ImportError, OSError):
+        return True
+    try:
         space = source.profile.xcolor_space.strip()
         channels = {"RGB": 3, "GRAY": 1}.get(space)
         if is_srgb(profile) or channels != (3 if pixels.shape[2] >= 3 else 1):

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from agnlib.errors import ImageError, InputError
 from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode
-from agnlib.image._profile import is_srgb
+from agnlib.image._profile import is_srgb, to_srgb
 from agnlib.image._range import must_be_clipped
 from agnlib.image._tiff import levels
 from agnlib.image._words import reason
@@ -111,6 +111,15 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return grey
 
 
+def _grey_levels(profile: bytes) -> list[int] | None:
+    """What each of 256 levels of grey is in sRGB, None if unknown here; LittleCMS' own way is up to ten levels off."""
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(1, 256, 1)
+    if not to_srgb(ramp, profile):
+        return None
+    table: list[int] = np.rint(ramp.flatten() / 257).astype(int).tolist()
+    return table
+
+
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
     """The image converted from its ICC profile to sRGB, or None where the profile is sRGB, broken or does not fit."""
     try:
@@ -120,6 +129,8 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
         if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and image.mode not in _GREY):
             return None
+        if mode == "L" and (table := _grey_levels(profile)) is not None:
+            return image.convert("L").point(table).convert("RGB")
         target = ImageCms.createProfile("sRGB")
         picture = image if image.mode == mode else image.convert(mode)
         return ImageCms.profileToProfile(picture, source, target, outputMode="RGB")

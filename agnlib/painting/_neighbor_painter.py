@@ -88,7 +88,7 @@ class NeighborPainter:
 
     def paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
         """Pictures `(B, 3, H, W)`, begun with the network's painting; see `agnlib.neighbors.paint`."""
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.autocast(start.device.type, enabled=False):
             each = [
                 self._paint(*pair, shares, amount)
                 for pair in zip(torch.split(start, 1), torch.split(photo, 1), strict=True)
@@ -111,7 +111,7 @@ class NeighborPainter:
 
 @lru_cache(maxsize=2)
 def _encoder(device: torch.device) -> VGG16Features:
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), torch.device("cpu"):
         return VGG16Features.pretrained(_TAPS).to(device, fast_dtype(device))
 
 

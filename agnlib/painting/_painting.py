@@ -180,6 +180,10 @@ class Painting:
     @torch.inference_mode()
     def window(self, box: Box) -> Tensor:
         """A part of the result, float32 `(B, 3, h, w)` in about [-1, 1], on the picture's device."""
+        with torch.autocast(self._device.type, enabled=False):  # a caller's own would change the picture
+            return self._window(box)
+
+    def _window(self, box: Box) -> Tensor:
         photo = (self.photo or self.picture).window(box)
         texture, color = self.effect.texture_amount, self.effect.color_amount
         painted = {amount: self._at(amount, box, photo) for amount in {texture, color}}

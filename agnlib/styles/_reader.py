@@ -84,7 +84,7 @@ class StyleReader:
             return sampled(self.generator, self.class_names, style, seed)
         if isinstance(style, (str, os.PathLike)) and Path(style).suffix.lower() == CODE_SUFFIX:
             return StyleCode.load(style)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
         return StyleCode(vector, named_source(style))
 

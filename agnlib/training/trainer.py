@@ -280,6 +280,7 @@ class AdversarialTrainer:
         self._call("on_checkpoint", Path(path))
 
     @final
+    @with_gradients()
     def load_checkpoint(self, path: str | Path) -> None:
         """Go back to where a checkpoint was written; a warning names the options that were others then.
 

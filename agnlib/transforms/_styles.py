@@ -122,7 +122,7 @@ def _below(path: Path) -> Sequence[Path]:
     if path.is_dir():
         from agnlib.training import PictureFolder
 
-        return PictureFolder(path, STYLE_SIDE).paths
+        return PictureFolder(path, STYLE_SIDE, classes=False).paths
     if not path.exists():
         raise InputError(f"styles: {os.fspath(path)!r} does not exist; give a folder or a picture")
     return [path]

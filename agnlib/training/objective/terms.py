@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,9 +61,10 @@ class Weighted:
     needs_content: bool = False
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.start < 0 or self.ramp < 0:
+        number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
+        if not number or not 0 <= self.weight < math.inf or self.start < 0 or self.ramp < 0:
             raise InputError(
-                f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected none below 0"
+                f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected numbers from 0"
             )
 
     def weight_at(self, step: int) -> float:
