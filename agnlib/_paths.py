@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from agnlib.errors import InputError
 
-__all__ = ["exists", "is_closed", "is_file", "is_folder", "is_same", "is_there", "real", "why_not"]
+__all__ = ["exists", "is_closed", "is_file", "is_folder", "is_same", "is_there", "real", "utf8_name", "why_not"]
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -87,6 +89,19 @@ def real(path: AnyPath) -> Path:
         return Path(os.path.realpath(path))
     except ValueError as error:
         raise InputError(f"{os.fspath(path)!r} cannot be the name of a file ({error}); give another one") from error
+
+
+@contextmanager
+def utf8_name(path: AnyPath) -> Iterator[str]:
+    """A name of a file for libraries that take UTF-8 alone: its own, or else one of the open file."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:  # noqa: PTH123 - for any text
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield name
 
 
 def _mode(path: AnyPath) -> int | None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from agnlib._optional import require
-from agnlib._paths import is_file
+from agnlib._paths import is_file, utf8_name
 from agnlib.errors import WeightsError
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.vgg import VGG16Trunk
@@ -66,7 +66,8 @@ class VGG16Features(VGG16Trunk):
                 f"no VGG16 weights file at {path}; expected a safetensors file with torchvision's key names"
             )
         try:
-            state = load_file(path)
+            with utf8_name(path) as name:
+                state = load_file(name)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
         encoder = cls(taps)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agnlib._paths import is_file, why_not
+from agnlib._paths import is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
 
@@ -144,7 +144,7 @@ class StyleCode:
         if not is_file(path):
             raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
         try:
-            with safe_open(os.fspath(path), framework="pt") as file:
+            with utf8_name(path) as name, safe_open(name, framework="pt") as file:
                 metadata = file.metadata() or {}
                 vector = file.get_tensor("style") if metadata.get("format") == _FORMAT else None
         except Exception as error:  # SafetensorError derives from Exception alone

@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from agnlib._atomic import write_bytes
-from agnlib._paths import is_file, is_folder, why_not
+from agnlib._paths import is_file, is_folder, utf8_name, why_not
 from agnlib.errors import InputError, WeightsError
 
 __all__ = ["checkpoints_in", "copy_state", "load_state", "newest_whole", "pack", "save_state", "unpack"]
@@ -54,7 +54,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     if not is_file(path):
         raise WeightsError(f"the checkpoint {path} {why_not(path, 'a file')}; take another one")
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_name(path) as name, safe_open(name, "pt") as file:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         state, manifest = header["state"], json.loads(header["manifest"])
