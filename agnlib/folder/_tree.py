@@ -138,8 +138,10 @@ def _real_folder(source: str | os.PathLike[str]) -> Path:
         raise InputError("the name of the folder of photographs is empty; give a folder")
     if not is_folder(source):
         raise ImageError(f"{os.fspath(source)!r} {why_not(source, 'a folder')}; give a folder of photographs")
-    if not os.access(source, os.R_OK | os.X_OK):
-        raise ImageError(f"{os.fspath(source)!r} may not be listed; check its permissions, or give another folder")
+    try:
+        os.scandir(source).close()
+    except OSError as error:
+        raise ImageError(f"{os.fspath(source)!r} cannot be listed ({error.strerror}); check its permissions") from error
     return real(source)
 
 
