@@ -70,7 +70,7 @@ def test_what_is_not_asked_for_is_what_suits_few_pictures(
 @pytest.mark.parametrize(
     ("style", "words"),
     [
-        (["nowhere.png"], ["nowhere.png", "neither a folder nor a file"]),
+        (["nowhere.png"], ["nowhere.png", "does not exist"]),
         (["oil/0.png", "oil"], ["'oil'", "is a folder among others"]),
         (["oil/0.png", "text.png"], ["text.png"]),
     ],

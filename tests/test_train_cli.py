@@ -183,8 +183,8 @@ def test_what_does_not_change_the_result_may_differ(
 @pytest.mark.parametrize(
     "case",
     [
-        ("missing.safetensors", "missing.safetensors is missing"),
-        ("empty", "empty holds no checkpoint; name a checkpoint, or a run's folder with one"),
+        ("missing.safetensors", "missing.safetensors does not exist"),
+        ("empty", "empty holds no checkpoint that can be read; name a checkpoint, or a run's folder with one"),
         ("text.safetensors", "text.safetensors is not a whole agnlib checkpoint"),
     ],
 )

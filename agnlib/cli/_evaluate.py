@@ -57,10 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out:
         named = [{"photo": pair.photo.name, "reference": pair.reference.name} for pair in pairs]
         found = {"seed": arguments.seed, "summary": summary, "pairs": named, "scores": scores, "random styles": varied}
-        write_bytes(arguments.out, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+        write_bytes(arguments.out, _encoded(found))
     if arguments.grid:
         image.save(evaluation.contact_sheet(pairs[:8], stylizers), arguments.grid)
     return 0
+
+
+def _encoded(found: Mapping[str, Any]) -> bytes:
+    """As JSON; the bytes of a name that is no UTF-8 as escapes, as JSON has them."""
+    return (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _varied(

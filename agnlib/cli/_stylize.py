@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
+from agnlib._paths import exists, is_file, is_folder, why_not
 from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
@@ -72,6 +73,8 @@ def checked_regions(request: Request) -> list[Region]:
     for path in pictures_of(regions):
         if not _is_code(path):
             image.probe(path, limits=request.limits)
+        elif not is_file(path):
+            raise InputError(f"argument --style: {path!r} {why_not(path, 'a file')}; give one from --save-style")
     if request.save_style is not None:
         if by_neighbors(request):
             raise InputError("argument --save-style: a style code has no strokes to paint with by --method neighbors")
@@ -150,8 +153,7 @@ def _check_save_style(path: str, regions: Sequence[Region]) -> None:
         raise InputError("argument --save-style: there are several styles, one for each region; save them one by one")
     if not _is_code(path):
         raise InputError(f"argument --save-style: expected a name that ends in .safetensors, got {path!r}")
-    if not Path(path).parent.is_dir():
-        raise InputError(f"argument --save-style: the folder of {path!r} does not exist; create it first")
+    image.check_place(path)
 
 
 def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:
@@ -161,7 +163,7 @@ def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnEr
         try:
             image.probe(photo, limits=limits)
         except ImageError as error:
-            if len(photos) == 1 or not Path(photo).is_file():
+            if len(photos) == 1 or not is_file(photo):
                 raise
             failures[Path(photo)] = error
     return failures
@@ -174,7 +176,7 @@ def parse_style(text: str) -> tuple[str, float]:
         InputError: the weight is not above 0.
     """
     picture, colon, tail = text.rpartition(":")
-    if not colon or not picture or Path(text).is_file():
+    if not colon or not picture or is_file(text):
         return text, 1.0
     try:
         weight = float(tail)
@@ -200,14 +202,14 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
     _check_folder(folder)
     jobs = [Job(Path(photo), folder / output_name(Path(photo).name, suffix)) for photo in photos]
     _refuse_collisions(jobs)
-    if folder.is_dir():
+    if is_folder(folder):
         for job in jobs:
             image.check_output(job.target)
     return jobs
 
 
 def _is_folder(output: str, photos: int) -> bool:
-    if Path(output).is_dir() or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+    if is_folder(output) or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return True
     if photos == 1:
         return False
@@ -218,9 +220,9 @@ def _is_folder(output: str, photos: int) -> bool:
 
 def _check_folder(folder: Path) -> None:
     """An existing folder, or one that can be made."""
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_folder(folder):
         raise ImageError(f"argument -o: {str(folder)!r} is a file, expected a folder; choose another name")
-    if not folder.exists() and not folder.parent.is_dir():
+    if not exists(folder) and not is_folder(folder.parent):
         raise ImageError(
             f"argument -o: the folder {str(folder)!r} cannot be made, "
             f"{str(folder.parent)!r} is not an existing folder; make that first"
@@ -242,7 +244,7 @@ def refuse_to_overwrite(targets: Iterable[Path], inputs: Iterable[str]) -> None:
     """Raise `InputError` where a painting would be written over what it is made from."""
     taken = {_identity(path): path for path in inputs}
     for target in targets:
-        if target.exists() and _identity(target) in taken:
+        if exists(target) and _identity(target) in taken:
             raise InputError(
                 f"argument -o: {str(target)!r} is the input {taken[_identity(target)]!r} itself; "
                 "choose another name or folder"
@@ -270,7 +272,7 @@ def make_stylizer(request: Request) -> Stylizer:
 def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:
     """Paint one photo and write it, whole or not at all; height and width of the painting."""
     folder = job.target.parent
-    made = not folder.exists()
+    made = not exists(folder)
     if made:
         _make(folder)
     try:

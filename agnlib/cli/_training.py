@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from agnlib._paths import is_folder, why_not
 from agnlib._perceptual import PERCEPTUAL
 from agnlib.cli._messages import line
 from agnlib.cli._types import add_device, count, from_zero, minutes, number, perceptual, positive, seed, stroke_scale
@@ -175,9 +176,10 @@ def _add_style_weight(command: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     for name, folder in (("--content", arguments.content), ("--style", arguments.style)):
-        if not folder.is_dir():
-            state = "is not a folder" if folder.exists() else "does not exist"
-            raise InputError(f"argument {name}: {str(folder)!r} {state}; give a folder of pictures")
+        if not is_folder(folder):
+            raise InputError(
+                f"argument {name}: {str(folder)!r} {why_not(folder, 'a folder')}; give a folder of pictures"
+            )
     from tqdm import tqdm
 
     from agnlib.training.run.run import TrainOptions, train
@@ -192,8 +194,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _finetune(arguments: argparse.Namespace) -> int:
-    if not arguments.content.is_dir():
-        raise InputError(f"argument --content: {str(arguments.content)!r} is not a folder; give one of photographs")
+    if not is_folder(arguments.content):
+        is_not = why_not(arguments.content, "a folder")
+        raise InputError(f"argument --content: {str(arguments.content)!r} {is_not}; give one of photographs")
     from agnlib.training.run.finetune import finetune
 
     values = {name: value for name, value in vars(arguments).items() if name not in ("run", "style")}

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from agnlib import video
+from agnlib._paths import is_folder
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
 from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
@@ -46,7 +47,7 @@ def run(request: Request, *, smoothing: float) -> int:
 
 def _target(clip: str, output: str) -> Path:
     """The file after -o, or one of the clip's name in that folder; what no clip can be written as becomes .mp4."""
-    if not Path(output).is_dir():
+    if not is_folder(output):
         return Path(output)
     name = Path(clip)
     return Path(output) / (name.name if name.suffix.lower() in video.TARGET_SUFFIXES else f"{name.stem}.mp4")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from agnlib import __version__
+from agnlib._paths import is_folder
 from agnlib.cli import _training, _types
 from agnlib.cli._messages import end_relay, say
 from agnlib.engines.memory import keep_freed_memory
@@ -42,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_empty(given)
         _refuse_unknown_options(given, commands)
         arguments = parser.parse_args(given or ["--help"])
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have what it cannot encode
+            sys.stdout.reconfigure(errors="backslashreplace")
         return int(arguments.run(arguments))
     except AgnError as error:
         say(f"error: {error}")
@@ -341,7 +345,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
         )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "overwrite", "report")}
-        if any(Path(photo).is_dir() for photo in arguments.photos):
+        if any(is_folder(photo) for photo in arguments.photos):
             return _folder.run(request, **for_folders)
         for name, value in for_folders.items():
             if value:

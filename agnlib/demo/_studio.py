@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from agnlib import image
+from agnlib._paths import is_folder
 from agnlib.errors import AgnError, InputError
 from agnlib.image import reduced_size
 from agnlib.painting._painting import Effect
@@ -149,7 +150,7 @@ class Studio:
     def _forget_old(self) -> None:
         """Remove paintings that nobody will ask for any more."""
         for each in self.folder.iterdir():
-            if each.is_dir() and time.time() - each.stat().st_mtime > KEPT_SECONDS:
+            if is_folder(each) and time.time() - each.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(each, ignore_errors=True)
 
 

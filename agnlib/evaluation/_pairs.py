@@ -15,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from agnlib import image
+from agnlib._paths import is_file, is_folder, real, why_not
 from agnlib.errors import InputError
 from agnlib.image._kinds import left_out
 
@@ -69,7 +70,7 @@ def choose_pairs(
     if count < 1:
         raise InputError(f"pairs: got {count}, expected at least 1")
     files = list(map(_pictures, (photos, references)))
-    times = [Counter(file.resolve() for file in some) for some in files]  # a link is the picture that it leads to
+    times = [Counter(real(file) for file in some) for some in files]  # a link is the picture that it leads to
     there = len(files[0]) * len(files[1]) - sum(times[0][file] * times[1][file] for file in times[0])
     if there == 0:
         raise InputError(f"the only picture in {str(photos)!r} is the only reference, too; give another folder of one")
@@ -92,7 +93,7 @@ def _paired(photos: Iterator[Path], references: Iterator[Path]) -> Iterator[Pair
         waiting.append(next(references))
         for place, reference in enumerate(waiting):
             pair = Pair(photo, reference)
-            if pair not in seen and photo.resolve() != reference.resolve():
+            if pair not in seen and real(photo) != real(reference):
                 seen.add(pair)
                 del waiting[place]
                 yield pair
@@ -100,11 +101,10 @@ def _paired(photos: Iterator[Path], references: Iterator[Path]) -> Iterator[Pair
 
 
 def _pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    if not Path(folder).is_dir():
-        state = "is not a folder" if Path(folder).exists() else "does not exist"
-        raise InputError(f"{str(folder)!r} {state}; give a folder of pictures")
+    if not is_folder(folder):
+        raise InputError(f"{str(folder)!r} {why_not(folder, 'a folder')}; give a folder of pictures")
     files = Path(folder).rglob("*")
-    found = sorted(file for file in files if file.suffix.lower() in image.SUFFIXES and file.is_file())
+    found = sorted(file for file in files if file.suffix.lower() in image.SUFFIXES and is_file(file))
     others = left_out(file.name for file in Path(folder).rglob("*"))
     if not found:
         kinds = ", ".join(image.SUFFIXES)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import __version__
+from agnlib._paths import is_file, is_folder, is_there, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Plan
 from agnlib.image import write_file
@@ -79,9 +80,9 @@ def report_path(plan: Plan, given: str | os.PathLike[str] | None, *, overwrite: 
     number, count = plan.shard
     name = "agnlib-report.json" if count == 1 else f"agnlib-report-{number}-of-{count}.json"
     path = plan.target / name if given is None else Path(given)
-    if given is not None and not path.parent.is_dir():
-        raise ImageError(f"the folder of the report {str(path)!r} does not exist; create it first")
-    if os.path.lexists(path) and not (path.is_file() and (overwrite or _is_report(path))):
+    if given is not None and not is_folder(path.parent):
+        raise ImageError(f"the folder of the report {str(path)!r} {why_not(path.parent, 'a folder')}; create it first")
+    if is_there(path) and not (is_file(path) and (overwrite or _is_report(path))):
         raise InputError(f"{str(path)!r} exists and is no report by agnlib; give another name for the report")
     return path
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agnlib._paths import is_folder
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._manifest import Begun, Done, Identity, Records
 from agnlib.folder._recipe import Recipe, differences
@@ -51,7 +52,7 @@ def check_state(jobs: Sequence[Job], records: Records, recipe: Recipe, *, overwr
         if there is None:
             state.waiting.append((job, None))
             continue
-        if job.target.is_dir():
+        if is_folder(job.target):
             raise InputError(f"{str(job.target)!r} is a folder, but {job.name!r} would be painted to it; move it")
         done, adopted = _record(job, there, records, recipe)
         reason = "agnlib did not write it" if done is None else _objection(job, there, done, recipe)

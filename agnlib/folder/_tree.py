@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, real, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
 from agnlib.image._kinds import READ_SUFFIXES, left_out
@@ -123,7 +124,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 def inside(folder: Path, path: Path) -> bool:
     """Whether a path, its links followed, is that folder or lies in it."""
-    return Path(os.path.realpath(path)).is_relative_to(folder)
+    return real(path).is_relative_to(folder)
 
 
 def _check_shard(shard: tuple[int, int]) -> None:
@@ -135,27 +136,30 @@ def _check_shard(shard: tuple[int, int]) -> None:
 def _real_folder(source: str | os.PathLike[str]) -> Path:
     if not os.fspath(source):
         raise InputError("the name of the folder of photographs is empty; give a folder")
-    if not Path(source).is_dir():
-        state = "is not a folder" if Path(source).exists() else "does not exist"
-        raise ImageError(f"{os.fspath(source)!r} {state}; give a folder of photographs")
-    return Path(os.path.realpath(source))
+    if not is_folder(source):
+        raise ImageError(f"{os.fspath(source)!r} {why_not(source, 'a folder')}; give a folder of photographs")
+    try:
+        os.scandir(source).close()
+    except OSError as error:
+        raise ImageError(f"{os.fspath(source)!r} cannot be listed ({error.strerror}); check its permissions") from error
+    return real(source)
 
 
 def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str]) -> Path:
     """The output folder, which exists and may be written to, or can be made."""
-    shown, folder = repr(os.fspath(target)), Path(os.path.realpath(target))
+    shown, folder = repr(os.fspath(target)), real(target)
     if not os.fspath(target):
         raise InputError("the output folder's name is empty; give a folder")
     is_said_to_be_one = os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep))))
-    if not folder.exists() and not is_said_to_be_one and (folder.suffix.lower() in SUFFIXES or is_clip(folder)):
+    if not exists(folder) and not is_said_to_be_one and (folder.suffix.lower() in SUFFIXES or is_clip(folder)):
         raise InputError(
             f"{os.fspath(source)!r} is a folder, and the output {shown} has the name of a file; give another name,"
             f" or {os.fspath(target) + os.sep!r} for a folder of this one"
         )
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_folder(folder):
         raise ImageError(f"the output {shown} is a file, expected a folder; choose another name")
-    place = folder if folder.exists() else folder.parent
-    if not place.is_dir():
+    place = folder if exists(folder) else folder.parent
+    if not is_folder(place):
         raise ImageError(
             f"the output folder {shown} cannot be made, {str(place)!r} is not an existing folder; make that first"
         )
@@ -166,7 +170,7 @@ def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str])
 
 def _check_apart(plan: Plan) -> None:
     """A folder of paintings may lie in that of the photographs, which then leaves it out, but not the reverse."""
-    if inside(plan.target, plan.source) or (plan.target.exists() and plan.source.samefile(plan.target)):
+    if inside(plan.target, plan.source) or is_same(plan.source, plan.target):
         raise InputError(
             f"the photographs in {str(plan.source)!r} lie in the output folder {str(plan.target)!r}; "
             "choose another output folder"
@@ -207,9 +211,7 @@ def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
 
 
 def _is_output(plan: Plan, folder: Path) -> bool:
-    if (folder / NOTES).is_dir() or folder == plan.target:
-        return True
-    return plan.target.exists() and folder.samefile(plan.target)
+    return is_folder(folder / NOTES) or folder == plan.target or is_same(folder, plan.target)
 
 
 def _is_photo(name: str) -> bool:
@@ -219,13 +221,15 @@ def _is_photo(name: str) -> bool:
 def _passed_over(plan: Plan, entry: os.DirEntry[str]) -> str | None:
     """Why what looks like a photograph is none, or a link is not followed."""
     if entry.is_symlink():
-        if Path(entry.path).is_dir():  # the entry's own is_dir() raises where links go round in circles
+        if is_folder(entry.path):  # the entry's own is_dir() raises where links go round in circles
             return "a link to a folder"
         if _is_photo(entry.name) and not inside(plan.source, Path(entry.path)):
             return "a link out of the folder"
         if _is_photo(entry.name) and inside(plan.target, Path(entry.path)):
             return "a link to a painting"
-    return "not a regular file" if _is_photo(entry.name) and not Path(entry.path).is_file() else None
+    if _is_photo(entry.name) and not is_file(entry.path) and not is_closed(entry.path):
+        return "not a regular file"
+    return None
 
 
 def _job(plan: Plan, name: str, stamp: Stamp, suffix: str | None) -> Job:
@@ -265,5 +269,5 @@ def _check_output_folder(target: Path, folder: Path) -> None:
     for parent in (folder, *folder.parents):
         if parent == target:
             return
-        if os.path.lexists(parent) and not parent.is_dir():
+        if is_there(parent) and not is_folder(parent):
             raise ImageError(f"{str(parent)!r} is a file, expected a folder; move it or choose another output folder")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from agnlib._atomic import replacing, write_bytes
+from agnlib._paths import is_folder, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
 from agnlib.image._deep import array_of, shallow
@@ -303,18 +304,13 @@ create it first
     """
     shown, target = quoted(path), Path(path)
     folder = target.parent
-    try:
-        if not folder.exists():
-            raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} does not exist; create it first")
-        if not folder.is_dir():
-            raise ImageError(f"{shown} cannot be written: {quoted(folder)} is not a folder; choose another place")
-        if target.is_dir():
-            raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ImageError(
-                f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place"
-            )
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{shown} cannot be written ({reason(error)}); choose another place") from error
+    if not is_folder(folder):
+        wrong = why_not(folder, "a folder")
+        remedy = "create it first" if wrong == "does not exist" else "choose another place"
+        raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} {wrong}; {remedy}")
+    if is_folder(target):
+        raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place")
+    if (wrong := why_not(target, "a file")) not in ("does not exist", "is not a file"):
+        raise ImageError(f"{shown} {wrong}; choose another name")

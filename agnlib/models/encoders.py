@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from agnlib._optional import require
+from agnlib._paths import is_file, utf8_name
 from agnlib.errors import WeightsError
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.vgg import VGG16Trunk
@@ -60,12 +61,13 @@ class VGG16Features(VGG16Trunk):
         Raises:
             WeightsError: the file cannot be read or holds something else.
         """
-        if not Path(path).is_file():
+        if not is_file(path):
             raise WeightsError(
                 f"no VGG16 weights file at {path}; expected a safetensors file with torchvision's key names"
             )
         try:
-            state = load_file(path)
+            with utf8_name(path) as name:
+                state = load_file(name)
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
         encoder = cls(taps)

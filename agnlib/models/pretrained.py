@@ -22,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from agnlib._atomic import write_bytes
+from agnlib._paths import exists, is_file, is_folder
 from agnlib.errors import WeightsError
 from agnlib.models import _hub
 
@@ -95,7 +96,7 @@ class Bundle:
 
 def available() -> list[str]:
     """Names of the weights that come with agnlib."""
-    return sorted(p.name for p in _SHIPPED.iterdir() if (p / _CONFIG).is_file()) if _SHIPPED.is_dir() else []
+    return sorted(p.name for p in _SHIPPED.iterdir() if is_file(p / _CONFIG)) if is_folder(_SHIPPED) else []
 
 
 def find(name_or_folder: str | os.PathLike[str]) -> Path:
@@ -109,9 +110,9 @@ def find(name_or_folder: str | os.PathLike[str]) -> Path:
     if str(name_or_folder).startswith(_hub.PREFIX):
         return _hub.fetched(str(name_or_folder), (_CONFIG, _TENSORS))
     folder = Path(name_or_folder)
-    if (folder / _CONFIG).is_file():
+    if is_file(folder / _CONFIG):
         return folder
-    if folder.is_dir():
+    if is_folder(folder):
         raise WeightsError(f"{folder} has no {_CONFIG}; expected a folder written by save_pretrained or agnlib train")
     names = ", ".join(available()) or "none"
     raise WeightsError(f"unknown weights {str(name_or_folder)!r}; shipped: {names}; or give a folder with {_CONFIG}")
@@ -254,7 +255,7 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
-        if (folder / _TENSORS).exists() and not (folder / _TENSORS).is_file():  # a pipe would be waited on for ever
+        if exists(folder / _TENSORS) and not is_file(folder / _TENSORS):  # a pipe would be waited on for ever
             raise WeightsError(f"{folder / _TENSORS} is no file; expected {_CONFIG} and {_TENSORS}")
         blob = (folder / _TENSORS).read_bytes()
     except OSError as error:

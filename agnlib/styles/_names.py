@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import PurePath
+
+from agnlib._paths import exists
 
 __all__ = ["ANY", "is_name"]
 
@@ -13,4 +14,4 @@ ANY = "random"  # the name of a style of no class
 def is_name(text: str) -> bool:
     """Whether a text can only be a style's name: it has no folder and no suffix, and there is no such file."""
     path = PurePath(text)
-    return path.name == text and not path.suffix and not os.path.exists(text)  # noqa: PTH110 - for any text
+    return path.name == text and not path.suffix and not exists(text)

@@ -6,11 +6,11 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from agnlib._paths import is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
 
@@ -122,7 +122,8 @@ class StyleCode:
         """
         from safetensors.torch import save
 
-        write_file(path, save({"style": self.vector}, metadata={"format": _FORMAT, "source": self.source}))
+        source = self.source.encode("utf-8", "backslashreplace").decode()  # which may be a name that is no UTF-8
+        write_file(path, save({"style": self.vector}, metadata={"format": _FORMAT, "source": source}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> StyleCode:
@@ -140,11 +141,10 @@ class StyleCode:
         from safetensors import safe_open
 
         shown = repr(os.fspath(path))
-        if not Path(path).is_file():
-            state = "is not a file" if Path(path).exists() else "does not exist"
-            raise InputError(f"{shown} {state}; {_REMEDY}")
+        if not is_file(path):
+            raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
         try:
-            with safe_open(os.fspath(path), framework="pt") as file:
+            with utf8_name(path) as name, safe_open(name, framework="pt") as file:
                 metadata = file.metadata() or {}
                 vector = file.get_tensor("style") if metadata.get("format") == _FORMAT else None
         except Exception as error:  # SafetensorError derives from Exception alone

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from agnlib import image as images
 from agnlib._atomic import write_bytes
+from agnlib._paths import is_file
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.training.run.tensorboard import EventFile
 from agnlib.training.run.tensorboard import is_installed as tensorboard_is_installed
@@ -78,7 +79,7 @@ class LogScalars:
         self._last = trainer.seconds
         with _going_on():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.is_file():
+            if is_file(self.path):
                 lines = self.path.read_text("utf-8", errors="replace").splitlines()
                 kept = [line for line in lines if self._is_kept(line, trainer.step)]
                 write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from agnlib._paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
 from agnlib.styles._reader import STYLE_SIDE
@@ -107,7 +108,7 @@ def _entries(given: Any, class_names: Callable[[], tuple[str, ...]]) -> Sequence
         names = class_names()
         if given in names:
             return [_Random(names.index(given))]
-        if not Path(given).exists():
+        if not exists(given):
             known = f"the classes of the weights are {', '.join(names)}" if names else "the weights name no classes"
             raise InputError(f"styles: {given!r} is neither a class nor a path: {known}")
     if isinstance(given, (str, os.PathLike)):
@@ -119,10 +120,10 @@ def _entries(given: Any, class_names: Callable[[], tuple[str, ...]]) -> Sequence
 
 def _below(path: Path) -> Sequence[Path]:
     """The pictures of a folder, or the one that the path names."""
-    if path.is_dir():
+    if is_folder(path):
         from agnlib.training import PictureFolder
 
         return PictureFolder(path, STYLE_SIDE, classes=False).paths
-    if not path.exists():
-        raise InputError(f"styles: {os.fspath(path)!r} does not exist; give a folder or a picture")
+    if not exists(path):
+        raise InputError(f"styles: {os.fspath(path)!r} {why_not(path, 'a picture')}; give a folder or a picture")
     return [path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agnlib._paths import is_file, is_folder, why_not
 from agnlib.errors import VideoError
 
 __all__ = ["SUFFIXES", "TARGET_SUFFIXES", "check_source", "check_target", "is_clip"]
@@ -40,9 +41,8 @@ def check_source(path: str | os.PathLike[str]) -> str:
     name = repr(os.fspath(path))
     if not is_clip(path):
         raise VideoError(f"{name}: expected a clip that ends in {_listed(SUFFIXES)}; rename or convert it")
-    if not Path(path).is_file():
-        state = "is not a file" if Path(path).exists() else "does not exist"
-        raise VideoError(f"{name} {state}; give a clip")
+    if not is_file(path):
+        raise VideoError(f"{name} {why_not(path, 'a file')}; give a clip")
     return SUFFIXES[Path(path).suffix.lower()]
 
 
@@ -59,9 +59,9 @@ def check_target(path: str | os.PathLike[str]) -> str:
     name, target = repr(os.fspath(path)), Path(path)
     if target.suffix.lower() not in TARGET_SUFFIXES:
         raise VideoError(f"{name}: a painted clip must end in {_listed(TARGET_SUFFIXES)}; choose such a name")
-    if target.is_dir():
+    if is_folder(target):
         raise VideoError(f"{name} is a folder; give the name of a file")
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise VideoError(f"{name}: {str(target.parent)!r} is not an existing folder; create it first")
     return TARGET_SUFFIXES[target.suffix.lower()]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from torch import Tensor
 
+from agnlib._paths import is_same
 from agnlib.errors import VideoError
 from agnlib.video._names import check_source, check_target
 from agnlib.video._reading import opened
@@ -75,5 +75,5 @@ def repaint(
 
 
 def _check_different(content: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    if Path(target).exists() and Path(target).samefile(content):
+    if is_same(target, content):
         raise VideoError(f"{os.fspath(target)!r} is the clip itself; choose another name")

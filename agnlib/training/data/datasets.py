@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from agnlib._optional import require
+from agnlib._paths import is_file, is_folder
 from agnlib.errors import InputError
 
 __all__ = ["IdxDigits", "class_folders", "mnist", "read_idx"]
@@ -157,11 +158,11 @@ def class_folders(folder: str | os.PathLike[str], transform: Callable[[Any], Any
     """
     folder = Path(folder)
     expected = f"expected {folder / 'CLASS' / 'PICTURE.png'} and the like"
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"{folder} is not a folder; {expected}")
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    classes = sorted(entry for entry in folder.iterdir() if is_folder(entry))
     if not classes:
-        loose = sum(entry.is_file() for entry in folder.iterdir())
+        loose = sum(is_file(entry) for entry in folder.iterdir())
         raise InputError(
             f"{folder} has no class folders ({loose} loose files); {expected}: make a folder for each class"
         )
@@ -180,7 +181,7 @@ def _find(folder: Path, name: str) -> Path:
     for layout in _LAYOUTS:
         for suffix in ("", ".gz"):
             path = folder / layout / (name + suffix)
-            if path.is_file():
+            if is_file(path):
                 return path
     raise InputError(
         f"{folder} has no {name}, packed (.gz) or not; expected MNIST's four idx files there or in MNIST/raw:"

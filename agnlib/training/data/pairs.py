@@ -22,6 +22,7 @@ from torch.distributions import Normal
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
+from agnlib._paths import is_folder
 from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.image._header import header
 from agnlib.image._kinds import READ_SUFFIXES, left_out
@@ -158,7 +159,7 @@ class PictureFolder:
         if not os.fspath(folder):  # which would be the current folder
             raise InputError("the name of the folder of pictures is empty; give a folder")
         self.folder, self.size, self.seed = Path(folder), size, seed
-        if not self.folder.is_dir():
+        if not is_folder(self.folder):
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
         if not os.access(self.folder, os.R_OK | os.X_OK):
             raise InputError(f"{self.folder} cannot be read; allow reading it, or give another folder")
@@ -243,7 +244,7 @@ class PictureFolder:
                 f"{self.folder}: {len(loose)} loose pictures ({', '.join(loose[:3])}) beside the class folders"
                 f" {', '.join(classes[1:4])}; move them into one, or remove them (in Python classes=False has none)"
             )
-        folders = {p.name for p in self.folder.iterdir() if p.is_dir() and not is_junk(p.name)}
+        folders = {p.name for p in self.folder.iterdir() if is_folder(p) and not is_junk(p.name)}
         empty = sorted(folders - set(classes)) if len(classes) > 1 else []
         if empty:
             raise InputError(

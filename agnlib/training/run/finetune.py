@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import image
+from agnlib._paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image._kinds import READ_SUFFIXES
 from agnlib.training.run.options import TrainOptions
@@ -52,16 +53,16 @@ def finetune(
         >>> finetune([Path("a.jpg"), Path("folder")], Path("photos"), Path("out"))
         Traceback (most recent call last):
         ...
-        agnlib.errors.InputError: --style: 'a.jpg' is neither a folder nor a file; give pictures, or one folder
+        agnlib.errors.InputError: --style: 'a.jpg' does not exist; give pictures, or one folder
     """
     for path in style:
-        if not path.exists():
-            raise InputError(f"--style: {str(path)!r} is neither a folder nor a file; give pictures, or one folder")
+        if not exists(path):
+            raise InputError(f"--style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
     given = {"content": content, "out": out, "init": init, "minutes": minutes, **_USUAL, **options}
-    if len(style) == 1 and style[0].is_dir():
+    if len(style) == 1 and is_folder(style[0]):
         return train(TrainOptions(style=style[0], **given))
     for path in style:
-        if path.is_dir():
+        if is_folder(path):
             raise InputError(f"--style: {str(path)!r} is a folder among others; give pictures, or one folder")
         image.probe(path)
     with tempfile.TemporaryDirectory(prefix="agnlib-") as folder:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from agnlib._paths import real
+
 if TYPE_CHECKING:
     from agnlib.training.data.pairs import PairData
     from agnlib.training.trainer import AdversarialTrainer
@@ -21,8 +23,8 @@ def facts_of(
 ) -> dict[str, Any]:
     """How weights came about, as JSON can hold it; of the folders only their names."""
     return {
-        "content": data.content.folder.resolve().name,
-        "style": data.style.folder.resolve().name,
+        "content": real(data.content.folder).name,
+        "style": real(data.style.folder).name,
         "init": init,
         "steps": trainer.step,
         "minutes": round(minutes, 1),

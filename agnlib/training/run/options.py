@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib._atomic import write_bytes
+from agnlib._paths import exists, is_file, is_folder, real
 from agnlib.errors import InputError
 
 __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read_record", "write_record"]
@@ -65,18 +66,18 @@ def check_place(options: TrainOptions) -> None:
     """
     folder = options.out
     for name in ("content", "style"):
-        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(getattr(options, name))):
+        if real(folder).is_relative_to(real(getattr(options, name))):
             raise InputError(
                 f"--out {folder} lies in --{name} {getattr(options, name)}, so the run's samples would be taken for"
                 " pictures; give a folder outside of it"
             )
-    if options.resume is None and ((folder / "config.json").exists() or (folder / RECORD).exists()):
+    if options.resume is None and (exists(folder / "config.json") or exists(folder / RECORD)):
         raise InputError(
             f"--out {folder} holds an earlier run; go on with it by --resume auto, or give a new folder,"
             " or remove it if it is not needed"
         )
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
+    there = next(place for place in (folder, *folder.parents) if exists(place))
+    if not is_folder(there):
         raise InputError(f"--out {folder} cannot be made, {there} is a file; give another folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder} cannot be written, {there} is read-only; give another folder")
@@ -113,7 +114,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         InputError: it is not readable JSON.
     """
     path = folder / RECORD
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         record = json.loads(path.read_text("utf-8"))

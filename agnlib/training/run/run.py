@@ -14,6 +14,7 @@ import torch
 import agnlib
 from agnlib._atomic import remove_leftovers, write_bytes
 from agnlib._lock import locked_folder
+from agnlib._paths import is_folder, real
 from agnlib.errors import InputError, TrainingError, WeightsError
 from agnlib.models import PerceptualEncoder, pretrained
 from agnlib.stylizer import resolve_device
@@ -120,10 +121,12 @@ def _checkpoint_of(options: TrainOptions) -> Path | None:
     if options.resume == "auto":
         return newest_whole(options.out / "checkpoints")
     path = Path(options.resume)
-    if path.is_dir():
+    if is_folder(path):
         found = newest_whole(path / "checkpoints") or newest_whole(path)
         if found is None:
-            raise InputError(f"--resume {path} holds no checkpoint; name a checkpoint, or a run's folder with one")
+            raise InputError(
+                f"--resume {path} holds no checkpoint that can be read; name a checkpoint, or a run's folder with one"
+            )
         return found
     load_state(path)
     return path
@@ -276,10 +279,10 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
     if not name_styles(generator, extractor, data.content, data.style, stopping=lambda: bool(signals)):
         return  # the checkpoint is there, and a resumed run comes here again
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
-    name, minutes = out.resolve().name, trainer.seconds / 60
+    name, minutes = real(out).name, trainer.seconds / 60
     facts = facts_of(trainer, data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
     facts["style_weight"] = run.chosen["style_weight"]
     info = {"class_names": list(data.style.class_names), "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
-    write_bytes(out / "README.md", model_card(name, facts).encode())
+    write_bytes(out / "README.md", model_card(name, facts).encode("utf-8", "backslashreplace"))
     print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")

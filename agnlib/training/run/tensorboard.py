@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 from collections.abc import Mapping
@@ -26,11 +27,15 @@ class EventFile:
 
     Raises:
         MissingDependencyError: tensorboard cannot be imported.
+        OSError: the folder's name is no UTF-8, which tensorboard cannot write.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, after: int) -> None:
         module = require("torch.utils.tensorboard", extra="tensorboard", purpose="logging for TensorBoard")
-        self._writer = module.SummaryWriter(str(Path(folder)), purge_step=after + 1)
+        try:
+            self._writer = module.SummaryWriter(str(Path(folder)), purge_step=after + 1)
+        except UnicodeEncodeError as error:
+            raise OSError(errno.EILSEQ, "TensorBoard needs a folder whose name is UTF-8", os.fspath(folder)) from error
 
     def write(self, step: int, numbers: Mapping[str, float | None]) -> None:
         """Add numbers; those that are None are left out."""

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from agnlib._atomic import write_bytes
+from agnlib._paths import is_file, is_folder, utf8_name, why_not
 from agnlib.errors import InputError, WeightsError
 
 __all__ = ["checkpoints_in", "copy_state", "load_state", "newest_whole", "pack", "save_state", "unpack"]
@@ -50,10 +51,10 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
         WeightsError: the file is missing, corrupt, or of another format version.
     """
     path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"the checkpoint {path} {'is no file' if path.exists() else 'is missing'}; take another one")
+    if not is_file(path):
+        raise WeightsError(f"the checkpoint {path} {why_not(path, 'a file')}; take another one")
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_name(path) as name, safe_open(name, "pt") as file:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         state, manifest = header["state"], json.loads(header["manifest"])
@@ -74,7 +75,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    return sorted(folder.glob("step-*.safetensors"))
+    return sorted(folder.glob("step-*.safetensors")) if is_folder(folder) else []
 
 
 def newest_whole(folder: Path) -> Path | None:
