@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from agnlib._paths import is_file
 
 __all__ = ["remove_leftovers", "replacing", "write_bytes"]
 
@@ -20,11 +23,16 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write and seek in, which becomes `path` when the block ends well, and is gone when it does not."""
+    """A file to write and seek in, which becomes `path` when the block ends well, and is gone when it does not.
+
+    It has the permissions of the file that it replaces. A link is replaced, what it leads to stays as it is.
+    """
     # a name of its own length: the target's may be as long as the file system allows
     temporary = path.with_name(f".agnlib-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
+            if is_file(path) and not path.is_symlink():
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)  # before there is anything to read
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import signal
 import stat
 import sys
 import traceback
@@ -22,6 +23,8 @@ from test_imports import modules
 from toy import in_new_process, make_folders, make_start, picture, train_arguments
 
 from agnlib.cli import main as cli
+from agnlib.errors import ImageError
+from agnlib.folder import FolderReport
 from agnlib.models import pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.training import PictureFolder
@@ -233,3 +236,54 @@ def test_a_closed_subfolder_is_named_and_the_rest_goes_on(tmp_path: Path) -> Non
         "listed/d.png": "the photograph cannot be reached (Permission denied)",
     }
     assert "agnlib: error: closed: the folder cannot be listed" in (tmp_path / "said.txt").read_text()
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_a_signal_while_a_photo_is_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    picture(tmp_path / "photo.png", (20, 16), 0)
+    start, out = make_start(tmp_path / "start"), tmp_path / "out"
+    out.mkdir()
+    there: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        there.extend(each.name for each in out.iterdir())
+        signal.raise_signal(getattr(signal, number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    before = signal.getsignal(getattr(signal, number))
+    given = ["--style", str(tmp_path / "photo.png"), "--weights", str(start), "--device", "cpu"]
+    code = cli.main(["stylize", str(tmp_path / "photo.png"), "-o", str(out / "a.png"), *given])
+    assert code == 128 + getattr(signal, number)
+    assert [name[:8] for name in there] == [".agnlib-"]
+    assert not list(out.iterdir())
+    assert signal.getsignal(getattr(signal, number)) is before
+
+
+def test_names_in_a_list_that_some_file_systems_take_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "one" / "A.png", (20, 16), 0)
+    picture(tmp_path / "two" / "a.png", (20, 16), 1)
+    photos = [str(tmp_path / "one" / "A.png"), str(tmp_path / "two" / "a.png")]
+    assert cli.main(["stylize", *photos, "--style", photos[0], "-o", str(tmp_path / "out")]) == 2
+    assert "would both be written to" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise ImageError("the disk is full")
+
+    picture(tmp_path / "photos" / "a.png", (20, 16), 0)
+    monkeypatch.setattr(FolderReport, "save", full)
+    given = ["--style", str(tmp_path / "photos" / "a.png"), "--weights", str(make_start(tmp_path / "start"))]
+    assert cli.main(["stylize", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), *given, "--device", "cpu"]) == 1
+    report = tmp_path / "out" / "agnlib-report.json"
+    assert f"agnlib: error: {report}: the disk is full" in capsys.readouterr().err.splitlines()

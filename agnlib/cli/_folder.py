@@ -33,8 +33,10 @@ def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, rep
     recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=request.limits)
     work = FolderRun(plan, recipe, overwrite=overwrite, report=report)
     done = _work(work, len(plan.jobs), quiet=request.quiet)
-    for name, error in plan.unreadable.items():
-        say(f"error: {name}: {error}")
+    painted = {job.name for job in plan.jobs}
+    for name, error in done.failed.items():
+        if name not in painted:  # those were said when it happened
+            say(f"error: {name}: {error}")
     if not request.quiet:
         for words in [*plan.left_out_in_words(), *recipe.in_part_in_words()]:
             say(f"left out: {words}")

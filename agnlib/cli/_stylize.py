@@ -16,7 +16,7 @@ from agnlib._paths import exists, is_file, is_folder, why_not
 from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
-from agnlib.folder._tree import output_name
+from agnlib.folder._tree import folded, output_name
 from agnlib.styles._names import is_name
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _check_folder(folder: Path) -> None:
 def _refuse_collisions(jobs: Iterable[Job]) -> None:
     first: dict[str, Job] = {}
     for job in jobs:
-        other = first.setdefault(os.path.normcase(job.target), job)
+        other = first.setdefault(folded(str(job.target)), job)
         if other is not job:
             raise InputError(
                 f"{str(other.photo)!r} and {str(job.photo)!r} would both be written to {str(job.target)!r}; "

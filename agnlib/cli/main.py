@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from agnlib import __version__
 from agnlib._paths import is_folder
 from agnlib.cli import _training, _types
+from agnlib.cli._ending import Ended, ended_by_signals
 from agnlib.cli._messages import end_relay, say
 from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import AgnError, InputError, TrainingError
@@ -46,13 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(given or ["--help"])
         if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have what it cannot encode
             sys.stdout.reconfigure(errors="backslashreplace")
-        return int(arguments.run(arguments))
+        with ended_by_signals():
+            return int(arguments.run(arguments))
     except AgnError as error:
         say(f"error: {error}")
         return 1 if isinstance(error, TrainingError) else 2
     except KeyboardInterrupt:
         say("interrupted")
         return 130
+    except Ended as ended:
+        say(f"ended by {ended}")
+        return 128 + ended.number
     finally:
         end_relay("agnlib.engine")
 

@@ -14,7 +14,7 @@ from agnlib.image import SUFFIXES
 from agnlib.image._kinds import READ_SUFFIXES, left_out
 from agnlib.video import is_clip
 
-__all__ = ["NOTES", "Job", "Plan", "Stamp", "inside", "make_plan", "output_name", "stamp_of"]
+__all__ = ["NOTES", "Job", "Plan", "Stamp", "folded", "inside", "make_plan", "output_name", "stamp_of"]
 
 NOTES = ".agnlib"  # in an output folder: what was painted there; it also says that the folder is one
 Stamp = tuple[int, int]
@@ -241,7 +241,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Two paintings for one file, also on a file system that does not tell cases or forms of accents apart."""
     first: dict[str, Job] = {}
     for job in jobs:
-        other = first.setdefault(_folded(job.output), job)
+        other = first.setdefault(folded(job.output), job)
         if other is not job:
             raise InputError(
                 f"{other.name!r} and {job.name!r} would both be written to {job.output!r} (upper and lower case are "
@@ -249,14 +249,15 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             )
     for job in jobs:
         for parent in PurePosixPath(job.output).parents:
-            if (taken := first.get(_folded(str(parent)))) is not None:
+            if (taken := first.get(folded(str(parent)))) is not None:
                 raise InputError(
                     f"{taken.name!r} would be written to {taken.output!r}, which must be a folder for {job.name!r}; "
                     "rename one"
                 )
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """What names have in common that a file system may not tell apart, by case or forms of accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
