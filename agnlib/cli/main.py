@@ -285,7 +285,7 @@ exit status:
   0    done
   1    some of several photographs could not be painted; the others were
   2    a mistake in what was asked for, or of the photographs named none could be painted: nothing was written
-  130  interrupted; 143 ended by SIGTERM
+  130  interrupted; 143 ended by SIGTERM, 129 by SIGHUP
 """
 
 
