@@ -18,7 +18,7 @@ __all__ = ["CODE_SUFFIX", "StyleCode"]
 
 CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style code, not for a picture
 
-_FORMAT = "agnlib.styles.code.1"
+_FORMAT = "agnlib.style.1"
 _REMEDY = "give a file that StyleCode.save wrote"
 
 
