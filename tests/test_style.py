@@ -127,8 +127,8 @@ def test_what_is_no_style_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tensors here")
     (tmp_path / "empty").touch()
     save_file({"style": torch.zeros(3)}, tmp_path / "foreign")
-    save_file({"style": torch.full((3,), torch.nan)}, tmp_path / "nan", metadata={"format": "agnlib.styles.code.1"})
-    save_file({"other": torch.zeros(3)}, tmp_path / "incomplete", metadata={"format": "agnlib.styles.code.1"})
+    save_file({"style": torch.full((3,), torch.nan)}, tmp_path / "nan", metadata={"format": "agnlib.style.1"})
+    save_file({"other": torch.zeros(3)}, tmp_path / "incomplete", metadata={"format": "agnlib.style.1"})
     for name in ("missing", ".", "text", "empty", "foreign", "nan", "incomplete"):
         with pytest.raises(InputError) as error:
             StyleCode.load(tmp_path / name)
