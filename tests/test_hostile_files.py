@@ -26,7 +26,7 @@ from PIL import ExifTags, Image, ImageFile
 import agnlib
 from agnlib import image
 from agnlib.errors import AgnError, ImageError
-from agnlib.image import _profile, _tiff
+from agnlib.image import _profile, _tiff_samples
 from agnlib.image._encoders import PngEncoder, TiffEncoder
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
@@ -93,7 +93,7 @@ def ours(pixels: np.ndarray, files: list[bytes]) -> list[bytes]:
         for png in (pngs[0], pngs[-1])
         for name, body in ((b"cICP", bytes([12, 13, 0, 1])), (b"gAMA", struct.pack(">I", 60_000)))
     ]
-    return [_tiff._file(b"II", tags | strips, planes.tobytes()), *by_chunks, *(jpeg[:-2] for jpeg in jpegs[:3])]
+    return [_tiff_samples._file(b"II", tags | strips, planes.tobytes()), *by_chunks, *(jpeg[:-2] for jpeg in jpegs[:3])]
 
 
 WHOLE = seeds()

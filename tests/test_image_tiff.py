@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from agnlib import image
 from agnlib.errors import ImageError
@@ -184,7 +184,11 @@ def test_one_plane_may_call_itself_separate(tmp_path: Path, bits: int, photometr
 
 
 UNREAD = {
-    "grey of 16 bits with alpha": (noise(3, 9, 9, 2), {"photometric": "minisblack", "extrasamples": ["unassalpha"]}),
+    "floats with alpha": (
+        np.zeros((9, 9, 2), np.float32),
+        {"photometric": "minisblack", "extrasamples": ["unassalpha"]},
+    ),
+    "bands": (noise(3, 9, 9, 5), {"photometric": "minisblack"}),
     "ink with alpha": (
         noise(3, 9, 9, 5, kind=np.uint8),
         {"photometric": "separated", "extrasamples": ["unassalpha"]},
@@ -211,3 +215,37 @@ def test_planes_that_claim_more_than_the_file_are_damage(tmp_path: Path) -> None
     for reading in (image.load, image.read):
         with pytest.raises(ImageError, match="damaged or incomplete"):
             reading(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("space", ["YCbCr", "LAB"])
+def test_other_spaces_of_colour_are_converted_whatever_their_planes(
+    tmp_path: Path, space: str, planar: str, compression: str | None
+) -> None:
+    ramps = np.stack(np.meshgrid(np.arange(40, 200, 10), np.arange(60, 180, 10), indexing="ij"), -1).astype(np.uint8)
+    colors = np.concatenate([ramps, ramps[..., ::-1][..., :1]], -1)
+    if space == "YCbCr":
+        stored, expected = np.asarray(Image.fromarray(colors).convert("YCbCr")), colors
+    else:
+        stored = colors.copy()
+        stored[..., 1:] ^= 128  # a and b are signed
+        to_rgb = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        lab = Image.merge("LAB", [Image.fromarray(np.ascontiguousarray(colors[..., i])) for i in range(3)])
+        expected = np.asarray(ImageCms.applyTransform(lab, to_rgb))
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.moveaxis(stored, -1, 0) if planar == "separate" else stored,
+        photometric="cielab" if space == "LAB" else "ycbcr",
+        planarconfig=planar,
+        compression=compression,
+        **({} if space == "LAB" else {"subsampling": (1, 1)}),
+    )
+    assert np.abs(image.read(tmp_path / "a.tif").astype(int) - expected).max() <= 3
+    assert np.abs(taken(tmp_path / "a.tif").astype(int) - expected).max() <= 3
+
+
+def test_signed_levels_of_8_bits_are_not_taken_for_others(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.int8), photometric="minisblack")
+    with pytest.raises(ImageError, match=r"\(grey in 1 channel, 8-bit signed integers\)"):
+        image.read(tmp_path / "a.tif")

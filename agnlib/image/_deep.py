@@ -22,7 +22,8 @@ from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
 from agnlib.image._range import must_be_clipped
 from agnlib.image._srgb import orientation
-from agnlib.image._tiff import has_deep_planes, is_premultiplied, levels, planes
+from agnlib.image._tiff import deep_samples, has_deep_samples, levels
+from agnlib.image._tiff_samples import is_premultiplied
 
 __all__ = ["array_of", "deep_pixels", "is_deep", "needs_all_bits", "shallow"]
 
@@ -45,7 +46,7 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def is_deep(opened: Image.Image) -> bool:
     """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
-    return opened.mode in _GREY or has_deep_planes(opened) or _sixteen_bit_mode(opened) is not None
+    return opened.mode in _GREY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
 
 
 def needs_all_bits(opened: Image.Image) -> bool:
@@ -74,7 +75,7 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
     if opened.mode in _GREY:
         decode(opened, name)
         pixels = _grey(opened)
-    elif has_deep_planes(opened):
+    elif has_deep_samples(opened):
         pixels = _stacked(opened, name)
     else:
         pixels = _colour(opened, reopen, name)
@@ -103,10 +104,10 @@ def _as_pixels(values: npt.NDArray[Any]) -> Pixels:
     return values.astype(np.uint16)[..., None]
 
 
-def _stacked(opened: Image.Image, name: str) -> Pixels | None:
+def _stacked(opened: Image.Image, name: str) -> Pixels:
     assert isinstance(opened, TiffImageFile)
-    pixels = decoded(lambda: planes(opened), opened, name)
-    return _straight(pixels) if pixels is not None and is_premultiplied(opened) and pixels.shape[2] == 4 else pixels
+    pixels = decoded(lambda: deep_samples(opened), opened, name)
+    return _straight(pixels) if pixels.shape[2] in (2, 4) and is_premultiplied(opened) else pixels
 
 
 def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
@@ -181,9 +182,9 @@ def _straight(pixels: Pixels) -> Pixels:
     """Colour that was multiplied by its alpha, divided by it."""
     for top in range(0, len(pixels), _ROWS):
         strip = pixels[top : top + _ROWS]
-        alpha = strip[..., 3:].astype(np.float32)
-        color = strip[..., :3] * (65535 / np.maximum(alpha, 1))
-        strip[..., :3] = np.rint(np.minimum(color, 65535)).astype(np.uint16)
+        alpha = strip[..., -1:].astype(np.float32)
+        color = strip[..., :-1] * (65535 / np.maximum(alpha, 1))
+        strip[..., :-1] = np.rint(np.minimum(color, 65535)).astype(np.uint16)
     return pixels
 
 

@@ -1,42 +1,72 @@
-"""TIFF files that Pillow opens but gets wrong: decoded here plane by plane, or read for what their values mean.
+"""TIFF files that Pillow refuses or gets wrong: decoded here sample by sample, or read for what their values mean.
 
-Seen in Pillow 12.3: an uncompressed file is mapped with height and width exchanged where its orientation is 5 to 8;
-16-bit planes without compression are unpacked as if they had 8 bits; grey of 12 bits is not scaled, and grey of 16 bits
-or floats whose 0 is white is not inverted. Format: TIFF, revision 6.0, 1992.
+Seen in Pillow 12.3, besides what `_tiff_samples` says: an uncompressed file is mapped with height and width exchanged
+where its orientation is 5 to 8; grey of 12 bits is not scaled, and grey of 16 bits or floats whose 0 is white is not
+inverted.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-__all__ = ["has_deep_planes", "is_premultiplied", "levels", "load_tiff", "planes"]
+from agnlib.image._tiff_samples import (
+    BITS,
+    FORMAT,
+    PHOTOMETRIC,
+    PLANAR,
+    SAMPLES,
+    alpha_place,
+    colors,
+    described,
+    is_premultiplied,
+    samples,
+    tag,
+)
+
+__all__ = ["Tiff", "deep_samples", "has_deep_samples", "levels", "load_tiff"]
 
 Pixels = npt.NDArray[Any]
 
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA = 258, 262, 277, 284, 338
-_ROWS_PER_STRIP = 278
-_STRIPS, _TILES = (273, 279), (324, 325)  # offsets, and bytes of each
-_COPIED = (256, 257, 259, 266, _ROWS_PER_STRIP, 317, 322, 323)  # size, compression, fill order, predictor, tiles
-_PREMULTIPLIED = 1
+_YCBCR, _LAB = 6, 8
+_HERE = "agnlib"  # the codec of what only we decode
+_MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA", (4, False): "CMYK"}
+_DEEP_GREY = {(1, 16): "I;16", (2, 16): "I", (1, 32): "I", (2, 32): "I", (3, 32): "F"}  # by format and bits
+
+
+class Tiff(TiffImageFile):
+    """Pillow's reader, which also opens what Pillow does not know and we do."""
+
+    def _setup(self) -> None:
+        try:
+            super()._setup()
+            if tag(self, FORMAT) == (2,) and self.mode == "L":
+                raise SyntaxError("Pillow takes signed integers for others")
+        except (SyntaxError, LookupError) as error:
+            mode = _mode(self)
+            if mode is None:
+                raise SyntaxError(described(self)) from error
+            self._mode = mode
+            self.tile = [ImageFile._Tile(_HERE, (0, 0, *self._tile_size), 0, "")]
+            if 34675 in self.tag_v2:
+                self.info["icc_profile"] = self.tag_v2[34675]
 
 
 def load_tiff(image: TiffImageFile) -> None:
     """Decode the pixels, as `image.load` would if it knew the file's organisation."""
-    if image.tag_v2.get(_PLANAR) == 2 and image.tag_v2.get(_SAMPLES, 1) == 1:
-        image.tag_v2[_PLANAR] = 1  # one plane is both, and Pillow takes the other for several
+    if tag(image, PLANAR)[:1] == (2,) and tag(image, SAMPLES, 1)[0] == 1:
+        image.tag_v2[PLANAR] = 1  # one plane is both, and Pillow takes the other for several
         image._setup()
-    pixels = planes(image)
-    if pixels is not None:
-        _hold(image, pixels)
+    if _is_ours(image):
+        _hold(image)
         return
+    if tag(image, PHOTOMETRIC) == (_YCBCR,) and image.tile[0].codec_name == "raw":
+        _by_libtiff(image)
     if image._im is None:  # before Pillow does it, which has limits of its own; ours are checked already
         image.im = Image.new(image.mode, image._tile_size).im
     name, image.filename = image.filename, ""  # without a name there is no mapping
@@ -46,94 +76,82 @@ def load_tiff(image: TiffImageFile) -> None:
         image.filename = name
 
 
-def has_deep_planes(image: Image.Image) -> bool:
-    """Whether a file that is not yet decoded has planes of 16 bits."""
-    return isinstance(image, TiffImageFile) and bool(image.tile) and image.mode != "CMYK" and _plane_bits(image) == 16
+def _by_libtiff(image: TiffImageFile) -> None:
+    """Let libtiff read what is not compressed, which converts to RGB; Pillow itself takes YCbCr for RGB."""
+    box = (0, 0, *image._tile_size)
+    image.tile = [ImageFile._Tile("libtiff", box, 0, ("RGBX", "raw", False, image.tag_v2.offset))]
+    image.use_load_libtiff = True
 
 
-def planes(image: TiffImageFile) -> Pixels | None:
-    """The samples `(H, W, C)`, as they are stored, of a file with planes that Pillow gets wrong; None for any other.
+def has_deep_samples(image: Image.Image) -> bool:
+    """Whether a file that is not yet decoded has 16 bits of colour, or of grey with alpha, that only we decode."""
+    if not isinstance(image, TiffImageFile) or not _is_ours(image):
+        return False
+    return _mode(image) in ("LA", "RGB", "RGBA") and tag(image, BITS)[0] == 16
+
+
+def deep_samples(image: TiffImageFile) -> Pixels:
+    """What they are, `(H, W, 2 to 4)`; colour may be multiplied by alpha.
 
     Raises:
         OSError, SyntaxError, ValueError: the data are damaged.
     """
-    if _plane_bits(image) is None:
-        return None
-    count = len(Image.new(image.mode, (1, 1)).getbands())
-    return np.stack([_plane(image, number, count) for number in range(count)], axis=-1)
-
-
-def is_premultiplied(image: TiffImageFile) -> bool:
-    """Whether colour is multiplied by its alpha."""
-    return _listed(image.tag_v2.get(_EXTRA, ()))[:1] == (_PREMULTIPLIED,)
+    number = colors(image)
+    assert number is not None
+    pixels = samples(image, number)
+    if tag(image, PHOTOMETRIC, 0)[0] == 0:
+        pixels[..., :number] = np.iinfo(pixels.dtype).max - pixels[..., :number]
+    return pixels
 
 
 def levels(image: Image.Image) -> Pixels:
     """What the values of a decoded grey picture of more than 8 bits mean: from black to white, all 16 bits."""
     values = np.asarray(image)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    if image.mode.startswith("I;16") and _listed(tags.get(_BITS, ())) == (12,):
+    if image.mode.startswith("I;16") and isinstance(image, TiffImageFile) and tag(image, BITS) == (12,):
         values = (values << 4) | (values >> 8)
-    if tags.get(_PHOTOMETRIC) == 0:
+    if tags.get(PHOTOMETRIC) == 0:
         values = (1 if image.mode == "F" else 65535) - values
     return values
 
 
-def _plane_bits(image: TiffImageFile) -> int | None:
-    """Of each sample, where there are planes of 16 bits, or of 8 that are multiplied by alpha."""
-    tags = image.tag_v2
-    if tags.get(_PLANAR) != 2 or image.mode not in ("RGB", "RGBA", "CMYK"):
+def _is_ours(image: TiffImageFile) -> bool:
+    if not image.tile or _mode(image) is None:
+        return False
+    count, planar = (tag(image, number, 1)[0] for number in (SAMPLES, PLANAR))
+    from_high = image.tag_v2.prefix == b"MM" and tag(image, BITS, 1)[0] > 8
+    return image.tile[0].codec_name == _HERE or (planar == 2 and count > 1) or (from_high and count == 1)
+
+
+def _mode(image: TiffImageFile) -> str | None:
+    """Pillow's name for what is decoded here; None where nothing can be."""
+    number = colors(image)
+    if number is None:
         return None
-    bits = set(_listed(tags.get(_BITS, ())))
-    return 16 if bits == {16} else 8 if bits == {8} and is_premultiplied(image) else None
+    alpha = alpha_place(image, number) is not None
+    if number == 1 and not alpha and tag(image, BITS, 1)[0] > 8:
+        return _DEEP_GREY.get((tag(image, FORMAT, 1)[0], tag(image, BITS, 1)[0]))
+    if tag(image, PHOTOMETRIC)[:1] == (_LAB,):
+        return "LAB" if not alpha and tag(image, BITS)[0] == 8 else None
+    return _MODES.get((number, alpha))
 
 
-def _plane(image: TiffImageFile, number: int, count: int) -> Pixels:
-    """One of the planes, by way of a file in memory that holds it alone, as grey."""
-    tags, file = image.tag_v2, image.fp
-    assert file is not None
-    offsets, lengths = (_listed(tags.get(tag, ())) for tag in (_TILES if _TILES[0] in tags else _STRIPS))
-    each = len(offsets) // tags.get(_SAMPLES, count)
-    offsets, lengths = (some[number * each :][:each] for some in (offsets, lengths))
-    if not offsets or len(lengths) != len(offsets) or sum(lengths) > file.seek(0, io.SEEK_END):
-        raise OSError("its strips do not fit into the file")
-    parts = []
-    for offset, length in zip(offsets, lengths, strict=True):
-        file.seek(offset)
-        parts.append(file.read(length))
-    starts = np.cumsum([8, *map(len, parts)])[:-1].tolist()
-    place, size = _TILES if _TILES[0] in tags else _STRIPS
-    bits = _listed(tags[_BITS])[:1]
-    entries: dict[int, Sequence[int]] = {tag: _listed(tags[tag]) for tag in _COPIED if tag in tags}
-    entries |= {_BITS: bits, _PHOTOMETRIC: (1,), _SAMPLES: (1,), place: starts, size: [len(part) for part in parts]}
-    grey = TiffImageFile(io.BytesIO(_file(image.tag_v2.prefix, entries, b"".join(parts))))
-    load_tiff(grey)
-    return np.asarray(grey)
-
-
-def _file(prefix: bytes, entries: Mapping[int, Sequence[int]], data: bytes) -> bytes:
-    """A TIFF with the data at its beginning and a directory of whole numbers at its end."""
-    order = "<" if prefix == b"II" else ">"
-    body = bytearray(data + bytes(len(data) % 2))
-    directory = struct.pack(f"{order}H", len(entries))
-    for tag, values in sorted(entries.items()):
-        packed = struct.pack(f"{order}{len(values)}I", *values)
-        field = packed if len(values) == 1 else struct.pack(f"{order}I", 8 + len(body))
-        directory += struct.pack(f"{order}HHI", tag, 4, len(values)) + field
-        body += packed if len(values) > 1 else b""
-    return prefix + struct.pack(f"{order}HI", 42, 8 + len(body)) + bytes(body) + directory + bytes(4)
-
-
-def _hold(image: TiffImageFile, pixels: Pixels) -> None:
-    """Make these the image's pixels, at 8 bits, as Pillow has them."""
-    if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
-    bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(pixels.shape[2])]
-    merged = Image.merge("RGBa" if is_premultiplied(image) and image.mode == "RGBA" else image.mode, bands)
-    image.im = merged.convert(image.mode).im
+def _hold(image: TiffImageFile) -> None:
+    """Decode what is ours, and make it the image's pixels, as Pillow has them: colour and alpha in 8 bits."""
+    number, mode = colors(image), _mode(image)
+    assert number is not None
+    assert mode is not None
+    if mode in _DEEP_GREY.values():  # whose meaning `levels` knows
+        grey = samples(image, number)[..., 0]
+        held = Image.fromarray(np.ascontiguousarray(grey.astype(np.int32) if mode == "I" else grey))
+    else:
+        pixels = deep_samples(image)
+        pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype != np.uint8 else pixels
+        if mode == "LAB":
+            pixels[..., 1:] ^= 128  # a and b are signed
+        bands = [Image.fromarray(np.ascontiguousarray(pixels[..., band])) for band in range(pixels.shape[2])]
+        multiplied = mode in ("LA", "RGBA") and is_premultiplied(image)
+        held = Image.merge(mode[:-1] + "a" if multiplied else mode, bands).convert(mode)
+    image._mode, image.im = mode, held.im
     image.tile, image.readonly = [], 0
     image.load_end()
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)

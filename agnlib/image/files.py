@@ -17,6 +17,7 @@ from agnlib.errors import ImageError
 from agnlib.image._deep import array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._kinds import foreign_kind
 from agnlib.image._srgb import upright_srgb
+from agnlib.image._tiff import Tiff
 from agnlib.image._words import quoted, reason
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "load", "open_file", "probe", "read"]
@@ -25,7 +26,7 @@ _READERS: dict[str, tuple[tuple[bytes, ...], Callable[[Any], Image.Image]]] = {
     "JPEG": ((b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
     "PNG": ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
     "WebP": ((b"RIFF",), WebPImagePlugin.WebPImageFile),
-    "TIFF": (tuple(TiffImagePlugin.PREFIXES), TiffImagePlugin.TiffImageFile),
+    "TIFF": (tuple(TiffImagePlugin.PREFIXES), Tiff),
     "BMP": ((b"BM",), BmpImagePlugin.BmpImageFile),
 }
 _REDUCED_AT_MOST = 16  # times the limit of pixels: decoding costs time, if not memory
