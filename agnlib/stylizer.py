@@ -28,8 +28,8 @@ from agnlib.painting._regions import paired, styles_of
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying
 from agnlib.painting._whole import rows, tiles
-from agnlib.styles._names import ANY, is_name
-from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened
+from agnlib.styles._names import ANY, is_name, picture_by_name
+from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened, pictured
 from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
 
@@ -169,10 +169,12 @@ class Stylizer:
             content: a path, PIL image, array `(H, W)` or `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`;
                 floats in [0, 1]. See `agnlib.image.Picture`.
             style: one picture, a list of (picture, weight), a `StyleCode`, the path of a file that `StyleCode.save`
-                wrote (.safetensors), or a style by name: one of `class_names`, or "random". With `mask`, see there.
+                wrote (.safetensors), or a style by name: one of `class_names`, "random", or a work of art that comes
+                with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
             method: "network" paints in one pass, in a fraction of a second; "neighbors" goes on from there and paints
                 with the reference's own forms and strokes, in half a minute and more (Kolkin et al., 2022; see
-                `agnlib.neighbors`). It needs pictures as styles.
+                `agnlib.neighbors`). It needs pictures as styles; a class, or "random", stands for one of the works
+                that come with agnlib.
             drawing: of "neighbors", how much of the photo's drawing stays, from 0 (its forms dissolve into the
                 reference's) to 1 (only the finest strokes are the reference's); None for 0.5.
             on_step: of "neighbors", called after each step with an `agnlib.neighbors.Progress`; what it raises ends the
@@ -218,6 +220,7 @@ class Stylizer:
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
         picture = Picture.take(content, "content", limits=replace(DEFAULT_LIMITS, reduced_to=_checked_size(size)))
+        style = pictured(style, seed) if method == "neighbors" else style
         by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, drawing=drawing, on_step=on_step)
         painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
         if effect.leaves_the_photo:
@@ -277,6 +280,7 @@ class Stylizer:
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         method = {name: given.pop(name) for name in _BY_NETWORK}
         effect = Effect(**given)
+        style = pictured(style, seed) if method["method"] == "neighbors" else style
         by = NeighborPainter.chosen(styles=styles_of(style, mask), device=self.device, limits=limits, **method)
         reduced = replace(limits, reduced_to=_checked_size(size))
         photo = Photo.open(content, target, metadata=metadata, limits=reduced)
@@ -514,11 +518,14 @@ class Stylizer:
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]
+        source = named_source(style)
         if isinstance(style, str) and is_name(style):
-            raise InputError(f"style: {style!r} is no picture's file; refining needs a picture, which a name has not")
+            if style in (ANY, *self.class_names):
+                raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
+            style = picture_by_name(style)
         reference = self._styles.pixels(style, "style", STYLE_SIDE)
         code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
-        return StyleCode(code, f"{named_source(style)}, refined")
+        return StyleCode(code, f"{source}, refined")
 
 
 def _refuse_neighbors(options: Mapping[str, Any]) -> None:

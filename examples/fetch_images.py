@@ -1,4 +1,4 @@
-"""Make examples/images/ again from the packages that its pictures come from, and write its SOURCES.md.
+"""Make examples/images/ and agnlib/styles/pictures/ again from packages, and write where each picture comes from.
 
     python examples/fetch_images.py
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import json
 import re
 import struct
 import subprocess
@@ -24,6 +25,7 @@ import skimage
 from PIL import Image
 
 IMAGES = Path(__file__).resolve().parent / "images"
+WORKS = IMAGES.parents[1] / "agnlib" / "styles" / "pictures"
 DEBIAN_PACKAGES = ("gcompris-qt-data", "palapeli-data")
 PHOTO_SIDE, REFERENCE_SIDE, QUALITY = 768, 512, 90
 PAINTED = "the painting: public domain"
@@ -102,6 +104,35 @@ PICTURES = (
     ),
 )
 
+
+@dataclass(frozen=True)
+class Work:
+    """One of the works in the public domain that come with agnlib, as a board of the jigsaw puzzles."""
+
+    name: str
+    title: str
+    artist: str
+    lived: str
+    year: str
+    style_class: str
+    board: int
+
+
+SHIPPED = (
+    Work("auvers", "Village Street in Auvers", "Vincent van Gogh", "1853-1890", "1890", "impressionism", 22),
+    Work("composition", "Composition VIII", "Wassily Kandinsky", "1866-1944", "1923", "", 19),
+    Work("galette", "Bal du moulin de la Galette", "Pierre-Auguste Renoir", "1841-1919", "1876", "impressionism", 1),
+    Work("harvesters", "The Harvesters", "Pieter Bruegel the Elder", "1525-1569", "1565", "museum", 17),
+    Work("lion", "Lion", "Albrecht Dürer", "1471-1528", "1494", "museum", 16),
+    Work("mackerel", "Horse-mackerel and Prawn", "Utagawa Hiroshige", "1797-1858", "1840", "ukiyo-e", 9),
+    Work("oiran", "Oiran and Kamuro", "Katsushika Hokusai", "1760-1849", "about 1815", "ukiyo-e", 4),
+    Work("piano", "Girls at the Piano", "Pierre-Auguste Renoir", "1841-1919", "1892", "impressionism", 18),
+    Work("poppies", "Poppies", "Katsushika Hokusai", "1760-1849", "1833", "ukiyo-e", 11),
+    Work("spring", "Spring", "Giuseppe Arcimboldo", "1526-1593", "1573", "museum", 2),
+    Work("summertime", "Summertime", "Mary Cassatt", "1844-1926", "1894", "impressionism", 21),
+    Work("wave", "The Great Wave off Kanagawa", "Katsushika Hokusai", "1760-1849", "about 1831", "ukiyo-e", 7),
+)
+
 SOURCES_HEAD = """# Where the pictures come from
 
 Written by `examples/fetch_images.py`, which also makes the pictures again from these packages. They are reduced
@@ -126,6 +157,7 @@ def main() -> None:
         share = Path(folder) / "usr" / "share"
         for picture in PICTURES:
             save(picture, read(picture, share))
+        ship(share, versions["gcompris-qt-data"])
     (IMAGES / "SOURCES.md").write_text(sources(versions), encoding="utf-8")
 
 
@@ -154,6 +186,26 @@ def read(picture: Picture, share: Path) -> Image.Image:
     if picture.reference:
         return assemble(f"board{picture.file}_0.qml", resources)
     return Image.open(io.BytesIO(_ending(resources, picture.file)))
+
+
+def ship(share: Path, version: str) -> None:
+    """Write the works that come with agnlib, at the size that the package has them, and what is known of each."""
+    WORKS.mkdir(parents=True, exist_ok=True)
+    resources = dict(ResourceFile(share / "gcompris-qt" / "rcc" / "paintings.rcc").walk())
+    known = {}
+    for work in SHIPPED:
+        image = assemble(f"board{work.board}_0.qml", resources).convert("RGB")
+        image.save(WORKS / f"{work.name}.jpg", quality=QUALITY, optimize=True)
+        source = f"gcompris-qt-data {version}, paintings, board {work.board}"
+        known[work.name] = {
+            "title": work.title,
+            "artist": f"{work.artist} ({work.lived})",
+            "year": work.year,
+            "style_class": work.style_class or None,
+            "license": PAINTED,
+            "source": source,
+        }
+    (WORKS / "works.json").write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def assemble(board: str, resources: dict[str, bytes]) -> Image.Image:

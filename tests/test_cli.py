@@ -485,5 +485,5 @@ def test_a_style_by_name(folder: Path, weights: Path, capsys: pytest.CaptureFixt
     assert np.array_equal(pixels(folder / "a.png"), pixels(folder / "b.png"))
     assert not np.array_equal(pixels(folder / "a.png"), pixels(folder / "c.png"))
     assert stylize("one.jpg", "--style", "randon", "-o", "d.png", weights=weights) == 2
-    assert "'randon' is neither a file nor a name that the weights know" in capsys.readouterr().err
+    assert "'randon' is neither a file nor a name that is known" in capsys.readouterr().err
     assert not (folder / "d.png").exists()

@@ -284,8 +284,6 @@ def test_a_style_without_a_picture_is_refused(stylizer: Stylizer) -> None:
     code = stylizer.encode_style(array(26))
     with pytest.raises(InputError, match="a style code has none; give a picture"):
         stylizer(array(27), code, method="neighbors")
-    with pytest.raises(InputError, match="'random' has none; give a picture"):
-        stylizer(array(27), "random", method="neighbors")
 
 
 def test_a_clip_is_refused(stylizer: Stylizer) -> None:

@@ -83,7 +83,7 @@ def structure(stylizer, photo, code):
         ({"drawing": -1}, "drawing must be a number from 0, got -1"),
         ({"drawing": float("nan")}, "drawing must be a number from 0, got nan"),
         ({"drawing": "all"}, "drawing must be a number from 0, got 'all'"),
-        ({"style": "ukiyo-e"}, "style: 'ukiyo-e' is no picture's file"),
+        ({"style": "ukiyo-e"}, "style: 'ukiyo-e' is a class, not a picture"),
         ({"content": []}, "content: expected at least one photo, got none"),
         ({"steps": -1}, "steps must be a whole number from 0, got -1"),
         ({"steps": 1.5}, "steps must be a whole number from 0, got 1.5"),

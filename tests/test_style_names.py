@@ -67,7 +67,7 @@ def test_a_file_of_that_name_is_the_file(stylizer, photo, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("name", ["cubsim", "x" * 5000, "a\0b"])
 def test_an_unknown_name_is_told_the_known_ones(stylizer, photo, name):
-    with pytest.raises(InputError, match=r"neither a file nor a name that the weights know.*cubism, ukiyo-e, random"):
+    with pytest.raises(InputError, match=r"neither a file nor a name that is known.*cubism, ukiyo-e; random"):
         stylizer(photo, name)
 
 

@@ -116,6 +116,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _training.add_train(commands)
     _training.add_finetune(commands)
     _add_evaluate(commands)
+    _add_styles(commands)
     _add_demo(commands)
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
@@ -150,9 +151,9 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         action=_InOrder,
         required=True,
         metavar="PICTURE[:WEIGHT]",
-        help="a picture with the style, a file from --save-style, or a style by name, which --seed varies (random, or"
-        " one of the weights' classes; agn-small's are below); give several to mix them, with weights relative to their"
-        " sum",
+        help="a picture with the style, a file from --save-style, or a style by name: a work of art that"
+        " comes with agnlib, a class, or random (`agnlib styles` lists them; --seed varies the last two); give"
+        " several to mix them, with weights relative to their sum",
     )
     style.add_argument(
         "--mask",
@@ -262,7 +263,8 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 _STYLIZE_NOTES = """\
-styles by name:
+styles by name (`agnlib styles` lists them):
+  --style wave                                    a work of art that comes with agnlib, for either method
   --style random --seed 3                         a style of no picture, another with every seed
   --style ukiyo-e --seed 3                        one of a class: cubism, fauvism, impressionism, museum, naive,
                                                   pointillism, rococo or ukiyo-e
@@ -315,6 +317,14 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--seed", type=_types.seed, default=0, metavar="N", help="of the pairs (default 0)")
     _types.add_device(command)
     command.set_defaults(run=_evaluate)
+
+
+def _add_styles(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("styles", help="list the styles that are known by name", allow_abbrev=False)
+    command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="whose classes (default agn-small)")
+    command.add_argument("--sheet", metavar="FILE", help="write a picture of all of them")
+    command.add_argument("--photo", metavar="PHOTO", help="of --sheet: show this photo in each of the styles")
+    command.set_defaults(run=_styles)
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -378,6 +388,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     with _saying_warnings():
         return _evaluate.run(arguments)
+
+
+def _styles(arguments: argparse.Namespace) -> int:
+    from agnlib.cli import _styles
+
+    return _styles.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -58,6 +58,7 @@ class Recipe:
         from agnlib.painting._neighbor_painter import NeighborPainter
         from agnlib.painting._painting import Effect
         from agnlib.painting._regions import styles_of
+        from agnlib.styles._reader import pictured
 
         given = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, self._size = (given.pop(name) for name in ("mask", "seed", "size"))
@@ -71,6 +72,8 @@ class Recipe:
         self._metadata, self._quality = metadata, quality
         self._limits = replace(limits, reduced_to=self._size)
         self._latent = stylizer._styles.latent(seed)
+        if method == "neighbors":
+            style = pictured(style, seed)
         styles, method = styles_of(style, mask), method or "network"
         by_method = {"drawing": drawing, "on_step": on_step, "limits": limits}
         self._painter = NeighborPainter.chosen(method, styles, stylizer.device, **by_method)

@@ -18,7 +18,6 @@ from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
 from agnlib.neighbors import Plan, Progress, Reference, paint
-from agnlib.styles._names import is_name
 from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import CODE_SUFFIX, StyleCode
 
@@ -135,10 +134,9 @@ def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:
         InputError: a style that has no picture.
     """
     code = isinstance(style, StyleCode) or (isinstance(style, (str, Path)) and Path(style).suffix == CODE_SUFFIX)
-    if code or (isinstance(style, str) and is_name(style)):
-        what = "a style code" if code else f"the style by name {style!r}"
+    if code:
         raise InputError(
-            f'style: method="neighbors" paints with the strokes of a picture, and {what} has none;'
+            'style: method="neighbors" paints with the strokes of a picture, and a style code has none;'
             ' give a picture, or method="network"'
         )
     taken = Picture.take(style, "style", limits=limits)

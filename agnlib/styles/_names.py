@@ -1,12 +1,16 @@
-"""Styles by name: what tells a name from a file."""
+"""Styles by name: what tells a name from a file, and which picture a name stands for."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import random
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 from agnlib._paths import exists
+from agnlib.errors import InputError
+from agnlib.styles import works
 
-__all__ = ["ANY", "is_name"]
+__all__ = ["ANY", "is_name", "known_names", "picture_by_name"]
 
 ANY = "random"  # the name of a style of no class
 
@@ -15,3 +19,32 @@ def is_name(text: str) -> bool:
     """Whether a text can only be a style's name: it has no folder and no suffix, and there is no such file."""
     path = PurePath(text)
     return path.name == text and not path.suffix and not exists(text)
+
+
+def known_names(class_names: Sequence[str]) -> str:
+    """What an error says of the names that there are."""
+    classes = f"the weights' classes are {', '.join(class_names)}; " if class_names else ""
+    return f"{classes}{ANY} is any style; pictures that come with agnlib are {', '.join(works.available())}"
+
+
+def picture_by_name(name: str, seed: int | None = None) -> Path:
+    """The file of a work that comes with agnlib: by its own name, or drawn from those of a class, or from all of them.
+
+    Args:
+        name: of a work, of a class, or `ANY`.
+        seed: of the draw; without one a class gives its first, `ANY` another one each time.
+
+    Raises:
+        InputError: there is no work of that name.
+    """
+    known = works.available()
+    if name in known:
+        return known[name].path
+    of_class = [work.path for work in known.values() if name in (work.style_class, ANY)]
+    if not of_class:
+        raise InputError(
+            f"style: {name!r} is no file, and no picture comes with agnlib by that name; there are {', '.join(known)}"
+        )
+    if seed is None and name != ANY:
+        return of_class[0]
+    return random.Random(seed).choice(of_class)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,11 +16,12 @@ from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
 from agnlib.models import Generator, StyleExtractor
-from agnlib.styles._names import is_name
+from agnlib.styles import works
+from agnlib.styles._names import is_name, picture_by_name
 from agnlib.styles._sampling import latent, sampled
 from agnlib.styles.code import CODE_SUFFIX, StyleCode
 
-__all__ = ["STYLE_SIDE", "StyleReader", "listed", "named_source", "opened", "weighted"]
+__all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "named_source", "opened", "pictured", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
@@ -81,6 +82,8 @@ class StyleReader:
         if isinstance(style, StyleCode):
             return style
         if isinstance(style, str) and is_name(style):
+            if style in works.available() and style not in self.class_names:
+                return replace(self._single(picture_by_name(style), seed), source=style)
             return sampled(self.generator, self.class_names, style, seed)
         if isinstance(style, (str, os.PathLike)) and Path(style).suffix.lower() == CODE_SUFFIX:
             return StyleCode.load(style)
@@ -101,19 +104,44 @@ def weighted(entry: Any) -> tuple[Any, float]:
         InputError: the weight is no number.
     """
     picture, weight = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, (int, float, np.integer, np.floating)):
+    if not _is_number(weight):
         raise InputError(f"style: a weight must be a number, got {weight!r}; write (picture, weight)")
     return picture, float(weight)
 
 
 def opened(style: Any, limits: Limits) -> Any:
     """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
-    if isinstance(style, tuple) and len(style) == 2 and isinstance(style[1], (int, float, np.integer, np.floating)):
-        return opened(style[0], limits), style[1]
-    if _is_listing(style):
-        return [opened(each, limits) for each in style]
-    is_file = isinstance(style, os.PathLike) or (isinstance(style, str) and not is_name(style))
-    return load(style, limits=limits) if is_file and Path(style).suffix.lower() != CODE_SUFFIX else style
+
+    def read(each: Any) -> Any:
+        is_file = isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
+        return load(each, limits=limits) if is_file and Path(each).suffix.lower() != CODE_SUFFIX else each
+
+    return changed(style, read)
+
+
+def pictured(style: Any, seed: int | None) -> Any:
+    """A style, or a list of styles, with names replaced by the files of works that come with agnlib.
+
+    Raises:
+        InputError: a name without a work.
+    """
+    return changed(style, lambda each: picture_by_name(each, seed) if isinstance(each, str) and is_name(each) else each)
+
+
+def changed(style: Any, change: Callable[[Any], Any]) -> Any:
+    """A style, or a list of styles, with each of the things that it is given by changed; weights stay."""
+    if not _is_listing(style) or (isinstance(style, tuple) and len(style) == 2 and _is_number(style[1])):
+        return _entry_changed(style, change)
+    return [changed(each, change) if isinstance(each, list) else _entry_changed(each, change) for each in style]
+
+
+def _entry_changed(entry: Any, change: Callable[[Any], Any]) -> Any:
+    picture, weight = weighted(entry)
+    return (change(picture), weight) if isinstance(entry, tuple) else change(picture)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def named_source(picture: object) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.models import Generator
-from agnlib.styles._names import ANY
+from agnlib.styles._names import ANY, known_names
 from agnlib.styles.code import StyleCode
 
 __all__ = ["latent", "sampled"]
@@ -35,8 +35,7 @@ def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: i
         InputError: a name that the weights do not know, or a seed that is none.
     """
     if name not in (ANY, *class_names):
-        known = f"their styles by name are {', '.join((*class_names, ANY))}"
-        raise InputError(f"style: {name!r} is neither a file nor a name that the weights know: {known}")
+        raise InputError(f"style: {name!r} is neither a file nor a name that is known: {known_names(class_names)}")
     if seed is None:
         seed = int(torch.randint(2**62, (), device="cpu")) if name == ANY else 0
     z = latent(generator, seed)
