@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from agnlib.errors import InputError
 
-__all__ = ["exists", "is_closed", "is_file", "is_folder", "is_same", "is_there", "real", "utf8_name", "why_not"]
+__all__ = [
+    "exists",
+    "is_closed",
+    "is_file",
+    "is_folder",
+    "is_same",
+    "is_there",
+    "may",
+    "real",
+    "refuse_taken",
+    "utf8_name",
+    "why_not",
+]
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -61,6 +73,29 @@ def is_same(path: AnyPath, other: AnyPath) -> bool:
         return os.path.samefile(path, other)  # noqa: PTH121 - for any text
     except (OSError, ValueError):
         return False
+
+
+def may(path: AnyPath, mode: int) -> bool:
+    """Whether the process may use a path so (`os.R_OK` and the like), as the user that it acts for."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def refuse_taken(targets: Iterable[AnyPath], *, overwrite: bool) -> None:
+    """The one rule for files in the way: what is there, be it a link that leads nowhere, is replaced if that is asked.
+
+    Raises:
+        InputError: a target is taken, and `overwrite` not given.
+
+    Example:
+        >>> refuse_taken(["not-there.png"], overwrite=False)
+    """
+    taken = [] if overwrite else [os.fspath(target) for target in targets if is_there(target)]
+    if taken:
+        count = f"{len(taken):,} files are there already, such as " if len(taken) > 1 else ""
+        verb = "" if count else " is there already"
+        raise InputError(
+            f"{count}{taken[0]!r}{verb}; choose another name, or give overwrite=True (--overwrite) to replace it"
+        )
 
 
 def why_not(path: AnyPath, expected: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from agnlib._paths import refuse_taken
 from agnlib.engines._device import device_for, resolve_device
 from agnlib.engines._onnx import OnnxEngine
 from agnlib.errors import InputError
@@ -236,6 +237,7 @@ class Stylizer:
         target: str | os.PathLike[str],
         style: Style | Sequence[Style],
         *,
+        overwrite: bool = False,
         metadata: Literal["none", "no-gps", "all"] = "none",
         quality: int = 95,
         limits: Limits = DEFAULT_LIMITS,
@@ -248,8 +250,9 @@ class Stylizer:
 
         Args:
             content: a JPEG, PNG, WebP, TIFF or BMP file.
-            target: see `agnlib.image.save`; an existing file is replaced.
+            target: see `agnlib.image.save`.
             style: see `__call__`, as the options.
+            overwrite: whether a file or link in place of the target may be replaced.
             metadata: of the content's EXIF, what is written along: "none", "no-gps" (camera, date, author, but not the
                 place) or "all". Orientation is applied to the pixels, and a thumbnail of the photo is never kept.
             quality: of JPEG and WebP, 1 to 100.
@@ -261,7 +264,7 @@ class Stylizer:
 
         Raises:
             ImageError: the content cannot be read or the target not be written.
-            InputError: as `__call__`.
+            InputError: as `__call__`, or something is in place of the target.
 
         Example:
             >>> import tempfile
@@ -275,6 +278,7 @@ class Stylizer:
             (30, 40)
         """
         check_output(target)
+        refuse_taken([target], overwrite=overwrite)
         check_quality(quality)
         given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **_BY_NETWORK, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
@@ -300,6 +304,7 @@ class Stylizer:
         target: str | os.PathLike[str],
         style: Style | Sequence[Style],
         *,
+        overwrite: bool = False,
         smoothing: float = 0.5,
         progress: bool = False,
         **options: Unpack[_Options],
@@ -319,8 +324,9 @@ class Stylizer:
 
         Args:
             content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
-            target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9; an existing file is replaced.
+            target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9.
             style: see `__call__`, as the options. A mask is for all frames.
+            overwrite: whether a file or link in place of the target may be replaced.
             smoothing: in seconds, the time constant of both means; 0 paints each frame by itself. Engines other than
                 "torch" paint only so.
             progress: show a progress bar.
@@ -332,7 +338,7 @@ class Stylizer:
         Raises:
             MissingDependencyError: PyAV is not installed.
             VideoError: the clip cannot be read, or ends before it should; or the target cannot be written.
-            InputError: as `__call__`, or `smoothing` is not a number from 0 to 60.
+            InputError: as `__call__`, `smoothing` is not a number from 0 to 60, or something is in place of the target.
 
         Example:
             >>> from agnlib.models import Generator, StyleExtractor
@@ -362,7 +368,8 @@ class Stylizer:
 
             return FramePainter(painting, Steadying(smoothing), averages, self.device)
 
-        return repaint(content, target, painter, batch=self._frames_at_once, progress=progress)
+        given: dict[str, Any] = {"batch": self._frames_at_once, "overwrite": overwrite, "progress": progress}
+        return repaint(content, target, painter, **given)
 
     @property
     def _styles(self) -> StyleReader:

@@ -98,7 +98,12 @@ class Ours:
             return None
         if not hasattr(self.stylizer, "stylize_file"):
             return lambda: self.stylizer(photo, _REFERENCE).save(target, quality=_QUALITY)
-        return lambda: self.stylizer.stylize_file(photo, target, _REFERENCE, quality=_QUALITY)
+
+        def paint() -> None:
+            target.unlink(missing_ok=True)  # older ones know no overwrite=True
+            self.stylizer.stylize_file(photo, target, _REFERENCE, quality=_QUALITY)
+
+        return paint
 
 
 class Lite:

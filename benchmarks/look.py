@@ -78,7 +78,7 @@ def gradient(stylizer: Stylizer, out: Path) -> list[list[str]]:
     rise = np.linspace(0.30, 0.42, 768)[:, None, None] * np.ones((1, 512, 3)) * (0.8, 0.9, 1.0)
     source, target = out / "gradient.png", out / "gradient-painted.png"
     image.save((rise * 65535).round().astype(np.uint16), source)
-    stylizer.stylize_file(source, target, EXAMPLES / "coffee.jpg", strength=0.2)
+    stylizer.stylize_file(source, target, EXAMPLES / "coffee.jpg", overwrite=True, strength=0.2)
     painted = image.read(target)
     assert painted.dtype == np.uint16
     stretched = (painted - painted.min((0, 1)).astype(np.float64)) / np.ptp(painted, axis=(0, 1))

@@ -52,7 +52,7 @@ def work(order: Mapping[str, Any]) -> None:
     code = stylizer.encode_style(STYLE)
     stylizer(STYLE, code)
     before = peak_megabytes()
-    stylizer.stylize_file(order["photo"], order["target"], code)
+    stylizer.stylize_file(order["photo"], order["target"], code, overwrite=True)
     print(json.dumps([before, peak_megabytes()]))
 
 

@@ -34,7 +34,7 @@ from agnlib.metrics import flicker
 from agnlib.painting._steadying import Steadying
 from agnlib.video._reading import Chunk, opened
 from agnlib.video._writing import writing
-from agnlib.video.repainting import repaint
+from agnlib.video.repainting import Painter, repaint
 
 try:
     from _clip import HEIGHT, RATE, SCENES, WIDTH, decoded, make_clip, moments
@@ -82,6 +82,7 @@ def _parts(clip: Path, target: Path, stylizer: Stylizer, options: argparse.Names
         "-o",
         str(target),
         "--quiet",
+        "--overwrite",
     ]
     command += ["--weights", options.weights, "--device", "cpu", "--threads", str(options.threads)]
 
@@ -111,6 +112,9 @@ def _parts(clip: Path, target: Path, stylizer: Stylizer, options: argparse.Names
 
         return paint
 
+    def unchanged(size: tuple[int, int]) -> Painter:
+        return lambda frames, _: frames
+
     def decode() -> int:
         with opened(clip) as source:
             return _count(source.chunks(1))
@@ -122,19 +126,18 @@ def _parts(clip: Path, target: Path, stylizer: Stylizer, options: argparse.Names
                 writer.write(pixels, Chunk(chunk.frames))
         return writer.count
 
-    stylizer.stylize_video(clip, target, code)
+    again: dict[str, bool] = {"overwrite": True}
+    stylizer.stylize_video(clip, target, code, **again)
     with opened(target) as source:
         painted_chunks = list(source.chunks(1))
     return {
-        _WHOLE: lambda: stylizer.stylize_video(clip, target, code)[0],
+        _WHOLE: lambda: stylizer.stylize_video(clip, target, code, **again)[0],
         "file to file, a new process of agnlib stylize": in_a_new_process,
         "painting alone: network, smoothing, steadying": painting,
         **{_NETWORK.format(batch): network(batch) for batch in _BATCHES},
         "decoding alone": decode,
         "encoding alone, of the painted clip": encode,
-        "decoding and encoding beside each other": lambda: repaint(clip, target, lambda size: lambda frames, _: frames)[
-            0
-        ],
+        "decoding and encoding beside each other": lambda: repaint(clip, target, unchanged, **again)[0],
     }
 
 

@@ -102,12 +102,6 @@ def test_one_photo_to_a_folder(folder: Path, weights: Path) -> None:
     assert names(folder / "made") == ["one.jpg"]
 
 
-def test_an_existing_output_is_replaced(folder: Path, weights: Path) -> None:
-    (folder / "out.png").write_bytes(b"old")
-    assert stylize("one.jpg", "--style", "style.png", "-o", "out.png", weights=weights) == 0
-    assert pixels(folder / "out.png").shape == (20, 30, 3)
-
-
 def test_one_broken_photo_does_not_stop_the_rest(
     folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,7 @@ def test_each_painting_is_what_the_stylizer_paints(photos: Path, tmp_path: Path)
     Image.fromarray(mask).save(tmp_path / "mask.png")
     other = StyleCode(torch.linspace(1, -1, 16), "drawn")
     options = {"strength": 0.7, "texture": 0.8, "scale": 1.5, "seed": 3, "size": 10, "mask": [tmp_path / "mask.png"]}
+    options["overwrite"] = True
     with pytest.warns(UserWarning, match="masks are resized to each") as said:
         stylize_folder(STYLIZER, photos, tmp_path / "out", [STYLE, other], suffix=".png", **options)  # type: ignore[arg-type]
     assert len(said) == 1

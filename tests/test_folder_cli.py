@@ -231,7 +231,7 @@ def test_options_arrive(weights: Path, place: Path, capsys: pytest.CaptureFixtur
     options: Any = {"strength": 0.6, "scale": 2, "tile": 16, "seed": 5, "color_only": True, "size": 9}
     stylizer = Stylizer.from_pretrained(weights, device="cpu")
     for name in names:
-        stylizer.stylize_file(Path("photos") / name, "alone.png", "style.png", **options)
+        stylizer.stylize_file(Path("photos") / name, "alone.png", "style.png", overwrite=True, **options)
         assert Path("alone.png").read_bytes() == (place / "out" / name).with_suffix(".png").read_bytes()
     report = json.loads(Path("mine.json").read_bytes())
     assert (report["found"], report["chosen"], report["shard"]) == (9, len(names), [2, 4])
@@ -285,6 +285,9 @@ def test_the_progress_bar_of_a_terminal(
     assert "10/10" in err
 
 
+OF_FILES = ("png", "JPE", "heic", "gif", "mp4", "safetensors", "json")
+
+
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
@@ -300,7 +303,8 @@ def test_the_progress_bar_of_a_terminal(
         (["photos", "-o", "style.png"], ["is a file, expected a folder"]),
         (["style.png", "-o", "out.png", "--shard", "1/2"], ["--shard", "is for a folder"]),
         (["style.png", "-o", "out.png", "--report", "r.json"], ["--report", "is for a folder"]),
-        (["style.png", "-o", "out.png", "--overwrite"], ["--overwrite", "is for a folder"]),
+        *((["photos", "-o", f"out.{kind}"], ["has the name of a file", f"'out.{kind}/'"]) for kind in OF_FILES),
+        *((["style.png", "photos/1/1/00001.jpg", "-o", f"out.{kind}"], [f"'out.{kind}/'"]) for kind in OF_FILES),
     ],
 )
 def test_mistakes_are_2_and_write_nothing(

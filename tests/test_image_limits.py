@@ -232,4 +232,4 @@ def test_a_subclass_that_reads_styles_in_its_own_way_need_not_know_limits(weight
     styles = [(tmp_path / "b.png", 2.0), (str(tmp_path / "a.png"), 1.0)]
     assert own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1200)) == (20, 20)
     with pytest.raises(ImageError, match=r"b\.png' is 60 x 20 pixels"):
-        own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1000))
+        own.stylize_file(tmp_path / "a.png", tmp_path / "b2.png", styles, limits=Limits(pixels=1000))

@@ -334,6 +334,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.main([*begun, "--method", "neighbors", "--drawing", "1"]) == 0
     assert Image.open(tmp_path / "o.png").size == (40, 32)
     assert "40 x 32 pixels" in capsys.readouterr().err
+    (tmp_path / "o.png").unlink()
     assert cli.main([*begun, "--drawing", "1"]) == 2
     assert 'drawing is for method="neighbors"' in capsys.readouterr().err
     assert cli.main([*begun, "--method", "neighbors", "--save-style", str(tmp_path / "s.safetensors")]) == 2

@@ -272,7 +272,7 @@ def test_a_file_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(stylizer.generator, "forward", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.png", STYLE)
+        stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.png", STYLE, overwrite=True)
     assert (tmp_path / "out.png").read_bytes() == b"old"
     with pytest.raises(ImageError, match="suffix"):
         stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.gif", STYLE)
@@ -349,7 +349,7 @@ def grown_by(calls: int, folder: Path) -> tuple[int, int]:
 
     def call(n: int) -> None:
         if n % 4 == 0:
-            STYLIZER.stylize_file(folder / "photo.png", folder / "out.png", CODE)
+            STYLIZER.stylize_file(folder / "photo.png", folder / "out.png", CODE, overwrite=True)
         elif n % 4 == 1:
             STYLIZER(PHOTO[:24, :24], CODE, tile=16, seed=n, strength=0.5)
         elif n % 4 == 2:

@@ -285,7 +285,7 @@ def test_what_goes_wrong_in_painting_leaves_the_old_file(tmp_path: Path) -> None
         return paint
 
     with pytest.raises(KeyboardInterrupt):
-        repaint(clip, target, breaking)
+        repaint(clip, target, breaking, overwrite=True)
     assert target.read_bytes() == b"old"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["clip.mp4", "painted.mp4"]
 
@@ -473,7 +473,7 @@ def test_command_line_refuses_what_clips_do_not_have(
     for more, words in (
         (["--metadata", "all"], "--metadata: is for photographs"),
         (["--format", "png"], "--format: is for photographs"),
-        (["--overwrite"], "--overwrite: is for a folder"),
+        (["--shard", "1/2"], "--shard: is for a folder"),
         (["--smoothing", "61"], "expected seconds from 0"),
         ([clip], "one at a time"),
     ):

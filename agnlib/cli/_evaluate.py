@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agnlib._paths import refuse_taken
 from agnlib.cli._messages import say
 from agnlib.errors import InputError
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         image.check_place(arguments.out)
     if arguments.grid:
         image.check_output(arguments.grid)
+    refuse_taken([place for place in (arguments.out, arguments.grid) if place], overwrite=arguments.overwrite)
     if arguments.threads:
         import torch
 

@@ -16,7 +16,7 @@ from agnlib.folder._tree import make_plan
 _QUALITY = 95
 
 
-def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, report: str | None) -> int:
+def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) -> int:
     """Stylise the folder and return the exit code; see `agnlib.folder.stylize_folder`.
 
     Raises:
@@ -31,7 +31,7 @@ def run(request: Request, *, shard: tuple[int, int] | None, overwrite: bool, rep
     given = {**request.options, **style_options(stylizer, regions, request)}
     style, metadata = given.pop("style"), given.pop("metadata")
     recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=request.limits)
-    work = FolderRun(plan, recipe, overwrite=overwrite, report=report)
+    work = FolderRun(plan, recipe, overwrite=request.overwrite, report=report)
     done = _work(work, len(plan.jobs), quiet=request.quiet)
     painted = {job.name for job in plan.jobs}
     for name, error in done.failed.items():

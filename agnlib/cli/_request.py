@@ -26,6 +26,7 @@ class Request:
         engine: likewise.
         threads: of torch; None for its own choice.
         suffix: of all that goes to a folder; None keeps each photograph's.
+        overwrite: whether files that are in the way may be replaced.
         quiet: say nothing but errors.
         limits: of all picture files.
         options: those of `Stylizer.stylize_file`.
@@ -40,6 +41,7 @@ class Request:
     engine: str
     threads: int | None
     suffix: str | None
+    overwrite: bool
     quiet: bool
     limits: Limits
     options: Mapping[str, Any]

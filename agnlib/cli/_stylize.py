@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib._paths import exists, is_file, is_folder, why_not
+from agnlib._paths import exists, is_file, is_folder, is_there, refuse_taken, why_not
 from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
-from agnlib.folder._tree import folded, output_name
+from agnlib.folder._tree import folded, is_slip, output_name
 from agnlib.styles._names import is_name
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def run(request: Request) -> int:
     regions = checked_regions(request)
     jobs = plan(request.photos, request.output, request.suffix)
     refuse_to_overwrite([job.target for job in jobs], [*request.photos, *pictures_of(regions)])
+    refuse_taken([job.target for job in jobs], overwrite=request.overwrite)
     stylizer = make_stylizer(request)
-    options = {**request.options, **style_options(stylizer, regions, request), "limits": request.limits}
+    options = {**request.options, **style_options(stylizer, regions, request)}
+    options |= {"limits": request.limits, "overwrite": request.overwrite}
     if len(jobs) == 1:
         started = time.perf_counter()
         with _bar(by_neighbors(request) and not request.quiet) as on_step:
@@ -154,6 +156,23 @@ def _check_save_style(path: str, regions: Sequence[Region]) -> None:
     if not _is_code(path):
         raise InputError(f"argument --save-style: expected a name that ends in .safetensors, got {path!r}")
     image.check_place(path)
+    if is_there(path) and not _is_ours(path):
+        raise InputError(
+            f"argument --save-style: {path!r} is there already and no style code, the only kind of file that is"
+            " replaced there; choose another name"
+        )
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a style code lies there, not a link to one."""
+    from agnlib.styles.code import StyleCode
+
+    if Path(path).is_symlink():
+        return False
+    with suppress(InputError):
+        StyleCode.load(path)
+        return True
+    return False
 
 
 def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:
@@ -213,8 +232,11 @@ def _is_folder(output: str, photos: int) -> bool:
         return True
     if photos == 1:
         return False
-    if Path(output).suffix.lower() in image.SUFFIXES:
-        raise InputError(f"argument -o: {photos} photos need a folder, got the file name {output!r}")
+    if is_slip(output):
+        raise InputError(
+            f"argument -o: {photos} photos need a folder, got the file name {output!r}; give another, or"
+            f" {output + os.sep!r} for a folder of this name"
+        )
     return True
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_device",
+    "add_overwrite",
     "count",
     "from_zero",
     "limits",
@@ -147,3 +148,12 @@ def add_device(command: argparse._ActionsContainer) -> None:
     """The options of every command that computes."""
     command.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:N or mps")
     command.add_argument("--threads", type=count, metavar="N", help="CPU threads")
+
+
+def add_overwrite(command: argparse._ActionsContainer) -> None:
+    """The option of every command that writes files of given names."""
+    command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files and links that are in the way; without it they are a mistake, said before the work",
+    )

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from agnlib import video
-from agnlib._paths import is_folder
+from agnlib._paths import is_folder, refuse_taken
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
 from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
@@ -34,11 +34,12 @@ def run(request: Request, *, smoothing: float) -> int:
     video.check_target(target)
     regions = checked_regions(request)
     refuse_to_overwrite([target], [clip, *pictures_of(regions)])
+    refuse_taken([target], overwrite=request.overwrite)
     stylizer = make_stylizer(request)
     options |= style_options(stylizer, regions, request)
     started = time.perf_counter()
     count, height, width = stylizer.stylize_video(
-        clip, target, smoothing=smoothing, progress=not request.quiet, **options
+        clip, target, overwrite=request.overwrite, smoothing=smoothing, progress=not request.quiet, **options
     )
     if not request.quiet:
         say(f"{target}: {count} frames of {width} x {height} pixels, {time.perf_counter() - started:.1f} s")

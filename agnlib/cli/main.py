@@ -247,6 +247,7 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         default="torch",
         help="what paints: torch (default), or onnx: onnxruntime, on the CPU, photographs of up to a megapixel",
     )
+    _types.add_overwrite(files)
     files.add_argument("--quiet", action="store_true", help="say nothing but errors")
     files.add_argument(
         "--format",
@@ -257,7 +258,6 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
     folder.add_argument(
         "--shard", type=_types.shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)"
     )
-    folder.add_argument("--overwrite", action="store_true", help="replace files that are in the way")
     folder.add_argument("--report", metavar="FILE", help="where the JSON report goes (default: into the output folder)")
     command.set_defaults(run=_stylize)
 
@@ -277,8 +277,8 @@ regions:
 
 folders:
   agnlib stylize DIR --style A -o OUT             every photograph under DIR, to the same tree under OUT
-  The same command goes on where a run was stopped or killed. What agnlib did not write, or wrote with other settings,
-  stops it before it begins, unless --overwrite is given.
+  The same command goes on where a run was stopped or killed. What it painted already is kept; all else that is in the
+  way stops it before it begins, unless --overwrite is given.
 
 clips (extra video):
   clip.mp4 -o painted.mp4                         MP4, MOV, MKV, WebM or AVI; the sound is copied
@@ -314,6 +314,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     command.add_argument("--out", type=Path, metavar="FILE.json", help="all scores")
     command.add_argument("--grid", type=Path, metavar="PICTURE", help="a contact sheet of the first eight pairs")
+    _types.add_overwrite(command)
     command.add_argument("--seed", type=_types.seed, default=0, metavar="N", help="of the pairs (default 0)")
     _types.add_device(command)
     command.set_defaults(run=_evaluate)
@@ -351,7 +352,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib.image import DEFAULT_LIMITS
 
     effect = ("method", "drawing", "strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
-    same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads")
+    same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads", "overwrite")
     with _saying_warnings():
         request = Request(
             **{name: getattr(arguments, name) for name in same},
@@ -359,7 +360,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
             suffix=arguments.format and f".{arguments.format}",
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
         )
-        for_folders = {name: getattr(arguments, name) for name in ("shard", "overwrite", "report")}
+        for_folders = {name: getattr(arguments, name) for name in ("shard", "report")}
         if any(is_folder(photo) for photo in arguments.photos):
             return _folder.run(request, **for_folders)
         for name, value in for_folders.items():

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, real, why_not
+from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
-from agnlib.image._kinds import READ_SUFFIXES, left_out
+from agnlib.image._kinds import READ_SUFFIXES, left_out, names_a_file
 from agnlib.video import is_clip
 
-__all__ = ["NOTES", "Job", "Plan", "Stamp", "folded", "inside", "make_plan", "output_name", "stamp_of"]
+__all__ = ["NOTES", "Job", "Plan", "Stamp", "folded", "inside", "is_slip", "make_plan", "output_name", "stamp_of"]
 
 NOTES = ".agnlib"  # in an output folder: what was painted there; it also says that the folder is one
 Stamp = tuple[int, int]
@@ -150,8 +150,7 @@ def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str])
     shown, folder = repr(os.fspath(target)), real(target)
     if not os.fspath(target):
         raise InputError("the output folder's name is empty; give a folder")
-    is_said_to_be_one = os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep))))
-    if not exists(folder) and not is_said_to_be_one and (folder.suffix.lower() in SUFFIXES or is_clip(folder)):
+    if not exists(folder) and is_slip(os.fspath(target)):
         raise InputError(
             f"{os.fspath(source)!r} is a folder, and the output {shown} has the name of a file; give another name,"
             f" or {os.fspath(target) + os.sep!r} for a folder of this one"
@@ -163,9 +162,15 @@ def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str])
         raise ImageError(
             f"the output folder {shown} cannot be made, {str(place)!r} is not an existing folder; make that first"
         )
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not may(place, os.W_OK | os.X_OK):
         raise ImageError(f"the output folder {shown} cannot be written to: {str(place)!r} is read-only; choose another")
     return folder
+
+
+def is_slip(output: str) -> bool:
+    """Whether the name of a new output folder is one of a file; one that ends in a slash is meant."""
+    meant = output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+    return not meant and (names_a_file(output) or is_clip(output))
 
 
 def _check_apart(plan: Plan) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePath
 
-__all__ = ["READ_SUFFIXES", "foreign_kind", "left_out"]
+__all__ = ["READ_SUFFIXES", "foreign_kind", "left_out", "names_a_file"]
 
 READ_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".jfif", ".jpe")
 _UNREAD = (
@@ -14,6 +14,7 @@ _UNREAD = (
     " .xcf .mpo .insp .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .raw .rwl .3fr .x3f .iiq"
     " .mrw .kdc .dcr .erf .mef .mos"
 )
+_OTHER_FILES = ".safetensors .json .onnx .pt2 .txt .pdf .zip"
 _SIGNATURES = (
     (0, b"GIF8", "GIF"),
     (0, b"%PDF", "PDF"),
@@ -41,6 +42,17 @@ def foreign_kind(start: bytes) -> str | None:
         'GIF'
     """
     return next((name for place, mark, name in _SIGNATURES if start[place:].startswith(mark)), None)
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a name ends as those of pictures and of our other files do, so that a new folder of it is a slip.
+
+    Example:
+        >>> [names_a_file(name) for name in ("out.heic", "code.safetensors", "2024.07.14", "painted")]
+        [True, True, False, False]
+    """
+    suffix = PurePath(name).suffix.lower()
+    return bool(suffix) and suffix in {*READ_SUFFIXES, *_UNREAD.split(), *_OTHER_FILES.split()}
 
 
 def left_out(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from agnlib._atomic import replacing, write_bytes
-from agnlib._paths import is_folder, why_not
+from agnlib._paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
 from agnlib.image._deep import array_of, shallow
@@ -310,7 +310,7 @@ create it first
         raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} {wrong}; {remedy}")
     if is_folder(target):
         raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not may(folder, os.W_OK | os.X_OK):
         raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place")
     if (wrong := why_not(target, "a file")) not in ("does not exist", "is not a file"):
         raise ImageError(f"{shown} {wrong}; choose another name")

@@ -131,7 +131,7 @@ class Writer:
 
 @contextmanager
 def writing(target: str | os.PathLike[str], clip: Clip) -> Iterator[Writer]:
-    """A file for the painted clip, whole or not there at all; an existing one is replaced.
+    """A file for the painted clip, whole or not there at all; what is there is replaced.
 
     Raises:
         VideoError: it cannot be written.

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from agnlib._paths import is_same
+from agnlib._paths import is_same, refuse_taken
 from agnlib.errors import VideoError
 from agnlib.video._names import check_source, check_target
 from agnlib.video._reading import opened
@@ -32,6 +32,7 @@ def repaint(
     painter: Callable[[tuple[int, int]], Painter],
     *,
     batch: int = 1,
+    overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[int, int, int]:
     """Repaint a clip into another, written whole or not at all.
@@ -41,6 +42,7 @@ def repaint(
         target: an .mp4, .m4v, .mov, .mkv (H.264) or .webm (VP9) file.
         painter: called with the height and width of the frames, gives the painter of this clip.
         batch: frames painted at once.
+        overwrite: whether a file or link in place of the target may be replaced.
         progress: show a progress bar.
 
     Returns:
@@ -49,6 +51,7 @@ def repaint(
     Raises:
         MissingDependencyError: PyAV is not installed.
         VideoError: the clip cannot be read, or the painted one not be written; nothing was written.
+        InputError: something is in place of the target.
 
     Example:
         >>> repaint("no.mp4", "painted.mp4", lambda size: lambda frames, elapsed: frames)
@@ -61,6 +64,7 @@ def repaint(
     check_source(content)
     check_target(target)
     _check_different(content, target)
+    refuse_taken([target], overwrite=overwrite)
     with opened(content) as clip:
         paint = painter(clip.size)
         bar = tqdm(total=clip.count, unit="frame", disable=not progress)

@@ -22,7 +22,7 @@ from torch.distributions import Normal
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
-from agnlib._paths import is_folder
+from agnlib._paths import is_folder, may
 from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.image._header import header
 from agnlib.image._kinds import READ_SUFFIXES, left_out
@@ -161,7 +161,7 @@ class PictureFolder:
         self.folder, self.size, self.seed = Path(folder), size, seed
         if not is_folder(self.folder):
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
-        if not os.access(self.folder, os.R_OK | os.X_OK):
+        if not may(self.folder, os.R_OK | os.X_OK):
             raise InputError(f"{self.folder} cannot be read; allow reading it, or give another folder")
         files, closed = files_below(self.folder)
         unread = left_out(path.name for path in files)

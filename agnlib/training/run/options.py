@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from agnlib._atomic import write_bytes
-from agnlib._paths import exists, is_file, is_folder, real
+from agnlib._paths import exists, is_file, is_folder, is_there, may, real
 from agnlib.errors import InputError
 
 __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read_record", "write_record"]
 
 RECORD = "run.json"
+_WRITTEN = ("README.md", "model.safetensors", "log.jsonl", "checkpoints", "samples", "tensorboard")  # beside the two
 _MAY_DIFFER = ("out", "device", "threads", "workers", "checkpoint_every", "sample_every", "keep", "keep_best", "agnlib")
 
 
@@ -62,7 +63,7 @@ def check_place(options: TrainOptions) -> None:
     """Say beforehand what would keep a run from being written to its folder.
 
     Raises:
-        InputError: the folder holds another run, cannot be made, or cannot be written.
+        InputError: the folder holds another run or files in the way of this one, cannot be made, or cannot be written.
     """
     folder = options.out
     for name in ("content", "style"):
@@ -76,10 +77,17 @@ def check_place(options: TrainOptions) -> None:
             f"--out {folder} holds an earlier run; go on with it by --resume auto, or give a new folder,"
             " or remove it if it is not needed"
         )
+    goes_on = options.resume is not None and (is_file(folder / RECORD) or is_folder(folder / "checkpoints"))
+    taken = [] if goes_on else [name for name in _WRITTEN if is_there(folder / name)]
+    if taken:
+        raise InputError(
+            f"--out {folder} has {' and '.join(taken)} already, which the run would write over; give a new folder, or"
+            " move them away"
+        )
     there = next(place for place in (folder, *folder.parents) if exists(place))
     if not is_folder(there):
         raise InputError(f"--out {folder} cannot be made, {there} is a file; give another folder")
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not may(there, os.W_OK | os.X_OK):
         raise InputError(f"--out {folder} cannot be written, {there} is read-only; give another folder")
 
 
