@@ -558,7 +558,8 @@ def test_every_mode_can_be_written(tmp_path: Path, mode: str, suffix: str) -> No
         ("missing/a.png", ["missing", "does not exist", "create it"]),
         ("file/a.png", ["file", "not a folder"]),
         ("folder.png", ["folder.png", "is a folder"]),
-        ("n" * 300 + ".png", ["another place"]),
+        ("n/" * 3000 + "a.png", ["too long", "choose another"]),  # as a path, wherever the folder lies
+        ("n" * 300 + ".png", ["too long", "choose another name"]),
     ],
 )
 def test_where_nothing_can_be_written(tmp_path: Path, name: str, parts: list[str]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
+from toy import make_start, picture, program, start_process
 
 from agnlib import Stylizer
 from agnlib.cli.main import main
@@ -491,6 +495,43 @@ def test_command_line_paints_a_clip(files: tuple[str, str, str], capsys: pytest.
     assert main([*arguments, "-o", f"{folder}/out.mp4"]) == 0
     assert "3 frames of 32 x 24 pixels" in capsys.readouterr().err
     assert len(frames_of(Path(folder) / "out.mp4")) == 3
+
+
+def slowly(arguments: list[str], log: Path) -> int:
+    """The program, which takes its time with every frame."""
+    inner = FramePainter.__call__
+
+    def painted(painter: FramePainter, *given: Any) -> Tensor:
+        time.sleep(0.1)
+        return inner(painter, *given)
+
+    FramePainter.__call__ = painted  # type: ignore[method-assign]
+    return program(arguments, log)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_signal_while_a_clip_is_painted_leaves_nothing(tmp_path: Path, before: bytes | None) -> None:
+    clip, start, out = (
+        write_clip(tmp_path / "clip.mp4", [photo()] * 10),
+        make_start(tmp_path / "start"),
+        tmp_path / "out",
+    )
+    out.mkdir()
+    if before is not None:
+        (out / "a.mp4").write_bytes(before)
+    given = ["--style", str(start.parent / "style.png"), "--weights", str(start), "--device", "cpu", "--overwrite"]
+    picture(tmp_path / "style.png", (20, 16), 0)
+    process = start_process(slowly, ["stylize", str(clip), "-o", str(out / "a.mp4"), *given], tmp_path / "log.txt")
+    end = time.monotonic() + 120
+    while not list(out.glob(".agnlib-*.tmp")) and time.monotonic() < end and process.is_alive():
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGTERM)
+    process.join(120)
+    said = (tmp_path / "log.txt").read_text()
+    assert process.exitcode == 128 + signal.SIGTERM, said
+    assert said.splitlines()[-1] == "agnlib: ended by SIGTERM"
+    assert {each.name: each.read_bytes() for each in out.iterdir()} == ({} if before is None else {"a.mp4": before})
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------

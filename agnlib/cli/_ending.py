@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+from agnlib._signals import handled
 
 __all__ = ["Ended", "ended_by_signals"]
-
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Ended(BaseException):
@@ -28,25 +25,10 @@ class Ended(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """While inside, the first SIGTERM or SIGHUP raises `Ended`, and a second ends the process at once.
+    """While inside, the first SIGTERM or SIGHUP raises `Ended`, and a second ends the process: see `handled`."""
 
-    What was ignored stays ignored (SIGHUP under `nohup`). Outside the main thread nothing is done.
-    """
-    seen: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
+    def end(number: int) -> None:
         raise Ended(number)
 
-    here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in _SIGNALS} if here else {}
-    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    try:
-        for number in before:
-            signal.signal(number, handle)
+    with handled(("SIGTERM", "SIGHUP"), end):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from typing import Any
+
+from agnlib._signals import handled
 
 __all__ = ["leave_signals_to_parent", "stopping_on_signals"]
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
-_CHILDREN = (signal.SIGCHLD,) if hasattr(signal, "SIGCHLD") else ()
 
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """While inside, the first SIGTERM, SIGINT or SIGHUP calls `stop` with its name; a second ends the process at once.
 
-    The process then exits with 128 + the signal's number, as shells report it. SIGHUP is what a closed terminal sends.
-    What was ignored stays ignored (SIGINT under `nohup ... &`), and the handlers are put back at the end. Outside the
-    main thread nothing is done: Python lets only that one handle signals.
+    SIGHUP is what a closed terminal sends. See `agnlib._signals.handled`.
 
     Example:
         >>> reasons = []
@@ -30,28 +26,20 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
         >>> reasons
         ['SIGTERM']
     """
-    seen: list[int] = []
+    children: list[Any] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        for child in _CHILDREN:  # a DataLoader's handler would raise, wherever we are, when its processes are ended too
-            before.setdefault(child, signal.signal(child, signal.SIG_DFL))
+    def first(number: int) -> None:
+        if hasattr(signal, "SIGCHLD"):
+            # a DataLoader's handler would raise, wherever we are, when its processes are ended too
+            children.append(signal.signal(signal.SIGCHLD, signal.SIG_DFL))
         stop(signal.Signals(number).name)
 
-    here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in _SIGNALS} if here else {}
-    # None is a handler that was not installed from Python, and could not be put back
-    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     try:
-        for number in before:
-            signal.signal(number, handle)
-        yield
+        with handled(("SIGTERM", "SIGINT", "SIGHUP"), first):
+            yield
     finally:
-        for number, handler in list(before.items()):
-            if handler is not None:
-                signal.signal(number, handler)
+        if children and children[0] is not None:
+            signal.signal(signal.SIGCHLD, children[0])
 
 
 def leave_signals_to_parent() -> None:
