@@ -178,8 +178,8 @@ class Stylizer:
                 that come with agnlib.
             drawing: of "neighbors", how much of the photo's drawing stays, from 0 (its forms dissolve into the
                 reference's) to 1 (only the finest strokes are the reference's); None for 0.5.
-            on_step: of "neighbors", called after each step with an `agnlib.neighbors.Progress`; what it raises ends the
-                work.
+            on_step: of "neighbors", called after each step with an `agnlib.neighbors.Progress`, of a batch with that on
+                all its pictures; what it raises ends the work.
             strength: from 0 (the input, bit for bit) to 1.
             texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
             color: from 0 to 1, times `strength`: of the colours.

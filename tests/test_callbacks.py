@@ -20,7 +20,7 @@ from agnlib.errors import InputError, MissingDependencyError
 from agnlib.models import Discriminator, Generator
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 from agnlib.training import callbacks as callbacks_module
-from agnlib.training.callbacks import LogScalars
+from agnlib.training.callbacks import LogScalars, SaveCheckpoints
 from agnlib.training.run.evaluate import EarlyStop, Evaluate, frechet_distance
 from agnlib.training.run.tensorboard import EventFile
 
@@ -277,3 +277,10 @@ def test_options_that_make_no_sense_are_errors() -> None:
         Evaluate([])
     with pytest.raises(InputError, match="every 0"):
         Evaluate([batch()], every=0)
+
+
+def test_the_best_by_a_number_that_never_comes_is_said(tmp_path: Path) -> None:
+    subject = trainer()
+    subject.callbacks = (SaveCheckpoints(tmp_path, best="generator/pallete"),)
+    with pytest.warns(RuntimeWarning, match="SaveCheckpoints: no step had a number 'generator/pallete'"):
+        subject.fit([batch(step) for step in range(2)], steps=2)

@@ -196,10 +196,13 @@ def test_save_style_replaces_style_codes_alone(
     assert StyleCode.load(target).vector.numel() == 16
 
 
-@pytest.mark.parametrize("option", ["--out", "--grid"])
-def test_evaluate_likewise(place: Path, weights: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--out", "--grid", "--sheet"])
+def test_evaluate_and_styles_likewise(
+    place: Path, weights: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = place / "out" / ("a.json" if option == "--out" else "a.png")
-    command = ["evaluate", "--photos", "photos", "--styles", "photos", "--weights", str(weights), option, str(target)]
+    command = ["evaluate", "--photos", "photos", "--styles", "photos"] if option != "--sheet" else ["styles"]
+    command += ["--weights", str(weights), option, str(target)]
     link_to_nothing(target)
     assert main(command) == 2
     assert f"error: '{target}' is there already; choose another name" in capsys.readouterr().err

@@ -15,13 +15,19 @@ from toy import picture, train_arguments, trainer
 from agnlib._lock import locked_folder
 from agnlib.cli import main as cli
 from agnlib.errors import InputError
+from agnlib.evaluation import choose_pairs
+from agnlib.folder._manifest import Manifest
+from agnlib.folder._tree import make_plan
 from agnlib.models import Discriminator, pretrained
-from agnlib.training import Batch, PairData, PictureFolder, TrainerConfig
+from agnlib.training import Batch, PairData, PictureFolder, TrainerConfig, class_folders
 from agnlib.training.objective.adversarial import AdversarialGame
 from agnlib.training.run.start import kept, starting_networks
 
+JUNK = [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", "@tmp", "__pycache__"]
+JUNK += ["~tmp", "@Recently-Snapshot", "@RECENTLY-SNAPSHOT"]
 
-@pytest.mark.parametrize("name", [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "$RECYCLE.BIN"])
+
+@pytest.mark.parametrize("name", JUNK)
 def test_what_systems_leave_behind_is_no_class_and_no_picture(folders: tuple[Path, Path], name: str) -> None:
     before = PictureFolder(folders[1], 24)
     shutil.copytree(folders[1] / "oil", folders[1] / name / "oil")
@@ -30,6 +36,20 @@ def test_what_systems_leave_behind_is_no_class_and_no_picture(folders: tuple[Pat
     after = PictureFolder(folders[1], 24)
     assert (after.class_names, after.paths, after.unreadable) == (("ink", "oil"), before.paths, [])
     assert after.fingerprint == before.fingerprint
+    pytest.importorskip("torchvision")
+    article = class_folders(folders[1])
+    assert (article.classes, article.class_to_idx) == (["ink", "oil"], {"ink": 0, "oil": 1})
+    assert article.samples == list(zip(map(str, before.paths), before.labels, strict=True)) == article.imgs
+    assert article.targets == before.labels
+    pairs = choose_pairs(folders[1], folders[1], 100)
+    assert {pair.photo for pair in pairs} == set(before.paths)
+    assert [job.source for job in make_plan(folders[1], folders[1] / "out").jobs] == before.paths
+
+
+def test_what_a_person_calls_so_is_a_class(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "oil").rename(folders[1] / "@somebody")
+    (folders[1] / "ink").rename(folders[1] / "~ink~")
+    assert PictureFolder(folders[1], 24).class_names == ("@somebody", "~ink~")
 
 
 @pytest.mark.parametrize("linked", [["ink"], ["ink", "oil"]])
@@ -117,6 +137,25 @@ def test_two_runs_do_not_share_a_folder(
         assert f"--out {out}: another run is at work there" in capsys.readouterr().err
         assert list(out.iterdir()) == []
     assert cli.main(arguments) == 0
+
+
+@pytest.mark.parametrize("command", ["train", "stylize"])
+def test_nor_do_they_through_a_link(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever of the two goes through it."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    style = ["--style", str(folders[0] / "0.png"), "--weights", str(start), "--device", "cpu"]
+    for one, other in (("out", "link"), ("link", "out")):
+        arguments = train_arguments(folders, start, tmp_path / other, "--steps", "1")
+        if command == "stylize":
+            arguments = ["stylize", str(folders[0]), "-o", str(tmp_path / other), *style]
+            lock = Manifest(make_plan(folders[0], tmp_path / one), {})
+        with locked_folder(tmp_path / one) if command == "train" else lock:
+            assert cli.main(arguments) == 2
+        said = "is at work there" if command == "train" else "another agnlib is at work on shard 1/1"
+        assert said in capsys.readouterr().err
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -202,6 +203,8 @@ def test_progress_ends_at_its_total_and_stops_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         paint(photo, photo, references, ENCODER, on_step=stop)
+    with pytest.raises(InputError, match="on_step must be a function that takes a Progress, got 3"):
+        paint(photo, photo, references, ENCODER, on_step=3)  # type: ignore[arg-type]
 
 
 def test_a_plan_goes_from_coarse_to_fine_and_drawing_shortens_it() -> None:
@@ -272,6 +275,7 @@ def test_alpha_and_colours_are_kept(stylizer: Stylizer) -> None:
         ({"method": "magic"}, "method must be 'network' or 'neighbors', got 'magic'"),
         ({"drawing": 0.5}, 'drawing is for method="neighbors"'),
         ({"on_step": print}, 'on_step is for method="neighbors"'),
+        ({"method": "neighbors", "on_step": 3}, "on_step must be a function that takes a Progress, got 3"),
         ({"method": "neighbors", "drawing": 2}, "drawing must be a number from 0"),
     ],
 )
@@ -284,6 +288,35 @@ def test_a_style_without_a_picture_is_refused(stylizer: Stylizer) -> None:
     code = stylizer.encode_style(array(26))
     with pytest.raises(InputError, match="a style code has none; give a picture"):
         stylizer(array(27), code, method="neighbors")
+
+
+@pytest.mark.parametrize("style", ["no such name", "no.safetensors", "damaged.SAFETENSORS"])
+def test_a_style_that_can_be_no_picture_is_named(
+    stylizer: Stylizer, tmp_path: Path, style: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(array(27)).save("photo.png")
+    Path("damaged.SAFETENSORS").write_bytes(b"torn")
+    is_what = {"no.safetensors": "does not exist", "damaged.SAFETENSORS": "is a style code's file"}
+    said = f"style: {style!r} {is_what.get(style, 'is no file')}, and "
+    for wish in (style, [(style, 1.0), (array(28), 1.0)]):
+        with pytest.raises(InputError, match=f"^{re.escape(said)}.*; (give a picture, or|there are auvers, )"):
+            stylizer(array(27), wish, method="neighbors")
+    assert cli.main(["stylize", "photo.png", "--style", style, "--method", "neighbors", "-o", "o.png"]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"texture": 0.5}])
+def test_of_a_batch_progress_is_that_of_all(stylizer: Stylizer, options: dict[str, float]) -> None:
+    seen: list[Progress] = []
+    photos = torch.from_numpy(np.stack([array(50, 32, 32), array(51, 32, 32)])).permute(0, 3, 1, 2)
+    stylizer(photos, array(52), method="neighbors", drawing=1.0, on_step=seen.append, **options)
+    alone: list[Progress] = []
+    stylizer(photos[0], array(52), method="neighbors", drawing=1.0, on_step=alone.append)
+    times = 2 * (1 + len(options))
+    assert {each.total for each in seen} == {times * alone[0].total}
+    assert [each.done for each in seen] == [n * alone[0].total + each.done for n in range(times) for each in alone]
+    assert seen[-1].done == seen[-1].total
 
 
 def test_a_clip_is_refused(stylizer: Stylizer) -> None:

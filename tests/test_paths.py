@@ -22,9 +22,12 @@ import torch
 from test_imports import modules
 from toy import in_new_process, make_folders, make_start, picture, train_arguments
 
+from agnlib._paths import may
 from agnlib.cli import main as cli
-from agnlib.errors import ImageError
+from agnlib.errors import ImageError, InputError
 from agnlib.folder import FolderReport
+from agnlib.folder._tree import make_plan
+from agnlib.image._writing import check_place
 from agnlib.models import pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.training import PictureFolder
@@ -287,3 +290,56 @@ def test_a_report_that_cannot_be_written_is_said(
     assert cli.main(["stylize", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), *given, "--device", "cpu"]) == 1
     report = tmp_path / "out" / "agnlib-report.json"
     assert f"agnlib: error: {report}: the disk is full" in capsys.readouterr().err.splitlines()
+
+
+# -- whose permissions count -------------------------------------------------------------------------------------------
+
+
+def as_another_user(place: Path) -> int:
+    """As programs do that are started by root and give that up: the real user stays root, who may do everything."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    open_, shut = (may(place / name, os.R_OK | os.W_OK | os.X_OK) for name in ("open", "shut"))
+    with pytest.raises(ImageError, match="is read-only; choose another place"):
+        check_place(place / "shut" / "a.png")
+    with pytest.raises(InputError, match=r"is read-only; choose another$"):
+        make_plan(place / "open", place / "shut")
+    with pytest.raises(InputError, match="cannot be read; allow reading it"):
+        PictureFolder(place / "shut", 16)
+    return 0 if open_ and not shut else 1
+
+
+@linux
+def test_the_user_that_a_process_acts_for_counts(tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):  # pytest's own are closed to others
+        parent.chmod(0o755)
+    picture(tmp_path / "open" / "a.png", (20, 16), 0)
+    picture(tmp_path / "shut" / "a.png", (20, 16), 0)
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "shut").chmod(0o111)
+    try:
+        assert in_new_process(as_another_user, tmp_path) == 0
+    finally:
+        (tmp_path / "shut").chmod(0o755)
+
+
+def judge_what_is_open(place: Path) -> int:
+    look_only_where_allowed()
+    given = ["--photos", f"{place}/photos", "--styles", f"{place}/photos", "--weights", f"{place}/start"]
+    with (place / "said.txt").open("w") as file, contextlib.redirect_stderr(file):
+        return cli.main(["evaluate", *given, "--pairs", "1", "--random-styles", "0", "--device", "cpu"])
+
+
+@linux
+def test_evaluate_names_a_closed_subfolder(tmp_path: Path) -> None:
+    make_start(tmp_path / "start")
+    for number, name in enumerate(("a.png", "b.png", "closed/c.png")):
+        picture(tmp_path / "photos" / name, (40, 36), number)
+    closed = tmp_path / "photos" / "closed"
+    closed.chmod(0)
+    try:
+        assert in_new_process(judge_what_is_open, tmp_path) == 0
+    finally:
+        closed.chmod(stat.S_IRWXU)
+    warned = f"agnlib: warning: '{tmp_path}/photos' has a folder that cannot be listed, '{closed}'; left out"
+    assert (tmp_path / "said.txt").read_text().count(warned) == 1

@@ -343,3 +343,19 @@ def test_the_folder_is_one_that_a_person_understands(begun: list[str], tmp_path:
     assert names == {"README.md", "checkpoints", "config.json", "log.jsonl", "model.safetensors", "run.json", "samples"}
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").open()] == [2]
     assert [path.name for path in (tmp_path / "run" / "samples").iterdir()] == ["step-00000002.png"]
+
+
+def test_keep_best_takes_what_the_log_has(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    begun = train_arguments(folders, start, out, "--steps", "18")  # a penalty comes every 16
+    assert cli.main([*begun, "--keep-best", "generator/pallete"]) == 2
+    said = lines(capsys)[1][-1]
+    assert "--keep-best generator/pallete: the log has no such number; did you mean generator/palette? " in said
+    assert not out.exists()
+    known = set(said.split("expected one of ")[1].split(", "))
+    assert cli.main([*begun, "--keep-best", "generator/palette"]) == 0
+    assert (out / "checkpoints" / "best.safetensors").is_file()
+    logged = set().union(*(json.loads(line) for line in (out / "log.jsonl").open()))
+    assert logged - {"step", "seconds", "pictures_per_second"} == known

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agnlib import image
+from agnlib._paths import refuse_taken
 from agnlib.errors import InputError
 from agnlib.styles._names import ANY
 from agnlib.styles.works import available
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("argument --photo: goes with --sheet FILE, which shows it in each style")
     if arguments.sheet:
         image.check_output(arguments.sheet)
+        refuse_taken([arguments.sheet], overwrite=arguments.overwrite)
     from agnlib.stylizer import Stylizer
 
     stylizer = Stylizer.from_pretrained(arguments.weights, device="cpu")

@@ -17,7 +17,7 @@ from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import folded, is_slip, output_name
-from agnlib.styles._names import is_name
+from agnlib.styles._names import is_code, is_name, picture_by_name, refuse_code
 
 if TYPE_CHECKING:
     from agnlib.neighbors import Progress
@@ -72,8 +72,14 @@ def checked_regions(request: Request) -> list[Region]:
         AgnError: a mistake in them, or in where the style is to be saved.
     """
     regions = parse_regions(request.styles)
+    if by_neighbors(request):
+        for region in regions:
+            for style, _ in region.styles:
+                refuse_code(style)
+                if is_name(style):
+                    picture_by_name(style)
     for path in pictures_of(regions):
-        if not _is_code(path):
+        if not is_code(path):
             image.probe(path, limits=request.limits)
         elif not is_file(path):
             raise InputError(f"argument --style: {path!r} {why_not(path, 'a file')}; give one from --save-style")
@@ -146,14 +152,10 @@ def parse_regions(given: Sequence[tuple[str, str]]) -> list[Region]:
     return regions
 
 
-def _is_code(path: str) -> bool:
-    return Path(path).suffix.lower() == ".safetensors"
-
-
 def _check_save_style(path: str, regions: Sequence[Region]) -> None:
     if len(regions) > 1:
         raise InputError("argument --save-style: there are several styles, one for each region; save them one by one")
-    if not _is_code(path):
+    if not is_code(path):
         raise InputError(f"argument --save-style: expected a name that ends in .safetensors, got {path!r}")
     image.check_place(path)
     if is_there(path) and not _is_ours(path):

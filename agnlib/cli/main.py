@@ -325,6 +325,7 @@ def _add_styles(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="whose classes (default agn-small)")
     command.add_argument("--sheet", metavar="FILE", help="write a picture of all of them")
     command.add_argument("--photo", metavar="PHOTO", help="of --sheet: show this photo in each of the styles")
+    _types.add_overwrite(command)
     command.set_defaults(run=_styles)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from PIL import Image
 
 from agnlib import image
-from agnlib._paths import is_file, is_folder, real, why_not
+from agnlib._paths import is_folder, real, why_not
+from agnlib._scan import files_below
 from agnlib.errors import InputError
-from agnlib.image._kinds import left_out
+from agnlib.image._kinds import READ_SUFFIXES, left_out
 
 __all__ = ["PHOTO_SIDE", "Pair", "choose_pairs"]
 
@@ -60,7 +61,8 @@ def choose_pairs(
     No pair comes twice, and no picture is paired with itself; to that end a reference may wait for the next photograph.
 
     Args:
-        photos, references: folders of pictures, searched to any depth.
+        photos, references: folders of pictures, searched to any depth, through links too. What is hidden or left by
+            systems is passed by; folders that cannot be listed are named in a warning.
         count: how many pairs, at least 1; where there are fewer, all of them.
         seed: of the shuffling.
 
@@ -103,15 +105,24 @@ def _paired(photos: Iterator[Path], references: Iterator[Path]) -> Iterator[Pair
 def _pictures(folder: str | os.PathLike[str]) -> list[Path]:
     if not is_folder(folder):
         raise InputError(f"{str(folder)!r} {why_not(folder, 'a folder')}; give a folder of pictures")
-    files = Path(folder).rglob("*")
-    found = sorted(file for file in files if file.suffix.lower() in image.SUFFIXES and is_file(file))
-    others = left_out(file.name for file in Path(folder).rglob("*"))
+    files, closed = files_below(Path(folder))
+    found = [file for file in files if file.suffix.lower() in READ_SUFFIXES]
+    others = left_out(file.name for file in files)
     if not found:
-        kinds = ", ".join(image.SUFFIXES)
+        kinds = ", ".join(READ_SUFFIXES)
         raise InputError(
             f"no pictures in {str(folder)!r}; expected a folder with files of the kinds {kinds}"
-            + (f"; it has {others}" if others else "")
+            + "".join(f"; it has {said}" for said in (others, _closed_in_words(closed)) if said)
         )
-    if others:
-        warnings.warn(f"{str(folder)!r} has {others}", stacklevel=3)
+    for said in (others, _closed_in_words(closed)):
+        if said:
+            warnings.warn(f"{str(folder)!r} has {said}", stacklevel=3)
     return found
+
+
+def _closed_in_words(closed: Sequence[Path]) -> str:
+    """Folders that cannot be listed, counted and named."""
+    if not closed:
+        return ""
+    many = f"{len(closed)} folders" if len(closed) > 1 else "a folder"
+    return f"{many} that cannot be listed, {', '.join(repr(str(path)) for path in closed[:3])}; left out"

@@ -60,7 +60,8 @@ def stylize_folder(
     and time of change) and made with the same settings. A file that agnlib did not write, or that has changed since, a
     photograph that has changed, or other settings are an error before any work, unless `overwrite` is given.
 
-    Photographs are the files with a suffix of a picture format that is read; names that begin with a dot are none.
+    Photographs are the files with a suffix of a picture format that is read; what is hidden or left by systems
+    (`@eaDir`, `lost+found` and the like) is passed by.
     Clips and pictures of other formats (HEIC, GIF, raw, ...) are left out, and of several frames or pages the first is
     painted; the report names them. Links to folders and links out of `source` are not followed, and folders of
     paintings by agnlib within `source` are left out.
@@ -103,6 +104,8 @@ def stylize_folder(
     """
     if suffix is not None and suffix.lower() not in SUFFIXES:
         raise InputError(f"suffix must be one of {', '.join(SUFFIXES)}, got {suffix!r}")
+    if on_file is not None and not callable(on_file):
+        raise InputError(f"on_file must be a function that takes a name and a reason or None, got {on_file!r}")
     plan = make_plan(source, target, shard=shard, suffix=suffix)
     recipe = Recipe(stylizer, style, options, metadata=metadata, quality=quality, limits=limits)
     return FolderRun(plan, recipe, overwrite=overwrite, report=report).run(on_file)

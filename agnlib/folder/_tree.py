@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, why_not
+from agnlib._scan import is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
 from agnlib.image._kinds import READ_SUFFIXES, left_out, names_a_file
@@ -183,13 +184,13 @@ def _check_apart(plan: Plan) -> None:
 
 
 def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
-    """Names of the photographs under a folder, with their stamps. Names that begin with a dot are no photographs."""
+    """Names of the photographs under a folder, with their stamps. What is hidden or left by systems is passed by."""
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         try:
             with os.scandir(plan.source / folder) as found:
-                entries = [entry for entry in found if not entry.name.startswith(".")]
+                entries = [entry for entry in found if not is_junk(entry.name)]
         except OSError as error:
             plan.unreadable[folder or "."] = f"the folder cannot be listed ({error.strerror})"
             continue

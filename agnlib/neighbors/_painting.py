@@ -63,7 +63,7 @@ class Progress:
     """How far a painting is.
 
     Attributes:
-        done, total: work, in steps of the finest size.
+        done, total: work, in steps of the finest size; of a batch, that on all its pictures.
         picture: `(1, 3, h, w)` in about [-1, 1], as it is now; smaller than the result at first.
     """
 
@@ -100,6 +100,7 @@ def paint(
         `(1, 3, H, W)` in [-1, 1].
     """
     plan = plan or Plan()
+    check_listener(on_step)
     size = (photo.shape[2], photo.shape[3])
     start, photo = (_padded(each) for each in (start, photo))
     shares = None if shares is None else _padded(shares)
@@ -120,6 +121,12 @@ def paint(
         picture = scale.paint(begun, count, steps.listener(seen))
     assert picture is not None
     return _colored(picture, references, shares, amount).clamp(-1, 1)[..., : size[0], : size[1]]
+
+
+def check_listener(on_step: object) -> None:
+    """Raise `InputError` unless this can be told how far a painting is, or is None."""
+    if on_step is not None and not callable(on_step):
+        raise InputError(f"on_step must be a function that takes a Progress, got {on_step!r}")
 
 
 class _Steps:

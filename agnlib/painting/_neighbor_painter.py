@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
 from agnlib.neighbors import Plan, Progress, Reference, paint
+from agnlib.neighbors._painting import check_listener
+from agnlib.styles._names import refuse_code
 from agnlib.styles._reader import listed, weighted
-from agnlib.styles.code import CODE_SUFFIX, StyleCode
+from agnlib.styles.code import StyleCode
 
 __all__ = ["METHODS", "NeighborPainter"]
 
@@ -66,7 +68,7 @@ class NeighborPainter:
             limits: of the styles' files.
 
         Raises:
-            InputError: an unknown method, options of another one, or a style that is no picture.
+            InputError: an unknown method, options of another one or none of this one, or a style that is no picture.
         """
         if method not in METHODS:
             raise InputError(f"method must be {' or '.join(map(repr, METHODS))}, got {method!r}")
@@ -75,6 +77,7 @@ class NeighborPainter:
                 given = "drawing" if drawing is not None else "on_step"
                 raise InputError(f'{given} is for method="neighbors"; the network paints in one step')
             return None
+        check_listener(on_step)
         plan = Plan() if drawing is None else Plan(drawing)
         return cls([_references(style, device, limits) for style in styles], plan, on_step)
 
@@ -85,16 +88,22 @@ class NeighborPainter:
         shares = [[round(each.share, 6) for each in references] for references in self.references]
         return {"method": "neighbors", "drawing": self.plan.drawing, "references": pictures, "shares": shares}
 
-    def paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
+    def paint(
+        self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float, turn: tuple[int, int] = (0, 1)
+    ) -> Tensor:
         """Pictures `(B, 3, H, W)`, begun with the network's painting; see `agnlib.neighbors.paint`."""
+        pairs = list(zip(torch.split(start, 1), torch.split(photo, 1), strict=True))
+        before, count = turn[0] * len(pairs), turn[1] * len(pairs)
         with torch.inference_mode(False), torch.autocast(start.device.type, enabled=False):
             each = [
-                self._paint(*pair, shares, amount)
-                for pair in zip(torch.split(start, 1), torch.split(photo, 1), strict=True)
+                self._paint(*pair, shares, amount, _as_part(self.on_step, before + index, count))
+                for index, pair in enumerate(pairs)
             ]
         return torch.cat(each).to(photo.device)
 
-    def _paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
+    def _paint(
+        self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float, on_step: OnStep | None
+    ) -> Tensor:
         device = self.references[0][0].pixels.device
         return paint(
             placed(start, device).clone(),  # clones of what inference mode made can be differentiated
@@ -104,8 +113,15 @@ class NeighborPainter:
             shares=None if shares is None else shares.to(device).clone(),
             amount=amount,
             plan=self.plan,
-            on_step=self.on_step,
+            on_step=on_step,
         )
+
+
+def _as_part(on_step: OnStep | None, index: int, count: int) -> OnStep | None:
+    """What is told of one painting of several of one size, told as of all together."""
+    if on_step is None or count == 1:
+        return on_step
+    return lambda now: on_step(Progress(index * now.total + now.done, count * now.total, now.picture))
 
 
 @lru_cache(maxsize=2)
@@ -133,12 +149,13 @@ def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:
     Raises:
         InputError: a style that has no picture.
     """
-    code = isinstance(style, StyleCode) or (isinstance(style, (str, Path)) and Path(style).suffix == CODE_SUFFIX)
-    if code:
+    if isinstance(style, StyleCode):
         raise InputError(
             'style: method="neighbors" paints with the strokes of a picture, and a style code has none;'
             ' give a picture, or method="network"'
         )
+    if isinstance(style, (str, os.PathLike)):
+        refuse_code(style)
     taken = Picture.take(style, "style", limits=limits)
     if len(taken.values) != 1:
         raise InputError(f"style: expected one picture, got a batch of {len(taken.values)}; give them in a list")

@@ -117,7 +117,9 @@ class Masks:
 class WholePainter(Protocol):
     """What paints a picture as a whole, begun with the network's painting."""
 
-    def paint(self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float) -> Tensor:
+    def paint(
+        self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float, turn: tuple[int, int] = (0, 1)
+    ) -> Tensor:
         """The painting `(B, 3, H, W)` in [-1, 1].
 
         Args:
@@ -125,6 +127,7 @@ class WholePainter(Protocol):
             photo: `(B, 3, H, W)`.
             shares: `(1, R, H, W)` of the regions' styles; None for one.
             amount: of the style, above 0.
+            turn: how many paintings of this picture were made before, and how many there are in all.
         """
 
 
@@ -325,7 +328,13 @@ class _WholeBrush:
         shares = None
         if masks is not None and len(self._painting.codes) > 1:
             shares = masks.shares(self.size, whole)
-        return self._painter.paint(self._composed(photo), photo, shares, self._amount)
+        return self._painter.paint(self._composed(photo), photo, shares, self._amount, self._turn)
+
+    @property
+    def _turn(self) -> tuple[int, int]:
+        """Lightness and colours may each have a painting of their own."""
+        brushes = self._painting._brushes.values()
+        return sum("_whole" in vars(brush) for brush in brushes), len(brushes)
 
     def _composed(self, photo: Tensor) -> Tensor:
         """The network's painting in the style in full, tile by tile."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from agnlib._paths import exists
+from agnlib._paths import exists, is_file, why_not
 from agnlib.errors import InputError
 from agnlib.styles import works
 
-__all__ = ["ANY", "is_name", "known_names", "picture_by_name"]
+__all__ = ["ANY", "CODE_SUFFIX", "is_code", "is_name", "known_names", "picture_by_name", "refuse_code"]
 
+CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style code, not for a picture
 ANY = "random"  # the name of a style of no class
 
 
@@ -48,3 +50,19 @@ def picture_by_name(name: str, seed: int | None = None) -> Path:
     if seed is None and name != ANY:
         return of_class[0]
     return random.Random(seed).choice(of_class)
+
+
+def is_code(path: str | os.PathLike[str]) -> bool:
+    """Whether a path has the name of a style code's file."""
+    return PurePath(path).suffix.lower() == CODE_SUFFIX
+
+
+def refuse_code(style: str | os.PathLike[str]) -> None:
+    """Raise `InputError` where a path is one of a style code, and the strokes of a picture are asked for."""
+    if not is_code(style):
+        return
+    is_what = "is a style code's file" if is_file(style) else why_not(style, "a file")
+    raise InputError(
+        f'style: {os.fspath(style)!r} {is_what}, and method="neighbors" paints with the strokes of a picture; give a'
+        ' picture, or method="network"'
+    )

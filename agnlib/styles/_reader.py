@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -17,9 +16,9 @@ from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles import works
-from agnlib.styles._names import is_name, picture_by_name
+from agnlib.styles._names import is_code, is_name, picture_by_name
 from agnlib.styles._sampling import latent, sampled
-from agnlib.styles.code import CODE_SUFFIX, StyleCode
+from agnlib.styles.code import StyleCode
 
 __all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "named_source", "opened", "pictured", "weighted"]
 
@@ -85,7 +84,7 @@ class StyleReader:
             if style in works.available() and style not in self.class_names:
                 return replace(self._single(picture_by_name(style), seed), source=style)
             return sampled(self.generator, self.class_names, style, seed)
-        if isinstance(style, (str, os.PathLike)) and Path(style).suffix.lower() == CODE_SUFFIX:
+        if isinstance(style, (str, os.PathLike)) and is_code(style):
             return StyleCode.load(style)
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
@@ -114,7 +113,7 @@ def opened(style: Any, limits: Limits) -> Any:
 
     def read(each: Any) -> Any:
         is_file = isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
-        return load(each, limits=limits) if is_file and Path(each).suffix.lower() != CODE_SUFFIX else each
+        return load(each, limits=limits) if is_file and not is_code(each) else each
 
     return changed(style, read)
 

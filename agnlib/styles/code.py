@@ -13,10 +13,9 @@ from torch import Tensor
 from agnlib._paths import is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
+from agnlib.styles._names import CODE_SUFFIX
 
 __all__ = ["CODE_SUFFIX", "StyleCode"]
-
-CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style code, not for a picture
 
 _FORMAT = "agnlib.style.1"
 _REMEDY = "give a file that StyleCode.save wrote"

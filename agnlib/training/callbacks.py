@@ -188,18 +188,22 @@ class SaveCheckpoints:
         self.saved: int | None = None  # the step of the last one that was written
         self._best: float | None = None
         self._seen: list[float] = []
+        self._named = False  # whether a step had a number of that name
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         """Save when it is time."""
         if self.best is not None and self.best in logs:
+            self._named = True
             self._seen.append(logs[self.best])
         if trainer.step % self.every == 0:
             self._save(trainer)
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
-        """Save what is not saved yet."""
+        """Save what is not saved yet; say so where the number never came, whose name may be misspelt."""
         if trainer.step and trainer.between_steps and self.saved != trainer.step:
             self._save(trainer)
+        if self.best is not None and not self._named and self._best is None:
+            warnings.warn(f"SaveCheckpoints: no step had a number {self.best!r}", RuntimeWarning, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from agnlib._optional import require
 from agnlib._paths import is_file, is_folder
+from agnlib._scan import files_below, is_junk
 from agnlib.errors import InputError
 
 __all__ = ["IdxDigits", "class_folders", "mnist", "read_idx"]
@@ -140,7 +141,8 @@ def class_folders(folder: str | os.PathLike[str], transform: Callable[[Any], Any
     """torchvision's `ImageFolder`: `(picture, label)`, a class for each folder in `folder`.
 
     Args:
-        folder: holds one folder of pictures for each class.
+        folder: holds one folder of pictures for each class. What is hidden (`.thumbnails`) or left by systems
+            (`@eaDir`, `lost+found` and the like) is no class and no picture.
         transform: of each PIL picture.
 
     Raises:
@@ -160,21 +162,39 @@ def class_folders(folder: str | os.PathLike[str], transform: Callable[[Any], Any
     expected = f"expected {folder / 'CLASS' / 'PICTURE.png'} and the like"
     if not is_folder(folder):
         raise InputError(f"{folder} is not a folder; {expected}")
-    classes = sorted(entry for entry in folder.iterdir() if is_folder(entry))
+    entries = _listed(folder)
+    classes = [entry for entry in entries if is_folder(entry)]
     if not classes:
-        loose = sum(is_file(entry) for entry in folder.iterdir())
+        loose = sum(is_file(entry) for entry in entries)
         raise InputError(
             f"{folder} has no class folders ({loose} loose files); {expected}: make a folder for each class"
         )
     datasets = require("torchvision.datasets", extra="", purpose="class_folders")
     kinds = datasets.folder.IMG_EXTENSIONS
-    empty = [c.name for c in classes if not any(file.suffix.lower() in kinds for file in c.rglob("*"))]
+    empty = [c.name for c in classes if not any(file.suffix.lower() in kinds for file in files_below(c)[0])]
     if empty:
         raise InputError(
             f"{folder}: {len(empty)} of {len(classes)} class folders have no picture ({', '.join(empty[:5])});"
             f" {expected}, of the kinds {' '.join(kinds)}: fill or remove them"
         )
-    return datasets.ImageFolder(folder, transform)
+
+    def is_picture(path: str) -> bool:
+        return path.lower().endswith(kinds) and not any(map(is_junk, Path(path).relative_to(folder).parts))
+
+    found = datasets.ImageFolder(folder, transform, is_valid_file=is_picture, allow_empty=True)
+    numbers = {entry.name: number for number, entry in enumerate(classes)}  # without what is no class
+    found.samples = [(path, numbers[found.classes[number]]) for path, number in found.samples]
+    found.imgs, found.targets = found.samples, [number for _, number in found.samples]
+    found.classes, found.class_to_idx = list(numbers), numbers
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What a person put there, by name."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not is_junk(entry.name))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({error.strerror}); allow reading it, or give another") from error
 
 
 def _find(folder: Path, name: str) -> Path:

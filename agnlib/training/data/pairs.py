@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
 from agnlib._paths import is_folder, may
+from agnlib._scan import files_below, is_junk
 from agnlib.errors import ImageError, InputError, TrainingError
 from agnlib.image._header import header
 from agnlib.image._kinds import READ_SUFFIXES, left_out
-from agnlib.training.data._scan import files_below, is_junk
 from agnlib.training.distributed import World
 from agnlib.training.safety.interrupt import leave_signals_to_parent
 

@@ -24,6 +24,7 @@ from agnlib.training.distributed import World, join, local_device
 from agnlib.training.names.naming import name_styles
 from agnlib.training.objective.recipe import build_terms, choose_encoders
 from agnlib.training.run.estimate import estimate
+from agnlib.training.run.logged import check_best
 from agnlib.training.run.model_card import facts_of, model_card
 from agnlib.training.run.options import (
     TrainOptions,
@@ -105,6 +106,7 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
     )
     trainer = _trainer(options, chosen, device, encoders, data=data, checkpoints=checkpoints)
+    check_best(options.keep_best, trainer)
     if checkpoint is not None:
         trainer.load_checkpoint(checkpoint)
         print(f"resumed from {checkpoint}, step {trainer.step}")

@@ -8,19 +8,26 @@ from pathlib import Path
 
 __all__ = ["files_below", "is_junk"]
 
-# left by macOS in archives, by Synology, QNAP and Windows on their disks, by ext4, by Python
-_JUNK = {"__MACOSX", "@eaDir", "#recycle", "#snapshot", "@Recycle", "$RECYCLE.BIN", "System Volume Information"}
-_JUNK |= {"lost+found", "__pycache__"}
+_JUNK = {  # in lower case, since not all systems tell cases apart
+    *("__macosx", "network trash folder", "temporary items"),  # macOS, in archives and on disks of others
+    *("@eadir", "@tmp", "@sharebin", "@sharesnap", "#recycle", "#snapshot"),  # Synology
+    *("@recycle", "@recently-snapshot", "@transcode", "@__thumb"),  # QNAP
+    *("~tmp", "~snapshot"),  # other network disks
+    *("$recycle.bin", "system volume information", "recycler", "found.000"),  # Windows
+    *("lost+found", "__pycache__"),  # ext4, Python
+}
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or made by a system rather than a person.
+    """Whether a file or folder of this name is hidden, or made by a system rather than a person: the one rule for all.
+
+    Names are known in full, not by how they begin: "@somebody" may well be a class.
 
     Example:
-        >>> [is_junk(name) for name in (".thumbnails", "@eaDir", "cubism")]
-        [True, True, False]
+        >>> [is_junk(name) for name in (".thumbnails", "@eaDir", "cubism", "@somebody")]
+        [True, True, False, False]
     """
-    return name.startswith(".") or name in _JUNK
+    return name.startswith(".") or name.casefold() in _JUNK
 
 
 def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
