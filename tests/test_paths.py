@@ -85,9 +85,10 @@ def usual(command: str, number: int) -> dict[str, list[str]]:
         "train": {**folders, **small, "--init": ["start"], "--steps": ["1"]},
         "finetune": {**folders, **small, "--init": ["start"], "--minutes": ["0.001"]},
         "evaluate": {"--photos": ["content"], "--styles": ["style"], "--pairs": ["1"], "--random-styles": ["0"]},
+        "styles": {"--sheet": [f"sheet{number}.png"]},
         "demo": {"--host": ["no host"]},  # said after the weights are read
     }[command]
-    return {**given, **({"--weights": ["start"]} if command in ("stylize", "evaluate", "demo") else {})}
+    return {**given, **({"--weights": ["start"]} if command in ("stylize", "evaluate", "styles", "demo") else {})}
 
 
 def bad_paths(action: argparse.Action) -> Iterator[str]:
