@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, overload
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from agnlib._gradients import ordinary
+from agnlib._numbers import is_count, is_number
 from agnlib._paths import refuse_taken
 from agnlib.engines._device import device_for, resolve_device
 from agnlib.engines._onnx import OnnxEngine
@@ -20,6 +21,7 @@ from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
 from agnlib.image._writing import check_quality
 from agnlib.models import Generator, StyleExtractor
+from agnlib.models.pretrained import picklable, plain
 from agnlib.neighbors import Progress
 from agnlib.painting._frames import FramePainter
 from agnlib.painting._neighbor_painter import NeighborPainter
@@ -64,7 +66,8 @@ class Stylizer:
     Holds no state that a call changes: it may be shared by threads, and it can be pickled.
 
     Args:
-        generator: paints; moved to the device and set to evaluation.
+        generator: paints; moved to the device, in float32 whatever its precision is, and set to evaluation. Of one that
+            `torch.compile` wrapped, the network inside is taken.
         extractor: reads styles; likewise. Its `style_dim` is the generator's.
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
         engine: what paints: "torch"; or "onnx", onnxruntime on the CPU (extra `onnx`), with as many threads as torch
@@ -72,8 +75,8 @@ class Stylizer:
             first one takes seconds more, for the export, which is kept in `AGNLIB_CACHE`, else `~/.cache/agnlib`.
 
     Raises:
-        InputError: a device that is unknown or not there, models of different `style_dim`, or an unknown engine or one
-            that does not run on the device.
+        InputError: a device that is unknown or not there, models that are wrapped or of different `style_dim`, or an
+            unknown engine or one that does not run on the device.
         MissingDependencyError: onnxruntime is not installed.
 
     Example:
@@ -92,15 +95,15 @@ class Stylizer:
         device: str | torch.device = "auto",
         engine: str = "torch",
     ) -> None:
-        wanted, given = generator.config.style_dim, extractor.config.style_dim
-        if wanted != given:
+        generator, extractor = plain(generator, "generator", "Stylizer"), plain(extractor, "extractor", "Stylizer")
+        wanted, given = (getattr(network.config, "style_dim", None) for network in (generator, extractor))
+        if wanted is None or wanted != given:
             raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
         self.name: str | None = None
         self.license = "unknown"
         self.class_names: tuple[str, ...] = ()
         self.device, self.engine = device_for(engine, device), engine
-        self.generator = _ready(generator, self.device)
-        self.extractor = _ready(extractor, self.device)
+        self.generator, self.extractor = _ready(generator, self.device), _ready(extractor, self.device)
         self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
 
     @classmethod
@@ -132,6 +135,14 @@ class Stylizer:
         stylizer.name, stylizer.license = bundle.name, bundle.license
         stylizer.class_names = bundle.class_names
         return stylizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "generator": picklable(self.generator), "extractor": picklable(self.extractor)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for network in (self.generator, self.extractor):
+            ordinary(network)
 
     def __repr__(self) -> str:
         dim = self.generator.config.style_dim
@@ -545,11 +556,11 @@ def _refuse_neighbors(options: Mapping[str, Any]) -> None:
 
 def _ready(model: Network, device: torch.device) -> Network:
     with torch.inference_mode(False):  # so that it may be trained later
-        return model.to(device).to(memory_format=torch.channels_last).eval()
+        return model.to(device, torch.float32).to(memory_format=torch.channels_last).eval()
 
 
 def _checked_smoothing(seconds: float) -> float:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 60:
+    if not is_number(seconds, 0, 60):
         raise InputError(f"smoothing must be a number of seconds from 0 (each frame by itself) to 60, got {seconds!r}")
     return float(seconds)
 
@@ -565,6 +576,6 @@ def _checked_size(size: int | None) -> int | None: ...
 def _checked_size(size: int | None) -> int | None:
     if size is None:
         return None
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+    if not is_count(size, 1):
         raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
     return int(size)

@@ -20,19 +20,8 @@ import agnlib
 ROOT = Path(agnlib.__file__).parent
 FLOORS = (  # from the ground up
     {"errors"},
-    {
-        "_optional",
-        "_gradients",
-        "_lock",
-        "_paths",
-        "_scan",
-        "_signals",
-        "_atomic",
-        "_deprecation",
-        "_perceptual",
-        "tiling",
-        "ops",
-    },
+    {"_numbers", "_optional", "_gradients", "_lock", "_paths", "_scan", "_signals", "_atomic", "_deprecation"},
+    {"_perceptual", "tiling", "ops"},
     {"image", "layers", "losses", "neighbors"},
     {"models", "video"},
     {"engines", "metrics"},

@@ -25,7 +25,7 @@ from agnlib.training.objective.terms import CovarianceStyleTerm, SharedEncoder, 
 def test_a_term_fades_in() -> None:
     weighted = Weighted(lambda batch, fake: fake.mean(), 2.0, start=10, ramp=3)
     assert [weighted.weight_at(step) for step in (9, 10, 11, 13, 50)] == [0.0, 0.5, 1.0, 2.0, 2.0]
-    with pytest.raises(InputError, match="weight -1"):
+    with pytest.raises(InputError, match="weight is -1"):
         Weighted(lambda batch, fake: fake.mean(), -1)
 
 

@@ -466,7 +466,7 @@ def test_a_reading_process_that_is_killed_is_explained() -> None:
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -1, "a", None, True])
 def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
-    with pytest.raises(InputError, match=r"Weighted: weight .*; expected numbers from 0"):
+    with pytest.raises(InputError, match=r"Weighted: weight is .*; expected a number from 0"):
         Weighted(lambda batch, fake: fake.mean(), weight)
 
 

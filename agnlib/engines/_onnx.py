@@ -18,6 +18,7 @@ from agnlib._atomic import write_bytes
 from agnlib._optional import require
 from agnlib.layers import current_window
 from agnlib.models import Generator
+from agnlib.models.pretrained import picklable
 
 __all__ = ["ENGINES", "OnnxEngine"]
 
@@ -52,8 +53,7 @@ class OnnxEngine:
         self._forget_the_process()
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_generator", "_least", "_model")
-        return {name: getattr(self, name) for name in kept}
+        return {"_generator": picklable(self._generator), "_least": self._least, "_model": self._model}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

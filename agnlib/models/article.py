@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._numbers import Ranges, are_counts, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.losses import class_log_odds
 from agnlib.models.discriminator import Discriminator
@@ -17,6 +19,25 @@ from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
 __all__ = ["ArticleDiscriminator", "ArticleDiscriminatorConfig", "ArticleGenerator", "ArticleGeneratorConfig"]
+
+
+_RANGES: Ranges = (
+    (("image_size", "channels"), "a whole number, at least 1", lambda v: is_count(v, 1)),
+    (("num_classes",), "at least 1, or None", lambda v: v is None or is_count(v, 1)),
+    (("widths",), "at least one width, all positive", lambda v: are_counts(v, 1)),
+)
+_GENERATOR_RANGES: Ranges = (
+    *_RANGES,
+    (("latent_dim", "map_channels"), "a whole number, at least 1", lambda v: is_count(v, 1)),
+    (("kernel",), "an odd kernel, in pixels", lambda v: is_count(v, 1) and v % 2 == 1),
+    (("output_gain",), "more than 0", lambda v: is_number(v, math.nextafter(0, 1))),
+)
+_DISCRIMINATOR_RANGES: Ranges = (
+    *_RANGES,
+    (("features",), "'flat' or 'conv'", lambda v: v in ("flat", "conv")),
+    (("hidden",), "two sizes, FC1 < FC2", lambda v: are_counts(v, 1, 2) and v[0] < v[1]),
+    (("kernel",), "an even kernel, in pixels", lambda v: is_count(v, 2) and v % 2 == 0),
+)
 
 
 @dataclass(frozen=True)
@@ -37,16 +58,7 @@ class ArticleGeneratorConfig:
     output_gain: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
-        _check_positive(self, "image_size", "channels", "latent_dim", "map_channels")
-        if self.output_gain <= 0:
-            raise InputError(f"ArticleGeneratorConfig: output_gain is {self.output_gain}; expected more than 0")
-        _check_classes(self, self.num_classes)
-        if not self.widths or min(self.widths) < 1 or self.kernel < 1 or self.kernel % 2 == 0:
-            raise InputError(
-                f"ArticleGeneratorConfig: widths {self.widths}, kernel {self.kernel};"
-                " expected at least one width, all positive, and an odd kernel"
-            )
+        settle(self, _GENERATOR_RANGES, tuples=("widths",))
         if self.image_size % 2 ** len(self.widths):
             raise InputError(
                 f"ArticleGeneratorConfig: image_size {self.image_size} with {len(self.widths)} widths;"
@@ -180,19 +192,7 @@ class ArticleDiscriminatorConfig:
     kernel: int = 4
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        object.__setattr__(self, "widths", tuple(self.widths))
-        _check_positive(self, "image_size", "channels")
-        _check_classes(self, self.num_classes)
-        if self.features not in ("flat", "conv"):
-            raise InputError(f"ArticleDiscriminatorConfig: features is {self.features!r}; expected 'flat' or 'conv'")
-        if len(self.hidden) != 2 or not 0 < self.hidden[0] < self.hidden[1]:
-            raise InputError(f"ArticleDiscriminatorConfig: hidden is {self.hidden}; expected two sizes, FC1 < FC2")
-        if not self.widths or min(self.widths) < 1 or self.kernel < 2 or self.kernel % 2:
-            raise InputError(
-                f"ArticleDiscriminatorConfig: widths {self.widths}, kernel {self.kernel};"
-                " expected at least one width, all positive, and an even kernel"
-            )
+        settle(self, _DISCRIMINATOR_RANGES, tuples=("hidden", "widths"))
         if self.image_size % 2 ** len(self.widths) and self.features == "conv":
             raise InputError(
                 f"ArticleDiscriminatorConfig: image_size {self.image_size} with {len(self.widths)} widths;"
@@ -297,17 +297,6 @@ class ArticleDiscriminator(Discriminator):
                 f"ArticleDiscriminator: image has shape {tuple(image.shape)}; expected"
                 f" (B, {', '.join(map(str, expected))}); resize the pictures, or give other image_size and channels"
             )
-
-
-def _check_positive(config: object, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < 1:
-            raise InputError(f"{type(config).__name__}: {name} is {getattr(config, name)}; expected at least 1")
-
-
-def _check_classes(config: object, classes: int | None) -> None:
-    if classes is not None and classes < 1:
-        raise InputError(f"{type(config).__name__}: num_classes is {classes}; expected at least 1, or None")
 
 
 def _initialise(module: nn.Module) -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._numbers import Ranges, are_counts, is_count, settle
 from agnlib.errors import InputError
 from agnlib.layers import PatchScale
 from agnlib.models.labels import check_label
@@ -30,14 +31,14 @@ class DiscriminatorConfig:
     scales: int = 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        if not self.channels or min(self.channels) < 1 or self.scales < 1 or self.style_dim < 1:
-            raise InputError(
-                f"DiscriminatorConfig: channels {self.channels}, scales {self.scales}, style_dim {self.style_dim};"
-                " expected at least one of each, all positive"
-            )
-        if self.num_classes is not None and self.num_classes < 1:
-            raise InputError(f"DiscriminatorConfig: num_classes is {self.num_classes}; expected at least 1, or None")
+        settle(self, _RANGES, tuples=("channels",))
+
+
+_RANGES: Ranges = (
+    (("channels",), "at least one width, all positive", lambda v: are_counts(v, 1)),
+    (("scales", "style_dim"), "a whole number, at least 1", lambda v: is_count(v, 1)),
+    (("num_classes",), "at least 1, or None", lambda v: v is None or is_count(v, 1)),
+)
 
 
 class Discriminator(PretrainedModel):

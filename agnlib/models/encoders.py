@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from agnlib._gradients import ordinary
 from agnlib._optional import require
 from agnlib._paths import is_file, utf8_name
 from agnlib.errors import WeightsError
@@ -45,7 +46,7 @@ class PerceptualEncoder(Protocol):
 
 
 def _freeze(module: nn.Module) -> None:
-    module.eval().requires_grad_(False)
+    ordinary(module).eval().requires_grad_(False)
     module.to(memory_format=torch.channels_last)
 
 

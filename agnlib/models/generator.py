@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._numbers import Ranges, are_counts, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.layers import (
     CanvasNoise,
@@ -53,24 +54,17 @@ class GeneratorConfig:
     canvas_slope: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "blocks", tuple(self.blocks))
-        positive = {"latent_dim": self.latent_dim, "style_dim": self.style_dim, "expansion": self.expansion}
-        for name, value in positive.items():
-            if value < 1:
-                raise InputError(f"GeneratorConfig: {name} is {value}; expected at least 1")
-        if len(self.channels) != 3 or len(self.blocks) != 3 or min(self.channels) < 1 or min(self.blocks) < 0:
-            raise InputError(
-                f"GeneratorConfig: channels {self.channels} and blocks {self.blocks}; expected three of each,"
-                " for 1/2, 1/4 and 1/8 of the size"
-            )
-        if self.image_size < 1 or self.num_classes < 0 or self.margin < 0 or self.kernel % 2 == 0:
-            raise InputError(
-                f"GeneratorConfig: image_size {self.image_size}, num_classes {self.num_classes}, margin {self.margin},"
-                f" kernel {self.kernel}; expected image_size >= 1, num_classes and margin >= 0, an odd kernel"
-            )
-        if not 0 <= self.canvas_slope <= 4:  # false for NaN too
-            raise InputError(f"GeneratorConfig: canvas_slope is {self.canvas_slope}; expected 0 (white noise) to 4")
+        settle(self, _RANGES, tuples=("channels", "blocks"))
+
+
+_RANGES: Ranges = (
+    (("latent_dim", "style_dim", "expansion", "image_size"), "a whole number, at least 1", lambda v: is_count(v, 1)),
+    (("num_classes", "margin"), "a whole number from 0", is_count),
+    (("channels",), "three widths, at least 1, for 1/2, 1/4 and 1/8 of the size", lambda v: are_counts(v, 1, 3)),
+    (("blocks",), "three numbers from 0, for 1/2, 1/4 and 1/8 of the size", lambda v: are_counts(v, 0, 3)),
+    (("kernel",), "an odd kernel, in pixels", lambda v: is_count(v, 1) and v % 2 == 1),
+    (("canvas_slope",), "0 (white noise) to 4", lambda v: is_number(v, 0, 4)),
+)
 
 
 class Generator(PretrainedModel):

@@ -6,6 +6,7 @@ each with its options and has the SHA-256 of the tensors' file, so a torn or mix
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -20,10 +21,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from agnlib._atomic import write_bytes
+from agnlib._gradients import ordinary
 from agnlib._paths import exists, is_file, is_folder
-from agnlib.errors import WeightsError
+from agnlib.errors import InputError, WeightsError
 from agnlib.models import _hub
 
 if TYPE_CHECKING:
@@ -163,13 +166,14 @@ def save(
         dtype: of the stored tensors.
 
     Raises:
+        InputError: a model is wrapped, by `DataParallel` for one; what `torch.compile` wrapped is taken out.
         WeightsError: a weight is not finite, a model has parts that no model of its options has, or the folder cannot
             be written.
     """
     if not os.fspath(folder):  # which would be the current folder
         raise WeightsError("the name of the folder for the weights is empty; give a folder")
     folder = Path(folder)
-    models = {role: uncompiled(model) for role, model in models.items()}
+    models = {role: plain(model, role, "save") for role, model in models.items()}
     tensors = {f"{role}.{key}": value for role, m in models.items() for key, value in loadable_state(m).items()}
     tensors = {key: _stored(key, value, dtype) for key, value in tensors.items()}
     blob = save_tensors(tensors)
@@ -197,6 +201,42 @@ def role_of(cls: type[PretrainedModel]) -> str:
 def uncompiled(model: Module) -> Module:
     """What `torch.compile` wrapped, else the model itself."""
     return cast("Module", getattr(model, "_orig_mod", model))
+
+
+def plain(model: Module, role: str, who: str) -> Module:
+    """The network itself, of what `torch.compile` may have wrapped; its tensors are ordinary ones.
+
+    Raises:
+        InputError: it is wrapped by something else, or no network.
+    """
+    found = uncompiled(model)
+    if not isinstance(found, nn.Module) or not hasattr(found, "config"):
+        raise InputError(
+            f"{who}: the {role} is a {type(found).__name__} without `config`; give the network itself, not one that is"
+            " wrapped"
+        )
+    return ordinary(found)
+
+
+def picklable(model: Module) -> Module:
+    """The network, or its copy with plain weights where they are parametrised (`weight_norm` and the like).
+
+    Those cannot be pickled.
+    """
+    if not any(parametrize.is_parametrized(module) for module in model.modules()):
+        return model
+    twin = copy.deepcopy(model)
+    for module in list(twin.modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        # not by `remove_parametrizations`: it takes the property off the class, which the original has as well
+        values = {name: getattr(module, name).detach() for name in cast("nn.ModuleDict", module.parametrizations)}
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
+        module._load_state_dict_pre_hooks.clear()  # weight_norm's, which is local to it
+    return twin
 
 
 def loadable_state(model: PretrainedModel) -> dict[str, Tensor]:

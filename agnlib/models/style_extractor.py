@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from agnlib._numbers import Ranges, is_count, settle
 from agnlib.errors import InputError
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.pretrained import PretrainedModel
@@ -37,11 +38,14 @@ class StyleExtractorConfig:
     frozen_trunk: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "taps", tuple(self.taps))
-        if self.style_dim < 1 or self.hidden < 1:
-            raise InputError(
-                f"StyleExtractorConfig: style_dim {self.style_dim}, hidden {self.hidden}; expected at least 1"
-            )
+        settle(self, _RANGES, tuples=("taps",))
+
+
+_RANGES: Ranges = (
+    (("style_dim", "hidden"), "a whole number, at least 1", lambda v: is_count(v, 1)),
+    (("variant",), "a whole number from 0", is_count),
+    (("variational", "frozen_trunk"), "True or False", lambda v: isinstance(v, bool)),
+)
 
 
 class StyleExtractor(PretrainedModel):

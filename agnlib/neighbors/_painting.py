@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from agnlib._numbers import is_number, settle
 from agnlib.errors import InputError
 from agnlib.neighbors._color import color_moments, recolored
 from agnlib.neighbors._features import ALIGN, Encoder, grid
@@ -43,12 +44,12 @@ class Plan:
     drawing: float = 0.5
 
     def __post_init__(self) -> None:
-        value = self.drawing
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not is_number(self.drawing, 0, 1):
             raise InputError(
                 "drawing must be a number from 0 (forms dissolve into the reference's) to 1 (the photo's drawing"
-                f" stays), got {value!r}"
+                f" stays), got {self.drawing!r}"
             )
+        settle(self)
 
     def sides(self, shorter: int) -> list[tuple[int, int]]:
         """The shorter sides at which a picture is painted, coarse to fine, and the steps at each."""

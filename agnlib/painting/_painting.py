@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._numbers import is_count, is_number, settle
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size
@@ -54,15 +54,15 @@ class Effect:
     tile: int | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
+        settle(self)
         _check_share("strength", self.strength, "from 0 (the photo) to 1 (the style in full)")
         _check_share("texture", self.texture, "from 0 (the photo's) to 1 (the style's)")
         _check_share("color", self.color, "from 0 (the photo's) to 1 (the style's)")
         if self.preserve_color and self.color_only:
             raise InputError("preserve_color and color_only together leave nothing of the style; give one of them")
-        if not _is_number(self.scale) or not 0.1 <= self.scale <= 10:
+        if not is_number(self.scale, 0.1, 10):
             raise InputError(f"scale must be a number from 0.1 (fine strokes) to 10 (broad ones), got {self.scale!r}")
-        whole = isinstance(self.tile, (int, np.integer)) and not isinstance(self.tile, bool) and self.tile >= 1
-        if not (whole or self.tile is None or self.tile == "auto"):
+        if not (is_count(self.tile, 1) or self.tile is None or self.tile == "auto"):
             raise InputError(
                 f'tile must be "auto", None (the whole picture at once) or a number of pixels, got {self.tile!r}'
             )
@@ -83,15 +83,9 @@ class Effect:
         return self.texture_amount == self.color_amount == 0
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
 def _check_share(name: str, value: Any, meaning: str) -> None:
-    if not _is_number(value):
-        raise InputError(f"{name} must be a number from 0 to 1, got {value!r}")
-    if not 0 <= value <= 1:  # false for NaN too
-        raise InputError(f"{name} must be {meaning}, got {value}")
+    if not is_number(value, 0, 1):
+        raise InputError(f"{name} must be a number {meaning}, got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib._gradients import with_gradients
+from agnlib._numbers import is_count, is_number
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features, palette_loss
 from agnlib.models import Generator, StyleExtractor
@@ -52,11 +54,11 @@ def refined(
     Raises:
         InputError: steps below 0, no photo, or a weight below 0.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    if not is_count(steps):
         raise InputError(f"steps must be a whole number from 0, got {steps!r}")
     if not photos:
         raise InputError("content: expected at least one photo, got none")
-    if isinstance(drawing, bool) or not isinstance(drawing, (int, float)) or not 0 <= drawing < float("inf"):
+    if not is_number(drawing, 0, math.nextafter(math.inf, 0)):
         raise InputError(f"drawing must be a number from 0, got {drawing!r}")
     photos, reference = [photo.clone() for photo in photos], reference.clone()  # those of inference_mode have no use
     with torch.no_grad():

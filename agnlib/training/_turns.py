@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from agnlib.errors import InputError
+from agnlib.training.distributed import World
+from agnlib.training.safety.divergence import gradient_norm
+
+if TYPE_CHECKING:
+    from agnlib.training.data.pairs import Batch
 
 __all__ = [
+    "backward",
     "checked",
     "forget_gradients",
     "frozen",
@@ -20,6 +26,7 @@ __all__ = [
     "parameters_of",
     "scalar",
     "slowed",
+    "stepped",
     "total_of",
 ]
 
@@ -113,6 +120,44 @@ def total_of(losses: Mapping[str, Tensor], method: str) -> Tensor:
             " compute it from the networks' results, without detach() and no_grad()"
         )
     return total
+
+
+def backward(
+    parts: Sequence[Batch],
+    losses_of: Callable[[Batch], Mapping[str, Tensor]],
+    method: str,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, Tensor]:
+    """Add the gradients of the mean over the parts; the mean of each named loss, detached."""
+    means: dict[str, Tensor] = {}
+    for part in parts:
+        share = len(part) / sum(map(len, parts))
+        losses = checked(losses_of(part), method)
+        # before the adversary fades in, a generator without terms has nothing to learn; nor has a frozen network
+        if losses and parameters_of(optimizer):
+            torch.autograd.backward(share * total_of(losses, method))
+        for name, value in losses.items():
+            value = share * value.detach()  # noqa: PLW2901
+            means[name] = means[name] + value if name in means else value
+    return means
+
+
+def stepped(
+    losses: dict[str, Tensor], optimizer: torch.optim.Optimizer, world: World, clip: float
+) -> tuple[dict[str, Tensor], bool]:
+    """Take the optimizer's step if loss and gradient are finite.
+
+    Returns:
+        The losses as the mean over all processes, and whether the step was taken.
+    """
+    parameters = parameters_of(optimizer)
+    losses = world.average_gradients(parameters, losses)
+    norm = gradient_norm(parameters)
+    if not torch.isfinite(norm) or not torch.isfinite(torch.stack(list(losses.values())).sum()):
+        return losses, False
+    nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    optimizer.step()
+    return losses, True
 
 
 def scalar(value: object, what: str) -> Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from agnlib._numbers import Ranges, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.training.data.augment import check_augmentations
 
@@ -86,22 +86,12 @@ class TrainerConfig:
     from_nothing_every: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        object.__setattr__(self, "augment", tuple(self.augment))
+        settle(self, _RANGES, tuples=("betas", "augment"))
         _check_loss(self.loss)
         check_augmentations(self.augment)
-        self._check_adaptation()
-        for names, expected, fits in _RANGES:
-            for name in names:
-                value = getattr(self, name)
-                if not fits(value):
-                    raise InputError(f"TrainerConfig: {name} is {value!r}; expected {expected}")
-
-    def _check_adaptation(self) -> None:
-        if self.ada_target is not None and (not -1 < self.ada_target < 1 or not self.augment):
+        if self.ada_target is not None and not self.augment:
             raise InputError(
-                f"TrainerConfig: ada_target is {self.ada_target} with augment {self.augment}; expected a mean sign"
-                " between -1 and 1, and what to augment by"
+                f"TrainerConfig: ada_target is {self.ada_target} with augment (); expected what to augment by"
             )
 
     @classmethod
@@ -117,33 +107,31 @@ class TrainerConfig:
         return cls(**{**_article(loss), **options})
 
 
-def _is_number(value: object, least: float, most: float = math.inf) -> bool:
-    """Whether it is a number in the range, both ends included; NaN is in none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_count(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
+_MOST_SEED = 2**63 - 2  # the seed after it is used, too
 _TINY, _HUGE = math.nextafter(0, 1), math.nextafter(math.inf, 0)
-_RANGES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
-    (("lr_generator", "lr_discriminator"), "more than 0", lambda v: _is_number(v, _TINY, _HUGE)),
-    (("clip_gradient",), "more than 0, inf for no limit", lambda v: _is_number(v, _TINY)),
-    (("final_lr", "latent_probability", "augment_probability"), "a number from 0 to 1", lambda v: _is_number(v, 0, 1)),
-    (("betas",), "two numbers from 0, below 1", lambda v: len(v) == 2 and all(_is_number(b, 0, _BELOW_1) for b in v)),
-    (("ema_decay",), "a number from 0, below 1", lambda v: _is_number(v, 0, _BELOW_1)),
+_RANGES: Ranges = (
+    (("lr_generator", "lr_discriminator"), "more than 0", lambda v: is_number(v, _TINY, _HUGE)),
+    (("clip_gradient",), "more than 0, inf for no limit", lambda v: is_number(v, _TINY)),
+    (("final_lr", "latent_probability", "augment_probability"), "a number from 0 to 1", lambda v: is_number(v, 0, 1)),
+    (("betas",), "two numbers from 0, below 1", lambda v: len(v) == 2 and all(is_number(b, 0, _BELOW_1) for b in v)),
+    (("ema_decay",), "a number from 0, below 1", lambda v: is_number(v, 0, _BELOW_1)),
     (
         ("adversarial", "wrong_code", "feature_matching", "uniformity", "identity"),
         "a weight of 0 or more",
-        lambda v: _is_number(v, 0, _HUGE),
+        lambda v: is_number(v, 0, _HUGE),
     ),
-    (("penalty",), "a weight of 0 or more, or None", lambda v: v is None or _is_number(v, 0, _HUGE)),
-    (("stroke_scale",), "a scale from 1 to 8", lambda v: _is_number(v, 1, 8)),
-    (("warmup", "adversarial_ramp", "from_nothing_every"), "a number of steps from 0", lambda v: _is_count(v, 0)),
-    (("seed",), "a whole number", lambda v: _is_count(v, -(2**63))),
-    (("identity_every", "accumulate", "close_up_every", "ada_images"), "at least 1", lambda v: _is_count(v, 1)),
-    (("penalty_every",), "at least 1, or None", lambda v: v is None or _is_count(v, 1)),
+    (("penalty",), "a weight of 0 or more, or None", lambda v: v is None or is_number(v, 0, _HUGE)),
+    (("stroke_scale",), "a scale from 1 to 8", lambda v: is_number(v, 1, 8)),
+    (("warmup", "adversarial_ramp", "from_nothing_every"), "a number of steps from 0", lambda v: is_count(v, 0)),
+    (("seed",), "a whole number of 63 bits", lambda v: is_count(v, -(2**63), _MOST_SEED)),
+    (("compile",), "True or False", lambda v: isinstance(v, bool)),
+    (
+        ("ada_target",),
+        "a mean sign between -1 and 1, or None",
+        lambda v: v is None or is_number(v, -_BELOW_1, _BELOW_1),
+    ),
+    (("identity_every", "accumulate", "close_up_every", "ada_images"), "at least 1", lambda v: is_count(v, 1)),
+    (("penalty_every",), "at least 1, or None", lambda v: v is None or is_count(v, 1)),
 )
 
 

@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib._gradients import with_gradients
-from agnlib.errors import InputError, WeightsError
 from agnlib.models import Discriminator, Generator, StyleExtractor
-from agnlib.models.pretrained import PretrainedModel, loadable_state, uncompiled
+from agnlib.models.pretrained import uncompiled
+from agnlib.training._checkpoint import load, save
+from agnlib.training._given import (
+    check_limits,
+    check_networks,
+    checked_optimizers,
+    name_skipped,
+    placed,
+    reached,
+    taken,
+)
+from agnlib.training._painting import generated, knows_labels, of_this_step, seen
+from agnlib.training._terms import forget_pictures, weighted_losses, weighted_terms
 from agnlib.training._turns import (
-    checked,
+    backward,
     forget_gradients,
     frozen,
     joined,
     named_parameters,
     parameters_of,
-    scalar,
     slowed,
-    total_of,
+    stepped,
 )
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import Batch, naming_ended_readers, next_batch
-from agnlib.training.data.stroke_scale import close_up, from_afar
 from agnlib.training.distributed import World, batch_draws
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.objective.adversarial import AdversarialGame
-from agnlib.training.objective.terms import SharedEncoder, TargetCache, Weighted
+from agnlib.training.objective.terms import TargetCache, Term, Weighted
 from agnlib.training.precision import autocast, full
-from agnlib.training.safety.checkpoint import load_state, pack, save_state, unpack
 from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.safety.random_state import LayerDice
-from agnlib.training.safety.state import differing_options, groups_options, restore, restore_learned, take, take_learned
+from agnlib.training.safety.state import groups_options, restore_learned, take_learned
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 
-Network = TypeVar("Network", bound=nn.Module)
-LOSS_NAMES = ("adversarial", "feature_matching", "identity", "uniformity")  # of the generator, besides its terms
 _REMEMBER_EVERY = 100  # steps between the states that a diverging run goes back to
 
 
@@ -58,16 +64,18 @@ class AdversarialTrainer:
     The article's networks are trained as well, on batches without content. Paper: Goodfellow et al., 2014.
 
     Args:
-        generator, discriminator, extractor: the networks; without an extractor the codes come from the latent, of
-            the batch's labels where the generator has classes.
-        terms: `{name: Weighted(term, weight)}` of the generator's loss, each term a callable `(batch, fake) -> scalar`.
+        generator, discriminator, extractor: the networks, turned into float32 if they are in half precision; without an
+            extractor the codes come from the latent, of the batch's labels where the generator has classes.
+        terms: `{name: Weighted(term, weight)}` of the generator's loss, each term a callable `(batch, fake) -> scalar`,
+            or that callable alone, for weight 1.
         callbacks: objects with any of the four hooks, called with the trainer first.
         config: see `TrainerConfig`.
         device: where to train.
 
     Raises:
-        InputError: widths of the networks that do not fit each other, networks that could not be loaded again, a term
-            with the name of one of the trainer's own losses, or a callback with an unknown hook.
+        InputError: networks whose widths or precisions do not fit each other, or that could not be loaded again; a term
+            that is no callable or has the name of one of the trainer's own losses; a callback with an unknown hook;
+            optimizers that are not two, or step by a closure.
 
     Example:
         >>> from agnlib.training import AdversarialTrainer, Batch
@@ -79,28 +87,27 @@ class AdversarialTrainer:
         ['generator/identity']
     """
 
+    @with_gradients()
     def __init__(
         self,
         generator: Generator,
         discriminator: Discriminator,
         extractor: StyleExtractor | None = None,
         *,
-        terms: Mapping[str, Weighted] | None = None,
+        terms: Mapping[str, Weighted | Term] | None = None,
         callbacks: Sequence[object] = (),
         config: TrainerConfig | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.config = config or TrainerConfig()
         self.device = torch.device(device)
-        _check_networks(generator=generator, discriminator=discriminator, extractor=extractor)
-        _check_widths(generator=generator, discriminator=discriminator, extractor=extractor)
-        self.generator = self._place(generator)
+        check_networks(generator=generator, discriminator=discriminator, extractor=extractor)
+        self.generator = placed(generator, self.device)
         if self.config.compile and self.device.type == "cuda":
             self.generator.compile()
-        self.discriminator = self._place(discriminator)
-        self.extractor = None if extractor is None else self._place(extractor)
-        self.terms = dict(terms or {})
-        _check_names(self.terms)
+        self.discriminator = placed(discriminator, self.device)
+        self.extractor = None if extractor is None else placed(extractor, self.device)
+        self.terms = weighted_terms({} if terms is None else terms)
         self.callbacks = tuple(callbacks)
         check_hooks(self.callbacks)
         self.step, self.progress, self.seconds = 0, 0.0, 0.0  # seconds of training, those before a resume counted in
@@ -115,7 +122,7 @@ class AdversarialTrainer:
         self._game = AdversarialGame(self.config, self.discriminator, self._dice)
         self._layer_dice = LayerDice(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
-        self.generator_optimizer, self.discriminator_optimizer = self.configure_optimizers()
+        self.generator_optimizer, self.discriminator_optimizer = checked_optimizers(self.configure_optimizers())
         self._configured = groups_options(self)
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
 
@@ -132,21 +139,7 @@ class AdversarialTrainer:
 
     def generate(self, batch: Batch) -> Tensor:
         """The generator's picture for a batch, `(B, C, H, W)`; may fill in `batch.code`."""
-        latent, content = None, batch.content
-        needed = content is None or self.extractor is None
-        if (
-            needed
-            or torch.rand((), generator=self._dice, device="cpu", dtype=torch.float32) < self.config.latent_probability
-        ):
-            latent = self._latents(len(batch.style))
-        if _style_dim(self.generator) is None:
-            painted: Tensor = self.generator(latent, label=batch.label if self._labelled else None)
-            return painted
-        batch.code = self._codes(batch, latent)
-        scale = self.config.stroke_scale
-        size = None if content is not None else tuple(round(scale * side) for side in batch.style.shape[2:])
-        fake: Tensor = self.generator(latent, batch.code, content=content, size=size)
-        return fake
+        return generated(self, batch)
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Named, weighted losses of the discriminator; `fake` is detached."""
@@ -160,26 +153,18 @@ class AdversarialTrainer:
         """Named, weighted losses of the generator."""
         if batch.identity:
             return {"identity": self.config.identity * F.l1_loss(fake, batch.photos)}
-        losses = {}
-        for name, weighted in self.terms.items():
-            weight = weighted.weight_at(self.step)
-            if weight > 0 and not (weighted.needs_content and batch.content is None):
-                losses[name] = weight * scalar(weighted.term(batch, fake), f"the term {name!r}")
+        losses = weighted_losses(self.terms, batch, fake, self.step)
         since = self.step - self.config.warmup
         ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
         if self.config.adversarial * ramp > 0:
-            found = self._game.generator_losses(batch, fake, labelled=self._labelled)
+            found = self._game.generator_losses(batch, fake, labelled=knows_labels(self))
             found["adversarial"] = self.config.adversarial * ramp * found["adversarial"]
             losses = joined(losses, found, "terms")
         return losses
 
     def training_step(self, batch: Batch) -> dict[str, float]:
         """One turn of each network; the named losses as numbers."""
-        turn = self.step < self.config.warmup or self.step % self.config.identity_every == 0
-        if turn and batch.content is not None and self.config.identity > 0:
-            batch = batch.as_identity()
-        elif self._is_from_nothing:
-            batch = batch.from_nothing()
+        batch = of_this_step(self, batch)
         parts = batch.split(self.config.accumulate)
         # a whole batch is painted once for both turns; the graphs of all parts would have to be kept at the same time
         painted = self._paint(batch) if len(parts) == 1 else None
@@ -206,6 +191,12 @@ class AdversarialTrainer:
     def on_fit_end(self) -> None:
         """Called after the last step of a fit, also when it was cut short by an error."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdversarialTrainer:
+        twin = memo[id(self)] = object.__new__(type(self))
+        with with_gradients():  # so that the copy can go on
+            twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
     # -- final ----------------------------------------------------------------------------------------------------
 
     @final
@@ -229,13 +220,13 @@ class AdversarialTrainer:
             The last step's named numbers.
 
         Raises:
-            InputError: neither limit is given.
+            InputError: neither limit is given, or one that is none; a batch that is no `Batch` of floats.
             TrainingError: the system has ended a process that reads pictures.
             TrainingDivergedError: a network had no finite loss or gradient five times in a row, and again after going
                 back to the last good state at half the learning rate.
         """
-        if steps is None and minutes is None:
-            raise InputError("fit: got neither steps nor minutes; give at least one of them")
+        check_limits(steps, minutes)
+        self.terms = weighted_terms(self.terms)  # a subclass may have added some
         self.stop_reason = None
         if not self._guard.has_good:
             self._guard.remember(self.step, take_learned(self))
@@ -274,9 +265,7 @@ class AdversarialTrainer:
         """
         if not self.world.is_main:
             return
-        tensors: dict[str, Tensor] = {}
-        meta = {name: pack(name, value, tensors) for name, value in take(self).items()}
-        save_state(path, tensors, meta)
+        save(self, path)
         self._call("on_checkpoint", Path(path))
 
     @final
@@ -287,20 +276,8 @@ class AdversarialTrainer:
         Raises:
             WeightsError: the file is corrupt or belongs to other networks; nothing was changed.
         """
-        tensors, meta = load_state(path)
-        try:
-            state = unpack(meta, tensors)
-        except (LookupError, TypeError, ValueError, RecursionError) as error:
-            raise WeightsError(f"{path} is not a whole agnlib checkpoint ({error}); take another one") from error
-        restore(self, state, str(path))
+        load(self, path)
         self._guard.remember(self.step, take_learned(self))
-        others = differing_options(self, state)
-        if others:
-            warnings.warn(
-                f"{path} was written with other options ({', '.join(others)}); it goes on with those given now",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
     @property
     def skipped_steps(self) -> int:
@@ -318,10 +295,6 @@ class AdversarialTrainer:
         return cast("StyleExtractor | None", dict(self.ema.module.items()).get("extractor"))
 
     # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _place(self, module: Network) -> Network:
-        with torch.inference_mode(False):
-            return module.to(self.device).to(memory_format=torch.channels_last).train()
 
     def _trained(self) -> nn.ModuleDict:
         modules: dict[str, nn.Module] = {"generator": uncompiled(self.generator)}
@@ -341,65 +314,24 @@ class AdversarialTrainer:
         final = self.config.final_lr
         return (final + (1 - final) * (1 + math.cos(math.pi * self.progress)) / 2) * self._guard.rate
 
-    def _codes(self, batch: Batch, latent: Tensor | None) -> Tensor:
-        if self.extractor is None:
-            assert latent is not None
-            return self.generator.sample_style(latent, batch.label if self._labelled else None)
-        if self.extractor.config.variational:
-            batch.distribution = self.extractor.distribution(batch.style)
-            return batch.distribution.rsample()
-        if not self.extractor.config.frozen_trunk:
-            code: Tensor = self.extractor(batch.style)
-            return code
-        extractor = self.extractor
-        (statistics,) = self._statistics.get(batch.style_keys, batch.style, lambda style: [extractor.statistics(style)])
-        return extractor.encode(statistics)
-
-    @property
-    def _is_from_nothing(self) -> bool:
-        every = self.config.from_nothing_every
-        return every > 0 and self.step >= self.config.warmup and self.step % every == every // 2
-
-    def _seen(self, batch: Batch, fake: Tensor) -> tuple[Batch, Tensor]:
-        """What the losses look at of a batch and its paintings."""
-        if self.config.stroke_scale == 1 or batch.identity:
-            return batch, fake
-        every = self.config.close_up_every
-        return (close_up if self.step % every == every - 1 else from_afar)(batch, fake)
-
-    def _latents(self, count: int) -> Tensor:
-        width = self.generator.config.latent_dim
-        drawn = torch.randn(count, width, generator=self._dice, device="cpu", dtype=torch.float32)
-        return drawn.to(next(self.generator.parameters()))
-
-    @property
-    def _labelled(self) -> bool:
-        """Whether the generator knows the batch's labels, by its reference or by themselves."""
-        return self.extractor is not None or bool(self.generator.config.num_classes)
-
     def _goes_on(self, steps: int | None, minutes: float | None) -> bool:
         """Whether there is another step to take, and how far the run has come."""
         self.seconds = time.monotonic() - self._begun
-        by_time = self.seconds / 60 / minutes if minutes else 0.0
-        progress = min(1.0, max(self.step / steps if steps else 0.0, by_time))
-        over = self.stopping or (steps is not None and self.step >= steps)
-        over = over or (minutes is not None and self.seconds / 60 >= minutes)
-        stop, self.progress = self.world.agree(float(over), progress)
+        over, progress = reached(self.step, steps, self.seconds / 60, minutes)
+        stop, self.progress = self.world.agree(float(over or self.stopping), progress)
         return not stop
 
     def _whole_step(self, batch: Batch) -> dict[str, float]:
+        batch = taken(batch, self.device, next(self.generator.parameters()).dtype)
         self.between_steps = False
-        self._name_skipped(batch)
+        self.undecodable |= name_skipped(batch, self.undecodable)
         with (
             slowed(self._optimizers(), self._factor),
             self._layer_dice.in_use(),
             batch_draws(self.world, len(batch) // self.config.accumulate, self._dice),
         ):
-            logs = self.training_step(batch.to(self.device))
-        for term in self.terms.values():
-            encoder = getattr(term.term, "encoder", None)
-            if isinstance(encoder, SharedEncoder):
-                encoder.forget()
+            logs = self.training_step(batch)
+        forget_pictures(self.terms)
         self.step += 1
         self.seconds = time.monotonic() - self._begun
         if self._guard.diverged:
@@ -413,24 +345,19 @@ class AdversarialTrainer:
         with autocast(self.device):
             return full(self.generate(batch))
 
-    def _name_skipped(self, batch: Batch) -> None:
-        for path in sorted(set(batch.skipped) - self.undecodable):
-            warnings.warn(f"{path} cannot be decoded and gives way to others", RuntimeWarning, stacklevel=2)
-        self.undecodable.update(batch.skipped)
-
     def _discriminator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             with torch.no_grad():
                 fake = self._paint(part) if painted is None else painted.detach()
-                seen, part.fake = self._seen(part, fake)
-            return self.discriminator_loss(seen, part.fake)
+                looked_at, part.fake = seen(part, fake, self.config, self.step)
+            return self.discriminator_loss(looked_at, part.fake)
 
         optimizer, phase = self.discriminator_optimizer, "discriminator"
         forget_gradients(self._modules().values(), self._optimizers())
-        losses = self._backward(parts, losses_of, "discriminator_loss", optimizer)
+        losses = backward(parts, losses_of, "discriminator_loss", optimizer)
         if self.step % self._game.penalty_every == 0:
             sound = bool(torch.isfinite(gradient_norm(parameters_of(optimizer))))
-            penalties = self._backward(parts, self.discriminator_penalty, "discriminator_penalty", optimizer)
+            penalties = backward(parts, self.discriminator_penalty, "discriminator_penalty", optimizer)
             losses = joined(losses, penalties, "discriminator_loss and discriminator_penalty")
             phase = "penalty" if sound and penalties else phase
         logs = self._apply("discriminator", phase, losses, optimizer, self.discriminator)
@@ -441,36 +368,16 @@ class AdversarialTrainer:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             fake = self._paint(part) if painted is None else painted
             self.latest = part.detach(), fake.detach()
-            return self.generator_loss(*self._seen(part, fake))
+            return self.generator_loss(*seen(part, fake, self.config, self.step))
 
         trained, optimizer = self._trained(), self.generator_optimizer
         forget_gradients(self._modules().values(), self._optimizers())
         with frozen(self.discriminator):
-            losses = self._backward(parts, losses_of, "generator_loss", optimizer)
+            losses = backward(parts, losses_of, "generator_loss", optimizer)
         logs = self._apply("generator", "generator", losses, optimizer, trained)
         if self._guard.failures["generator"] == 0:
             self.ema.update(trained)
         return logs
-
-    def _backward(
-        self,
-        parts: Sequence[Batch],
-        losses_of: Callable[[Batch], Mapping[str, Tensor]],
-        method: str,
-        optimizer: torch.optim.Optimizer,
-    ) -> dict[str, Tensor]:
-        """Add the gradients of the mean over the parts; the mean of each named loss, detached."""
-        means: dict[str, Tensor] = {}
-        for part in parts:
-            share = len(part) / sum(map(len, parts))
-            losses = checked(losses_of(part), method)
-            # before the adversary fades in, a generator without terms has nothing to learn; nor has a frozen network
-            if losses and parameters_of(optimizer):
-                torch.autograd.backward(share * total_of(losses, method))
-            for name, value in losses.items():
-                value = share * value.detach()  # noqa: PLW2901
-                means[name] = means[name] + value if name in means else value
-        return means
 
     def _apply(
         self, network: str, phase: str, losses: dict[str, Tensor], optimizer: torch.optim.Optimizer, module: nn.Module
@@ -478,12 +385,8 @@ class AdversarialTrainer:
         """Take the optimizer's step if loss and gradient are finite; the losses as numbers."""
         if not losses:
             return {}
-        parameters = parameters_of(optimizer)
-        losses = self.world.average_gradients(parameters, losses)
-        norm = gradient_norm(parameters)
-        if torch.isfinite(norm) and torch.isfinite(torch.stack(list(losses.values())).sum()):
-            nn.utils.clip_grads_with_norm_(parameters, self.config.clip_gradient, norm)
-            optimizer.step()
+        losses, sound = stepped(losses, optimizer, self.world, self.config.clip_gradient)
+        if sound:
             self._guard.passed(network)
         else:
             self._guard.failed(network, f"{phase}: {name_the_bad(losses, named_parameters(module, optimizer))}")
@@ -493,45 +396,3 @@ class AdversarialTrainer:
         getattr(self, hook)(*arguments)
         if self.world.is_main:
             call_hooks(self.callbacks, hook, self, *arguments)
-
-
-def _check_names(terms: Mapping[str, Weighted]) -> None:
-    taken = sorted(terms.keys() & set(LOSS_NAMES))
-    if taken:
-        raise InputError(
-            f"AdversarialTrainer: the term {', '.join(map(repr, taken))} has the name of a loss that the trainer adds"
-            f" itself ({', '.join(LOSS_NAMES)}); give it another name"
-        )
-
-
-def _style_dim(network: nn.Module) -> int | None:
-    """The width of the style codes that a network takes; None for the article's, which take none."""
-    width: int | None = getattr(network.config, "style_dim", None)
-    return width
-
-
-def _check_networks(**networks: nn.Module | None) -> None:
-    """Before any time is spent: whether what comes out could be saved and loaded again."""
-    for name, network in networks.items():
-        if network is not None and not hasattr(network, "config"):
-            raise InputError(
-                f"AdversarialTrainer: the {name} is a {type(network).__name__} without `config`; give the network"
-                " itself, not one that is wrapped (on several GPUs: torchrun, see the how-to on processes)"
-            )
-        if network is not None and any(p.is_inference() for p in network.parameters()):
-            raise InputError(
-                f"AdversarialTrainer: the {name} was made inside torch.inference_mode, so nothing of it can be trained;"
-                " make it outside, or load it by from_pretrained"
-            )
-        plain = None if network is None else uncompiled(network)
-        if isinstance(plain, PretrainedModel):
-            try:
-                loadable_state(plain)
-            except WeightsError as error:
-                raise InputError(f"AdversarialTrainer: {error}") from error
-
-
-def _check_widths(**networks: nn.Module | None) -> None:
-    widths = {name: _style_dim(network) for name, network in networks.items() if network is not None}
-    if len(set(widths.values()) - {None}) > 1:
-        raise InputError(f"AdversarialTrainer: style_dim differs: {widths}; expected one width for all")

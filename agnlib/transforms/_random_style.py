@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from agnlib._numbers import is_count, is_number
 from agnlib.errors import InputError
 from agnlib.image.door import check_dense, has_floats
 from agnlib.stylizer import Stylizer
@@ -83,7 +84,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         super().__init__()
         self.p = self._share("p", p)
         self.strength = self._strength_range(strength)
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        if size is not None and not is_count(size, 1):
             raise InputError(f"{self._name}: size is {size!r}; expected a whole number of pixels, at least 1, or None")
         self.size = size
         self._painter = Painter(weights, stylizer, size)
@@ -111,8 +112,9 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         Raises:
             InputError: a seed of another type or outside its range.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        if not is_count(seed, 0, 2**63 - 1):
             raise InputError(f"{self._name}: the seed is {seed!r}; expected a whole number from 0 to 2**63 - 1")
+        seed = int(seed)
         chance, amount, _ = _dice(seed)[0]
         low, high = self.strength
         return {"seed": seed, "strength": low + (high - low) * amount if chance < self.p else 0.0}
@@ -163,7 +165,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
             raise InputError(f"{self._name}: the tensor is {image.dtype}; expected uint8, or floats in [0, 1]")
 
     def _share(self, name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        if not is_number(value, 0, 1):
             raise InputError(f"{self._name}: {name} is {value!r}; expected a number from 0 to 1")
         return float(value)
 

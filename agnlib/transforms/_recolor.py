@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from agnlib._numbers import is_count
 from agnlib.errors import InputError
 from agnlib.image._range import must_be_clipped
 from agnlib.image.door import check_dense, has_floats
@@ -108,7 +109,7 @@ def _rgb(name: str, color: Color) -> tuple[int, int, int]:
         rgb = ImageColor.getrgb(color) if isinstance(color, str) else tuple(color)
     except (ValueError, TypeError):
         rgb = ()
-    if len(rgb) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in rgb):
+    if len(rgb) != 3 or not all(is_count(value, 0, 255) for value in rgb):
         raise InputError(
             f"Recolor: {name} is {color!r}; expected a colour's name, '#rrggbb', or three whole numbers in 0..255"
         )

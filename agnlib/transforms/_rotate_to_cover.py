@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from agnlib._numbers import is_count
 from agnlib.errors import InputError
 from agnlib.transforms._pil import tensor_of
 
@@ -59,7 +61,7 @@ class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no 
         self.size = _region(size)
         self.angle = _range(angle)
         self.margin = margin
-        if not isinstance(margin, int) or margin < 0:
+        if not is_count(margin):
             raise InputError(f"RotateToCover: margin is {margin!r}; expected a whole number of pixels, at least 0")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -133,14 +135,14 @@ _SHORT = (torch.uint8, torch.int8, torch.bool, torch.float16, torch.bfloat16, to
 
 def _region(size: int | Sequence[int]) -> tuple[int, int]:
     lengths = tuple(size) if isinstance(size, Sequence) else (size, size)
-    if len(lengths) != 2 or not all(isinstance(length, int) and length >= 1 for length in lengths):
+    if len(lengths) != 2 or not all(is_count(length, 1) for length in lengths):
         raise InputError(f"RotateToCover: size is {size!r}; expected pixels of a square, or (H, W), all at least 1")
     return lengths
 
 
 def _range(angle: float | Sequence[float]) -> tuple[float, float]:
     try:
-        low, high = (angle, angle) if isinstance(angle, (int, float)) else angle
+        low, high = (angle, angle) if isinstance(angle, (int, float, np.number)) else angle
         ends = (float(low), float(high))
     except (TypeError, ValueError):
         ends = (math.nan, math.nan)

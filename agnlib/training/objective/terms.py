@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agnlib._numbers import Ranges, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.losses import (
     FeatureMoments,
@@ -61,17 +62,21 @@ class Weighted:
     needs_content: bool = False
 
     def __post_init__(self) -> None:
-        number = isinstance(self.weight, (int, float)) and not isinstance(self.weight, bool)
-        if not number or not 0 <= self.weight < math.inf or self.start < 0 or self.ramp < 0:
-            raise InputError(
-                f"Weighted: weight {self.weight}, start {self.start}, ramp {self.ramp}; expected numbers from 0"
-            )
+        settle(self, _RANGES)
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""
         if step < self.start:
             return 0.0
         return self.weight * min(1.0, (step - self.start + 1) / (self.ramp + 1))
+
+
+_RANGES: Ranges = (
+    (("term",), "a callable (batch, fake) -> scalar", callable),
+    (("weight",), "a number from 0", lambda v: is_number(v, 0, math.nextafter(math.inf, 0))),
+    (("start", "ramp"), "a number of steps from 0", is_count),
+    (("needs_content",), "True or False", lambda v: isinstance(v, bool)),
+)
 
 
 class SharedEncoder:

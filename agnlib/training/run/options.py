@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib._atomic import write_bytes
+from agnlib._numbers import settle
 from agnlib._paths import exists, is_file, is_folder, is_there, may, real
 from agnlib.errors import InputError
 
@@ -54,6 +55,7 @@ class TrainOptions:
     channels: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         for name in ("blocks", "channels"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, list(getattr(self, name)))  # as it comes back from the record

@@ -1,0 +1,151 @@
+"""What a trainer is given: refused before any time is spent, or brought into the form that it works with."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from agnlib._numbers import is_count, is_number
+from agnlib.errors import InputError, WeightsError
+from agnlib.models.pretrained import PretrainedModel, loadable_state, plain
+from agnlib.training.data.pairs import Batch
+
+__all__ = [
+    "check_limits",
+    "check_networks",
+    "checked_optimizers",
+    "name_skipped",
+    "placed",
+    "reached",
+    "style_dim",
+    "taken",
+]
+
+Network = TypeVar("Network", bound=nn.Module)
+Optimizers = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def check_networks(**networks: nn.Module | None) -> None:
+    """Whether what comes out could be saved and loaded again, and they fit each other.
+
+    Raises:
+        InputError: a network is wrapped or could not be loaded again; widths or precisions that differ.
+    """
+    given = {
+        name: plain(cast("nn.Module", network), name, "AdversarialTrainer")
+        for name, network in networks.items()
+        if network is not None or name != "extractor"
+    }
+    for network in given.values():
+        if isinstance(network, PretrainedModel):
+            try:
+                loadable_state(network)
+            except WeightsError as error:
+                raise InputError(f"AdversarialTrainer: {error}") from error
+    widths = {name: style_dim(network) for name, network in given.items()}
+    if len(set(widths.values()) - {None}) > 1:
+        raise InputError(f"AdversarialTrainer: style_dim differs: {widths}; expected one width for all")
+    found = {name: {_learned(p.dtype) for p in network.parameters()} for name, network in given.items()}
+    if len(set[torch.dtype]().union(*found.values())) > 1:
+        shown = ", ".join(f"{name} {' and '.join(sorted(map(str, dtypes)))}" for name, dtypes in found.items())
+        raise InputError(f"AdversarialTrainer: the precisions differ: {shown}; make them one, by .float() of each")
+
+
+def _learned(dtype: torch.dtype) -> torch.dtype:
+    """In which precision a network is trained: updates are too small for half precision."""
+    return torch.float32 if dtype in _HALF else dtype
+
+
+def placed(network: Network, device: torch.device) -> Network:
+    """The network as it is trained: on its device, in single precision at least."""
+    with torch.inference_mode(False):
+        half = any(tensor.dtype in _HALF for tensor in network.state_dict().values())
+        network = network.float() if half else network
+        return network.to(device).to(memory_format=torch.channels_last).train()
+
+
+def style_dim(network: nn.Module) -> int | None:
+    """The width of the style codes that a network takes; None for the article's, which take none."""
+    width: int | None = getattr(network.config, "style_dim", None)
+    return width
+
+
+def checked_optimizers(found: Any) -> Optimizers:
+    """What `configure_optimizers` gave.
+
+    Raises:
+        InputError: no two optimizers, or one whose step asks for a closure.
+    """
+    given = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+    if len(given) != 2 or not all(isinstance(each, torch.optim.Optimizer) for each in given):
+        kinds = ", ".join(type(each).__name__ for each in given) or "nothing"
+        raise InputError(
+            f"configure_optimizers gave {kinds}; expected two optimizers, the generator's and the discriminator's (with"
+            " TrainerConfig(adversarial=0) the second one is never used)"
+        )
+    for each in given:
+        closure = inspect.signature(each.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise InputError(
+                f"configure_optimizers gave {type(each).__name__}, whose step asks for a closure that computes the loss"
+                " again; expected optimizers that step by one gradient, such as Adam or SGD"
+            )
+    return given[0], given[1]
+
+
+def check_limits(steps: Any, minutes: Any) -> None:
+    """Whether a fit knows when to end.
+
+    Raises:
+        InputError: neither limit is given, or one that is none.
+    """
+    if steps is None and minutes is None:
+        raise InputError("fit: got neither steps nor minutes; give at least one of them")
+    if steps is not None and not is_count(steps):
+        raise InputError(f"fit: steps is {steps!r}; expected a whole number from 0")
+    if minutes is not None and not is_number(minutes, 0):
+        raise InputError(f"fit: minutes is {minutes!r}; expected a number from 0")
+
+
+def reached(step: int, steps: int | None, minutes_gone: float, minutes: float | None) -> tuple[bool, float]:
+    """Whether a limit is reached, and the larger of the shares that are done.
+
+    Example:
+        >>> reached(5, 10, 0.2, 1.0), reached(5, None, 1.5, 1.0)
+        ((False, 0.5), (True, 1.0))
+    """
+    shares = [done / limit for done, limit in ((step, steps), (minutes_gone, minutes)) if limit]
+    over = (steps is not None and step >= steps) or (minutes is not None and minutes_gone >= minutes)
+    return over, min(1.0, max(shares, default=0.0))
+
+
+def name_skipped(batch: Batch, known: Collection[str]) -> set[str]:
+    """Warn of the batch's files that could not be decoded, but for those that are known; all of them."""
+    for path in sorted(set(batch.skipped) - set(known)):
+        warnings.warn(f"{path} cannot be decoded and gives way to others", RuntimeWarning, stacklevel=3)
+    return set(batch.skipped)
+
+
+def taken(batch: Any, device: torch.device, dtype: torch.dtype) -> Batch:
+    """A batch on the device, its pictures in the networks' precision.
+
+    Raises:
+        InputError: it is no `Batch`, or its pictures have no floats.
+    """
+    if not isinstance(batch, Batch):
+        raise InputError(f"fit: the batches gave a {type(batch).__name__}; expected an agnlib.training.Batch of each")
+    for name, picture in (("content", batch.content), ("style", batch.style)):
+        if not isinstance(picture, Tensor) and (name, picture) != ("content", None):
+            raise InputError(f"fit: the batch's {name} is a {type(picture).__name__}; expected a tensor (B, 3, H, W)")
+        if picture is not None and not picture.is_floating_point():
+            raise InputError(f"fit: the batch's {name} is {picture.dtype}; expected floats in [-1, 1]")
+    here: Batch = batch.to(device)
+    content = None if here.content is None else here.content.to(dtype)
+    return replace(here, content=content, style=here.style.to(dtype))
