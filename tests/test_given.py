@@ -102,6 +102,12 @@ def test_a_trainer_that_is_copied_in_inference_mode_goes_on() -> None:
     assert other.fit([batch()], steps=2) == one.fit([batch()], steps=2)
 
 
+def test_a_trainer_made_in_inference_mode_trains_outside() -> None:
+    with torch.inference_mode():
+        subject = trainer()
+    assert subject.fit([batch()] * 2, steps=2) == trainer().fit([batch()] * 2, steps=2)
+
+
 def test_the_encoder_of_a_term_made_in_inference_mode_is_looked_through() -> None:
     class Looks:
         def __init__(self) -> None:
