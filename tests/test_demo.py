@@ -206,7 +206,7 @@ def test_thumbnails_are_small_paintings(studio: Studio) -> None:
 def test_a_port_that_is_taken_says_so(stylizer: Stylizer, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gradio", reason="the extra `demo` is not installed")
     taken = socket.create_server(("127.0.0.1", 0))
-    with taken, pytest.raises(InputError, match="choose another with --port"):
+    with taken, pytest.raises(InputError, match="choose another with --host or --port"):
         demo.serve(stylizer, port=taken.getsockname()[1])
     assert main(["demo", "--port", "70000"]) == 2
     assert "from 0 to 65535" in capsys.readouterr().err

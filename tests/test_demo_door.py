@@ -171,6 +171,34 @@ def test_uploads_are_painted(page: Page, photo: np.ndarray[Any, Any]) -> None:
         np.testing.assert_array_equal(np.asarray(painted), photo)
 
 
+STRENGTH, SCALE = 5, 8  # among the values of "paint"
+NO_VALUES = [
+    (STRENGTH, None, "a control has no value, or none that it can have; set it, or reload the page"),
+    (SCALE, "broad", "a control has no value, or none that it can have; set it, or reload the page"),
+    (STRENGTH, 7, "greater than maximum value 1"),
+    (1, "a\nb\x1b[2J", "is not in the list of choices"),
+    (3, 5, "is not in the list of choices"),
+    (SCALE, [1], "this is no picture that was uploaded to this page; upload it first"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), NO_VALUES, ids=str)
+def test_a_value_that_no_control_can_have_is_said(
+    page: Page, place: int, value: Any, words: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """To the visitor in words, in the terminal in one line."""
+    values = page.values(page.functions()[page.number("paint")])
+    values[place] = value
+    answer = page.called(page.number("paint"), values)
+    assert not answer["success"]
+    assert words in answer["output"]["error"]
+    said = [record.getMessage() for record in caplog.records if record.name == "agnlib.demo._door"]
+    assert len(said) == 1
+    assert said[0].startswith("a request was refused: ")
+    assert said[0].isprintable()
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_nobody_paints_past_the_queue(page: Page) -> None:
     for name in ("paint", "repaint"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
@@ -404,3 +432,27 @@ def test_a_page_inside_another_is_refused(stylizer: Stylizer, tmp_path: Path) ->
         demo.page(stylizer, tmp_path)
     with gradio.Blocks(), pytest.raises(InputError, match="mount it beside them"):
         inner.render()
+
+
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", "no host", "a\0b", "nowhere.invalid", "-"], ids=ascii)
+def test_a_host_that_cannot_be_one_is_one_line(stylizer: Stylizer, host: str) -> None:
+    with pytest.raises(InputError, match=r"^cannot listen on .*, port 0 \(.+\); choose another with --host or --port$"):
+        demo.serve(stylizer, host=host, port=0)
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_cannot_be_one_is_one_line(stylizer: Stylizer, port: int) -> None:
+    with pytest.raises(InputError, match=rf"^cannot listen on 127\.0\.0\.1, port {port} "):
+        demo.serve(stylizer, port=port)
+
+
+def test_open_to_others_the_page_knows_its_own_visitors(stylizer: Stylizer, tmp_path: Path) -> None:
+    """As `agnlib demo --host 0.0.0.0` serves it: by address, without TLS, where browsers say no `Sec-Fetch-Site`."""
+    with demo._app(stylizer, "0.0.0.0", tmp_path) as app:
+        app._app = welcome
+        own, other = "192.168.7.9:7860", "192.168.7.9:8000"
+        assert answer_of(app, "/config", host=own) == 200
+        assert answer_of(app, "/config", host=own, origin=f"http://{own}") == 200
+        for origin in (f"http://{other}", "http://evil.example", "null"):
+            assert answer_of(app, "/config", host=own, origin=origin) == 403
+        assert answer_of(app, "/config", host="evil.example", origin="http://evil.example") == 400

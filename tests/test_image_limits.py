@@ -16,7 +16,7 @@ from PIL import Image
 from agnlib import image
 from agnlib.cli import main as cli
 from agnlib.cli._types import limits
-from agnlib.errors import ImageError
+from agnlib.errors import ImageError, InputError
 from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.models import Generator, StyleExtractor, pretrained
@@ -233,3 +233,13 @@ def test_a_subclass_that_reads_styles_in_its_own_way_need_not_know_limits(weight
     assert own.stylize_file(tmp_path / "a.png", tmp_path / "out.png", styles, limits=Limits(pixels=1200)) == (20, 20)
     with pytest.raises(ImageError, match=r"b\.png' is 60 x 20 pixels"):
         own.stylize_file(tmp_path / "a.png", tmp_path / "b2.png", styles, limits=Limits(pixels=1000))
+
+
+@pytest.mark.parametrize("name", ["pixels", "side", "bytes", "reduced_to"])
+@pytest.mark.parametrize("value", ["a", 0, -1, 2.5, True, float("nan")])
+def test_limits_that_are_none(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"^Limits: {name} must be a whole number, at least 1, got {value!r}$"):
+        Limits(**{name: value})  # type: ignore[arg-type]
+    if name != "reduced_to":
+        with pytest.raises(InputError, match="got None"):
+            Limits(**{name: None})  # type: ignore[arg-type]

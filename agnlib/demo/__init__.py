@@ -320,6 +320,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError, UnicodeError) as error:  # the last one where it can be no host's name
+    except (OSError, OverflowError, ValueError) as error:  # the last one where it can be no name of a host
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot listen on {host}, port {port} ({reason}); choose another with --port") from error
+        said = f"cannot listen on {host}, port {port} ({reason}); choose another with --host or --port"
+        raise InputError(said) from error

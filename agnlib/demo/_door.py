@@ -8,6 +8,7 @@ looked at before Gradio sees it: by `Blocks.preprocess_data`, which all ways to 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import mimetypes
 import re
 import socket
@@ -18,6 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 __all__ = ["Door", "Uploads"]
+
+_log = logging.getLogger(__name__)  # Python shows its warnings on stderr, where nobody has decided otherwise
 
 _Message = MutableMapping[str, Any]
 _App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -34,6 +37,8 @@ _PATHS = re.compile(
     r"|/gradio_api/(info/?|app_id/?|theme\.css|startup-events|upload|upload_progress|queue/(join|data|status)|cancel"
     r"|reset/?|heartbeat/[^/]+|(call|run|api)/.*|file=.*)"
 )
+_NO_VALUE = "a control has no value, or none that it can have; set it, or reload the page"
+_LONGEST_LINE = 300  # characters of what a stranger's request makes us say
 _ASKED_BYTES = 2**20  # of a request that uploads nothing
 _FORM_BYTES = 2**16  # around a file that is uploaded
 
@@ -56,8 +61,13 @@ class Uploads:
         gr, base = self._gr, self._gr.Blocks
 
         async def preprocess_data(blocks: Any, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
-            given = [self._admitted(value) for value in inputs]
-            return await base.preprocess_data(blocks, block_fn, given, *args, **kwargs)
+            try:
+                given = [self._admitted(value) for value in inputs]
+                return await base.preprocess_data(blocks, block_fn, given, *args, **kwargs)
+            except gr.Error as error:  # ours, or Gradio's of a value outside a control's range
+                raise self._told(error.message) from error
+            except (TypeError, ValueError) as error:  # Gradio's, without words for a visitor
+                raise self._told(_NO_VALUE) from error
 
         def render(blocks: Any) -> Any:
             if gr.context.Context.root_block is not None:
@@ -124,9 +134,16 @@ class Uploads:
         return copy
 
     def _refusal(self) -> Exception:
-        error: Exception = self._gr.Error(
-            "this is no picture that was uploaded to this page; upload it first", print_exception=False
-        )
+        return self._error("this is no picture that was uploaded to this page; upload it first")
+
+    def _told(self, message: str) -> Exception:
+        """What the visitor is told; a line of it for the terminal, in place of a traceback."""
+        words = " ".join(message.split())[:_LONGEST_LINE]
+        _log.warning("a request was refused: %s", "".join(each if each.isprintable() else "?" for each in words))
+        return self._error(message)
+
+    def _error(self, message: str) -> Exception:
+        error: Exception = self._gr.Error(message, print_exception=False)
         return error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from agnlib.errors import ImageError
+from agnlib.errors import ImageError, InputError
 from agnlib.image._deep import array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._kinds import foreign_kind
 from agnlib.image._srgb import upright_srgb
@@ -46,6 +46,9 @@ class Limits:
             more than the limits, up to 16 times the pixels, is decoded at a half, quarter or eighth of its size, which
             has to keep to them.
 
+    Raises:
+        InputError: one of them is no whole number from 1 on.
+
     Example:
         >>> Limits(pixels=1_000_000).side
         16384
@@ -55,6 +58,12 @@ class Limits:
     side: int = 16_384
     bytes: int = 256 * 2**20
     reduced_to: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not (whole and value >= 1) and not (name == "reduced_to" and value is None):
+                raise InputError(f"Limits: {name} must be a whole number, at least 1, got {value!r}")
 
 
 DEFAULT_LIMITS = Limits()
