@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from agnlib._numbers import is_count
 from agnlib.errors import ImageError, InputError
 from agnlib.image._deep import array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._kinds import foreign_kind
@@ -61,8 +62,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not (whole and value >= 1) and not (name == "reduced_to" and value is None):
+            if not (is_count(value, 1) or (name == "reduced_to" and value is None)):
                 raise InputError(f"Limits: {name} must be a whole number, at least 1, got {value!r}")
 
 
