@@ -55,6 +55,14 @@ def start(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small untrained weights to paint by, which nobody may change."""
+    from toy import make_weights
+
+    return make_weights(tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with training data and encoders beside the checkout; tests that need it skip without it."""
     folder = Path(__file__).resolve().parents[2] / "shared"

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from toy import AT_ONCE, trainer
 
 from agnlib.errors import InputError
-from agnlib.models import Discriminator, Generator
+from agnlib.models import Discriminator
 from agnlib.testing import check_trainer
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 from agnlib.training.data.augment import AUGMENTATIONS, AdaptiveProbability, augment
@@ -171,10 +172,7 @@ def test_the_probability_follows_the_mean_sign() -> None:
 
 
 def make(**options: object) -> AdversarialTrainer:
-    torch.manual_seed(0)
-    parts = Generator(8, 16, channels=(4, 4, 8), blocks=(0, 0, 1)), Discriminator(2, style_dim=16, channels=(4, 8))
-    settings = {"warmup": 0, "adversarial_ramp": 0, "penalty_every": 2, "identity": 0.0, **options}
-    return AdversarialTrainer(*parts, config=TrainerConfig(**settings))  # type: ignore[arg-type]
+    return trainer(given={"extractor": None}, terms={}, **{**AT_ONCE, **options})
 
 
 def batch(step: int) -> Batch:

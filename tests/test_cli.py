@@ -19,20 +19,9 @@ import agnlib
 from agnlib.cli import main as cli
 from agnlib.cli._stylize import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
-from agnlib.models import Generator, StyleExtractor, pretrained
+from agnlib.models import pretrained
 from agnlib.stylizer import Stylizer
 from agnlib.training.run.run import TrainOptions
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small untrained networks."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    generator = Generator(latent_dim=8, style_dim=16, channels=(8, 8, 16), blocks=(0, 1, 1))
-    extractor = StyleExtractor(style_dim=16, hidden=16, taps=("block0",))
-    pretrained.save(folder, {"generator": generator, "extractor": extractor})
-    return folder
 
 
 @pytest.fixture

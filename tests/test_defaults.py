@@ -38,12 +38,7 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    models = {
-        "generator": Generator(8, 16, **toy.TINY, num_classes=2, canvas_slope=1.0),
-        "extractor": StyleExtractor(16, hidden=16, taps=("block0",)),
-        "discriminator": Discriminator(style_dim=16, channels=(4, 8)),
-    }
+    models = toy.networks(num_classes=2, canvas_slope=1.0)
     pretrained.save(folder, models, info={"class_names": ["ink", "oil"]})
     return folder
 
@@ -145,7 +140,7 @@ def test_networks_are_in_single_precision(dtype: torch.dtype) -> None:
 
 def test_an_export_is_the_same(weights: Path, tmp_path: Path) -> None:
     stylizer = Stylizer.from_pretrained(weights, device="cpu")
-    with default_dtype(torch.float64):
+    with default_dtype(torch.float64), torch.inference_mode():
         stylizer.export(tmp_path / "a.pt2")
     program = torch.export.load(tmp_path / "a.pt2").module()
     image, code = (tensors(photo()) + 1) / 2, stylizer.encode_style(painting()).vector[None]

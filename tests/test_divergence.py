@@ -42,8 +42,7 @@ class Sick(AdversarialTrainer):
 
 
 def sick(phase: str, when: Iterable[int], *, only_gradient: bool = False) -> Sick:
-    base = trainer(penalty_every=1, warmup=0)
-    subject = Sick(base.generator, base.discriminator, base.extractor, terms=base.terms, config=base.config)
+    subject = trainer(Sick, penalty_every=1, warmup=0)
     subject.phase, subject.when, subject.only_gradient = phase, frozenset(when), only_gradient
     return subject
 

@@ -18,29 +18,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from toy import in_new_process, program, start_process
 
 import agnlib
 from agnlib.cli import main as cli
 from agnlib.folder._tree import NOTES
-from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.painting import _whole
 from agnlib.stylizer import Stylizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    generator = Generator(latent_dim=8, style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
-    pretrained.save(
-        folder, {"generator": generator, "extractor": StyleExtractor(style_dim=16, hidden=16, taps=("block0",))}
-    )
-    return folder
 
 
 def fill(folder: Path, count: int, *, seed: int = 0) -> list[str]:

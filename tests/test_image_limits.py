@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from agnlib import image
@@ -19,7 +18,6 @@ from agnlib.cli._types import limits
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import stylize_folder
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
-from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
@@ -37,17 +35,6 @@ LOSSLESS = {
 def low_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow warns from 100 pixels on, and refuses from 200."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    generator = Generator(latent_dim=8, style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
-    pretrained.save(
-        folder, {"generator": generator, "extractor": StyleExtractor(style_dim=16, hidden=16, taps=("block0",))}
-    )
-    return folder
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)

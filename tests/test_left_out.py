@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from agnlib import image
@@ -18,23 +17,11 @@ from agnlib.evaluation import choose_pairs
 from agnlib.folder import stylize_folder
 from agnlib.image import Picture
 from agnlib.image._kinds import left_out
-from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
 from agnlib.training import PictureFolder
 from agnlib.transforms import RandomStyle
 
 SAID = "3 .heic, 2 .gif and 1 .cr2, of kinds that are not read; convert them to JPEG or PNG"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    generator = Generator(latent_dim=8, style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
-    pretrained.save(
-        folder, {"generator": generator, "extractor": StyleExtractor(style_dim=16, hidden=16, taps=("block0",))}
-    )
-    return folder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from toy import TINY, make_folders, make_start, picture
+from toy import make_folders, make_start, networks, picture
 
 from agnlib import Generator, Stylizer
 from agnlib.errors import ImageError, InputError
@@ -209,6 +209,11 @@ def test_large_paintings_are_read_as_small_as_style_pictures() -> None:
 # -- styles by name, of folders ----------------------------------------------------------------------------------------
 
 
+def painter_and_reader() -> tuple[Generator, StyleExtractor]:
+    found = networks(num_classes=2)
+    return found["generator"], found["extractor"]
+
+
 def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path) -> None:
     """Two copies of a picture of 300 x 400 pixels: the map without spread is their code by reference."""
     for name, seed in (("ink", 1), ("oil", 2)):
@@ -216,7 +221,7 @@ def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path)
             picture(tmp_path / "style" / name / f"{copy}.png", (300, 400), seed)
     picture(tmp_path / "photos" / "one.png", (40, 30), 3)
     (tmp_path / "style" / "oil" / "torn.png").write_bytes((tmp_path / "style" / "oil" / "a.png").read_bytes()[:9000])
-    generator, extractor = Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",))
+    generator, extractor = painter_and_reader()
     stylizer = Stylizer(generator, extractor, device="cpu")
     folders = PictureFolder(tmp_path / "photos", 16), PictureFolder(tmp_path / "style", 16)
     assert name_styles(generator, extractor, *folders)
@@ -227,10 +232,9 @@ def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path)
 
 def test_naming_leaves_off_when_it_is_told_to(tmp_path: Path) -> None:
     folders = [PictureFolder(folder, 16) for folder in make_folders(tmp_path)]
-    extractor = StyleExtractor(16, hidden=16, taps=("block0",))
     for calls in (0, 3, 5, 7):
         asked = itertools.count()
-        generator = Generator(8, 16, **TINY, num_classes=2)
+        generator, extractor = painter_and_reader()
         assert not name_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
     assert name_styles(generator, extractor, *folders)
 
@@ -247,9 +251,7 @@ def test_photos_are_painted_at_252_pixels_at_most(
     monkeypatch.setattr(
         naming, "sharpen_classes", lambda generator, extractor, photos, judge, **_: given.append(photos)
     )
-    name_styles(
-        Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",)), content, style
-    )
+    name_styles(*painter_and_reader(), content, style)
     assert given[0] is given[1]
     assert given[0].shape[1:] == (3, side, side)
     assert given[0].min() >= -1
@@ -259,12 +261,11 @@ def test_photos_are_painted_at_252_pixels_at_most(
 def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     content, style = make_folders(tmp_path)
     folders = [PictureFolder(folder, 16) for folder in (content, style)]
-    networks = Generator(8, 16, **TINY, num_classes=2), StyleExtractor(16, hidden=16, taps=("block0",))
     for folder in (content, style):
         for file in folder.rglob("*.png"):
             file.write_bytes(file.read_bytes()[:1000])
         with pytest.raises(ImageError, match=rf"{folder.name}: not one of its pictures can be decoded"):
-            name_styles(*networks, *folders)
+            name_styles(*painter_and_reader(), *folders)
 
 
 # -- benchmarks/refit.py -----------------------------------------------------------------------------------------------
@@ -273,7 +274,7 @@ def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
 def test_refitted_weights_differ_in_the_mapping_alone(tmp_path: Path) -> None:
     content, style = make_folders(tmp_path)
     bundle = pretrained.load(make_start(tmp_path / "start"))
-    models = {"generator": Generator(8, 16, **TINY, num_classes=2), "extractor": bundle.extractor}
+    models = {"generator": painter_and_reader()[0], "extractor": bundle.extractor}
     info = {"class_names": ["ink", "oil"], "license": "mine", "training": {"crop": 16}}
     pretrained.save(tmp_path / "old", models, name="weights", info=info, dtype=torch.float16)
     (tmp_path / "old" / "README.md").write_text("a card")

@@ -12,7 +12,6 @@ from PIL import Image
 
 from agnlib.cli import main as cli
 from agnlib.folder import stylize_folder
-from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
 
 HALF = np.repeat(np.arange(40) < 20, 30).reshape(40, 30).T
@@ -27,17 +26,6 @@ LABELS = {
     "grey with alpha": np.stack([HALF.astype(np.uint8), np.full(HALF.shape, 255, np.uint8)], -1),
     "classes": HALF.astype(np.uint8) * 4,
 }
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    generator = Generator(latent_dim=8, style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
-    pretrained.save(
-        folder, {"generator": generator, "extractor": StyleExtractor(style_dim=16, hidden=16, taps=("block0",))}
-    )
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -19,25 +19,21 @@ from styled_photos import Photos, photo
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from toy import make_weights
 
-from agnlib import Generator, StyleExtractor, Stylizer
+from agnlib import StyleExtractor, Stylizer
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.models import pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.transforms import RandomStyle, RandomStyleBatch
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-TINY = {"channels": (4, 4, 8), "blocks": (0, 1, 1), "image_size": 16, "num_classes": 2}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small untrained weights that name two classes."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights") / "tiny"
-    models = {"generator": Generator(8, 16, **TINY), "extractor": StyleExtractor(16, hidden=16, taps=("block0",))}
-    pretrained.save(folder, models, info={"class_names": ["ink", "oil"]})
-    return folder
+    return make_weights(tmp_path_factory.mktemp("weights") / "tiny", ("ink", "oil"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy import TINY, Recorder, assert_same_state, data, go_on, in_new_process, trainer
+from toy import Recorder, assert_same_state, data, go_on, in_new_process, trainer
 
 from agnlib.errors import InputError, WeightsError
 from agnlib.layers import CanvasNoise
@@ -113,11 +113,7 @@ def test_what_callbacks_and_subclasses_know_is_kept(tmp_path: Path) -> None:
             assert state[3] == [None, 1.5, "x"]
             self.count = state["count"]
 
-    def make() -> Mine:
-        parts = Generator(8, 16, **TINY), Discriminator(style_dim=16, channels=(4, 8))
-        return Mine(*parts, callbacks=[Counter(), Counter()])
-
-    first, second = make(), make()
+    first, second = (trainer(Mine, callbacks=[Counter(), Counter()]) for _ in range(2))
     first.pace, first.callbacks[0].count, first.callbacks[1].count = torch.tensor([1.0, 2.0]), 5, 6
     first.save_checkpoint(tmp_path / "c.safetensors")
     second.load_checkpoint(tmp_path / "c.safetensors")

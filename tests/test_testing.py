@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from toy import trainer
 
 from agnlib.layers import StyledBottleneck, StyledConv
-from agnlib.models import Discriminator, Generator
+from agnlib.models import Generator
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.vgg import VGG16Trunk
 from agnlib.ops import adain, bias_act
 from agnlib.ops import backend as ops_backend
 from agnlib.testing import check_block, check_encoder, check_kernel, check_loss, check_trainer
-from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
+from agnlib.training import AdversarialTrainer, Batch, Weighted
 from agnlib.training.callbacks import LogScalars
 from agnlib.training.objective.terms import PaletteTerm, PatchNCETerm, guided_smoothness_term, smoothness_term
 
@@ -300,13 +302,8 @@ def test_precision_goes_by_the_dtype() -> None:
 
 
 def make(kind: type[AdversarialTrainer] = AdversarialTrainer, **named: Any) -> Callable[[], AdversarialTrainer]:
-    def maker() -> AdversarialTrainer:
-        torch.manual_seed(0)
-        parts = Generator(8, 16, channels=(4, 4, 8), blocks=(0, 0, 1)), Discriminator(2, style_dim=16, channels=(4, 8))
-        config = TrainerConfig(warmup=1, adversarial_ramp=0, penalty_every=2, identity_every=4)
-        return kind(*parts, config=config, **named)
-
-    return maker
+    options = {"terms": {}, "adversarial_ramp": 0, "identity_every": 4, **named}
+    return partial(trainer, kind, given={"extractor": None}, **options)
 
 
 def test_the_trainer_itself_passes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy import TINY, Recorder, data, picture, trainer
+from toy import Recorder, data, picture, trainer
 
 from agnlib.errors import InputError
 from agnlib.models import Discriminator, Generator, StyleExtractor
@@ -159,26 +159,22 @@ def test_terms_and_overrides_are_used(folders: tuple[Path, Path]) -> None:
         def generator_loss(self, batch: Batch, fake: torch.Tensor) -> dict[str, torch.Tensor]:
             return {**super().generator_loss(batch, fake), "mine": 0.1 * fake.square().mean()}
 
-    parts = Generator(8, 16, **TINY), Discriminator(style_dim=16, channels=(4, 8)), StyleExtractor(16)
     terms = {"bright": Weighted(lambda batch, fake: -fake.mean(), 0.5)}
-    subject = Mine(*parts, terms=terms, config=TrainerConfig(warmup=1))
-    logs = subject.fit(loader(data(folders)), steps=2)
+    logs = trainer(Mine, terms=terms).fit(loader(data(folders)), steps=2)
     assert {"generator/mine", "generator/bright"} <= set(logs)
 
 
 @pytest.mark.parametrize("options", [{"variational": True}, {"frozen_trunk": False}])
 def test_other_extractors_are_trained(folders: tuple[Path, Path], options: dict[str, bool]) -> None:
     extractor = StyleExtractor(16, taps=("block0",), **options)
-    parts = Generator(8, 16, **TINY), Discriminator(style_dim=16, channels=(4, 8)), extractor
     before = {k: v.clone() for k, v in extractor.state_dict().items()}
-    AdversarialTrainer(*parts, config=TrainerConfig(warmup=1)).fit(loader(data(folders)), steps=3)
+    trainer(given={"extractor": extractor}).fit(loader(data(folders)), steps=3)
     changed = {k.split(".")[0] for k, v in extractor.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == ({"head"} if options.get("frozen_trunk", True) else {"head", "trunk"})
 
 
 def test_without_an_extractor_codes_come_from_the_latent(folders: tuple[Path, Path]) -> None:
-    parts = Generator(8, 16, **TINY), Discriminator(style_dim=16, channels=(4, 8))
-    subject = AdversarialTrainer(*parts, config=TrainerConfig(warmup=1))
+    subject = trainer(given={"extractor": None})
     assert subject.fit(loader(data(folders)), steps=3)
     assert subject.averaged_extractor is None
 
@@ -188,11 +184,9 @@ def test_unknown_hooks_and_widths_are_errors() -> None:
         def on_step_ended(self, trainer: AdversarialTrainer, logs: dict[str, float]) -> None: ...
 
     with pytest.raises(InputError, match="on_step_ended"):
-        AdversarialTrainer(Generator(8, 16, **TINY), Discriminator(style_dim=16), callbacks=[Typo()])
+        trainer(callbacks=[Typo()])
     with pytest.raises(InputError, match="style_dim differs"):
-        AdversarialTrainer(Generator(8, 16, **TINY), Discriminator(style_dim=17))
-    with pytest.raises(InputError, match="neither steps nor minutes"):
-        trainer().fit([])
+        trainer(given={"discriminator": Discriminator(style_dim=17)})
 
 
 def test_a_full_disk_is_said_and_training_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,21 +14,14 @@ import pytest
 import torch
 import toy
 from torch import Tensor, nn
+from toy import batches
 
 from agnlib.errors import InputError, TrainingError, WeightsError
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
 from agnlib.testing import check_trainer
-from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
+from agnlib.training import AdversarialTrainer, Batch, Weighted
 
 Optimizers = tuple[torch.optim.Optimizer, torch.optim.Optimizer]
-
-
-def batches(first: int, last: int) -> list[Batch]:
-    found = []
-    for step in range(first, last):
-        photo = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(step)) * 2 - 1
-        found.append(Batch(photo, photo.flip(0).clone(), step=step))
-    return found
 
 
 def strong(batch: Batch, fake: Tensor) -> Tensor:
@@ -42,16 +35,10 @@ def make(
     change: Callable[..., None] = lambda **networks: None,
     **options: Any,
 ) -> AdversarialTrainer:
-    torch.manual_seed(0)
-    networks: dict[str, Any] = {
-        "generator": Generator(8, 16, **toy.TINY),
-        "discriminator": Discriminator(style_dim=16, channels=(4, 8)),
-        "extractor": StyleExtractor(16, hidden=16, taps=("block0",)),
-    }
+    networks = toy.networks()
     change(**networks)
-    found = {name: Weighted(term, 1.0) for name, term in ({"mine": strong} if terms is None else terms).items()}
-    config = TrainerConfig(**{"warmup": 0, "identity": 0.0, "adversarial_ramp": 0, "penalty_every": 2, **options})
-    return cls(**networks, terms=found, config=config)
+    terms = {"mine": strong} if terms is None else terms
+    return toy.trainer(cls, given=networks, terms=terms, **toy.AT_ONCE, identity_every=10, **options)
 
 
 def weights(module: nn.Module) -> list[Tensor]:
@@ -365,10 +352,8 @@ def test_a_trainer_is_copied_after_steps_and_both_go_on_alike() -> None:
 
 
 def test_the_copy_of_a_variational_trainer_keeps_no_graph() -> None:
-    torch.manual_seed(0)
     extractor = StyleExtractor(16, variational=True, hidden=16, taps=("block0",))
-    networks = Generator(8, 16, **toy.TINY), Discriminator(style_dim=16, channels=(4, 8)), extractor
-    subject = AdversarialTrainer(*networks, config=TrainerConfig(warmup=0, adversarial_ramp=0, identity=0.0))
+    subject = toy.trainer(given={"extractor": extractor}, **toy.AT_ONCE)
     subject.fit(batches(0, 1), steps=1)
     assert subject.latest is not None
     assert subject.latest[0].distribution is not None
@@ -392,12 +377,10 @@ def compiled(network: nn.Module) -> Any:
 
 @pytest.mark.parametrize("change", [weight_norm, compiled])
 def test_what_a_wrapped_generator_learned_is_loaded(change: Callable[..., Any], tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    generator, discriminator = (
-        change(Generator(8, 16, **toy.TINY)),
-        compiled(Discriminator(style_dim=16, channels=(4, 8))),
-    )
-    subject = AdversarialTrainer(generator, discriminator, config=TrainerConfig(warmup=0, identity=0.0))
+    networks = toy.networks()
+    generator = networks["generator"] = change(networks["generator"])
+    networks["discriminator"] = compiled(networks["discriminator"])
+    subject = toy.trainer(given=networks, **toy.AT_ONCE)
     subject.fit(batches(0, 2), steps=2)
     trained = {"generator": subject.averaged_generator, "discriminator": subject.discriminator}
     for network in (generator, *trained.values()):
@@ -407,8 +390,7 @@ def test_what_a_wrapped_generator_learned_is_loaded(change: Callable[..., Any], 
         )
     if change is compiled:  # a checkpoint is that of the plain network
         subject.save_checkpoint(tmp_path / "c.safetensors")
-        plain = Generator(8, 16, **toy.TINY), Discriminator(style_dim=16, channels=(4, 8))
-        other = AdversarialTrainer(*plain, config=subject.config)
+        other = toy.trainer(classes=None, **toy.AT_ONCE)
         other.load_checkpoint(tmp_path / "c.safetensors")
         assert all(map(torch.equal, weights(other.generator), weights(pretrained.uncompiled(generator))))
 
@@ -435,12 +417,6 @@ def test_a_network_that_could_not_be_loaded_is_refused_beforehand(tmp_path: Path
 
     Own().save_pretrained(tmp_path)  # its parts are a Generator's
     assert Generator.from_pretrained(tmp_path).config.style_dim == 16
-
-
-def test_a_generator_that_is_wrapped_is_refused_by_name() -> None:
-    wrapped: Any = nn.DataParallel(Generator(8, 16, **toy.TINY))
-    with pytest.raises(InputError, match="the generator is a DataParallel without `config`; give the network itself"):
-        AdversarialTrainer(wrapped, Discriminator(style_dim=16, channels=(4, 8)))
 
 
 # -- reading processes ------------------------------------------------------------------------------------------------

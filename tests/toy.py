@@ -6,9 +6,10 @@ import contextlib
 import multiprocessing
 import multiprocessing.process
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from PIL import Image
 
 from agnlib.cli import main as cli
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
-from agnlib.training import AdversarialTrainer, PairData, PictureFolder, TrainerConfig, Weighted, loader
+from agnlib.training import AdversarialTrainer, Batch, PairData, PictureFolder, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
 from agnlib.training.objective.terms import PaletteTerm
 from agnlib.training.safety.checkpoint import load_state
 
+Trainer = TypeVar("Trainer", bound=AdversarialTrainer)
 TINY = {"channels": (4, 4, 8), "blocks": (1, 1, 1), "image_size": 16}
 PROCESSES = multiprocessing.get_context("forkserver")  # one process imports torch, all others are its children
 PROCESSES.set_forkserver_preload(["agnlib.training.run.run", "torch._dynamo"])  # optimizers import the second one
@@ -42,22 +44,56 @@ def make_folders(place: Path) -> tuple[Path, Path]:
 
 def make_start(folder: Path) -> Path:
     """Small untrained weights, of other classes than the folders have."""
-    torch.manual_seed(0)
-    models = {
-        "generator": Generator(8, 16, **TINY, num_classes=5),
-        "extractor": StyleExtractor(16, hidden=16, taps=("block0",)),
-        "discriminator": Discriminator(5, style_dim=16, channels=(4, 8)),
-    }
-    pretrained.save(folder, models)
+    pretrained.save(folder, networks(5, num_classes=5))
     return folder
 
 
-def trainer(*, classes: int | None = 2, weights_seed: int = 0, **options: object) -> AdversarialTrainer:
-    torch.manual_seed(weights_seed)
+def make_weights(folder: Path, names: Sequence[str] = (), **options: Any) -> Path:
+    """Small untrained weights without a discriminator, which know styles by these names."""
+    found = networks(num_classes=len(names), **options)
+    del found["discriminator"]
+    pretrained.save(folder, found, info={"class_names": list(names)})
+    return folder
+
+
+def networks(classes: int | None = None, *, seed: int = 0, **options: Any) -> dict[str, Any]:
+    """Small untrained networks by role; the options are the generator's."""
+    torch.manual_seed(seed)
+    return {
+        "extractor": StyleExtractor(16, hidden=16, taps=("block0",)),
+        "generator": Generator(8, 16, **{**TINY, **options}),
+        "discriminator": Discriminator(classes, style_dim=16, channels=(4, 8)),
+    }
+
+
+def batches(first: int, last: int, *, dtype: torch.dtype = torch.float32) -> list[Batch]:
+    """The batches of these steps, two photos each, with themselves as references in the other order."""
+    found = []
+    for step in range(first, last):
+        photo = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(step)) * 2 - 1
+        found.append(Batch(photo.to(dtype), photo.flip(0).to(dtype), step=step))
+    return found
+
+
+# the adversary plays from the first step on
+AT_ONCE = {"warmup": 0, "identity": 0.0, "adversarial_ramp": 0}
+TERMS = {"palette": Weighted(PaletteTerm(), 0.1)}
+
+
+def trainer(
+    kind: type[Trainer] = AdversarialTrainer,  # type: ignore[assignment]
+    *,
+    classes: int | None = 2,
+    weights_seed: int = 0,
+    given: Mapping[str, Any] | None = None,
+    terms: Mapping[str, Any] = TERMS,
+    callbacks: Sequence[object] = (),
+    **options: object,
+) -> Trainer:
+    """A trainer of small networks, of those given, or without the extractor where it is None."""
     config = TrainerConfig(**{"warmup": 1, "identity_every": 1000, "penalty_every": 2, **options})  # type: ignore[arg-type]
-    extractor = StyleExtractor(16, hidden=16, taps=("block0",))
-    parts = Generator(8, 16, **TINY), Discriminator(classes, style_dim=16, channels=(4, 8)), extractor
-    return AdversarialTrainer(*parts, terms={"palette": Weighted(PaletteTerm(), 0.1)}, config=config)
+    parts = networks(classes, seed=weights_seed) | dict(given or {})
+    return kind(**parts, terms=terms, callbacks=callbacks, config=config)
 
 
 def data(folders: tuple[Path, Path], *, batch: int = 2, **options: int) -> PairData:

@@ -25,6 +25,7 @@ from torch.nn.utils import parametrize
 
 from agnlib._atomic import write_bytes
 from agnlib._gradients import ordinary
+from agnlib._numbers import own_number
 from agnlib._paths import exists, is_file, is_folder
 from agnlib.errors import InputError, WeightsError
 from agnlib.models import _hub
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "Bundle", "PretrainedModel", "available", "load", "save"]
 
 FORMAT_VERSION = 1
+_ROLES = {"Generator": "generator", "Discriminator": "discriminator", "StyleExtractor": "extractor"}
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
 _SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
@@ -166,12 +168,17 @@ def save(
         dtype: of the stored tensors.
 
     Raises:
-        InputError: a model is wrapped, by `DataParallel` for one; what `torch.compile` wrapped is taken out.
+        InputError: a model is wrapped, by `DataParallel` for one (what `torch.compile` wrapped is taken out), or has
+            another role; a dtype without fractions; `info` that JSON cannot hold.
         WeightsError: a weight is not finite, a model has parts that no model of its options has, or the folder cannot
             be written.
     """
     if not os.fspath(folder):  # which would be the current folder
         raise WeightsError("the name of the folder for the weights is empty; give a folder")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"save: dtype is {dtype!r}; expected a floating-point one, such as torch.float16")
+    if not isinstance(models, Mapping):
+        raise InputError(f"save: models are a {type(models).__name__}; expected a dict of them by role")
     folder = Path(folder)
     models = {role: plain(model, role, "save") for role, model in models.items()}
     tensors = {f"{role}.{key}": value for role, m in models.items() for key, value in loadable_state(m).items()}
@@ -184,18 +191,18 @@ def save(
         "info": dict(info or {}),
         "sha256": hashlib.sha256(blob).hexdigest(),
     }
+    text = json.dumps(config, indent=2, default=_for_json) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / _TENSORS, blob)
-        write_bytes(folder / _CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        write_bytes(folder / _CONFIG, text.encode())
     except OSError as error:
         raise WeightsError(f"cannot write weights into {folder}: {error.strerror or error}") from error
 
 
 def role_of(cls: type[PretrainedModel]) -> str:
     """The role of a class, inherited by subclasses: the first of its bases that agnlib knows."""
-    roles = {"Generator": "generator", "Discriminator": "discriminator", "StyleExtractor": "extractor"}
-    return next((roles[base.__name__] for base in cls.__mro__ if base.__name__ in roles), cls.__name__.lower())
+    return next((_ROLES[base.__name__] for base in cls.__mro__ if base.__name__ in _ROLES), cls.__name__.lower())
 
 
 def uncompiled(model: Module) -> Module:
@@ -210,11 +217,15 @@ def plain(model: Module, role: str, who: str) -> Module:
         InputError: it is wrapped by something else, or no network.
     """
     found = uncompiled(model)
+    kind = type(found).__name__
     if not isinstance(found, nn.Module) or not hasattr(found, "config"):
         raise InputError(
-            f"{who}: the {role} is a {type(found).__name__} without `config`; give the network itself, not one that is"
-            " wrapped"
+            f"{who}: the {role} is a {kind} without `config`; give the network itself, not one that is wrapped"
         )
+    if isinstance(found, PretrainedModel) and role_of(type(found)) in _ROLES.values() and found.role != role:
+        raise InputError(f"{who}: the {role} is a {kind}; give that as {found.role}")
+    if any(value.is_meta for value in found.state_dict().values()):
+        raise InputError(f"{who}: the {role} is on the device meta, without numbers; load it on another one first")
     return ordinary(found)
 
 
@@ -279,6 +290,13 @@ def _names_of(cls: type[PretrainedModel], config: Any) -> set[str] | None:
             return set(cls(**dataclasses.asdict(config)).state_dict())
     except TypeError:  # an __init__ with arguments of its own
         return None
+
+
+def _for_json(value: Any) -> Any:
+    number = own_number(value)
+    if number is value:
+        raise InputError(f"save: info has a {type(value).__name__}, {value!r}; expected what JSON can hold")
+    return number
 
 
 def _describe(model: PretrainedModel) -> dict[str, Any]:

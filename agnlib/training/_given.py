@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -14,15 +14,18 @@ from torch import Tensor, nn
 from agnlib._numbers import is_count, is_number
 from agnlib.errors import InputError, WeightsError
 from agnlib.models.pretrained import PretrainedModel, loadable_state, plain
+from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import Batch
 
 __all__ = [
-    "check_limits",
     "check_networks",
+    "checked_config",
     "checked_optimizers",
+    "learning",
     "name_skipped",
     "placed",
     "reached",
+    "started",
     "style_dim",
     "taken",
 ]
@@ -63,6 +66,24 @@ def _learned(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in _HALF else dtype
 
 
+def checked_config(config: Any) -> TrainerConfig:
+    """The options, by default those of `TrainerConfig`."""
+    if config is not None and not isinstance(config, TrainerConfig):
+        raise InputError(f"AdversarialTrainer: config is a {type(config).__name__}; expected a TrainerConfig(...)")
+    return config or TrainerConfig()
+
+
+def learning(networks: nn.Module) -> list[nn.Parameter]:
+    """The parameters of generator and extractor that are not frozen."""
+    found = [p for p in networks.parameters() if p.requires_grad]
+    if not found:
+        raise InputError(
+            "AdversarialTrainer: every parameter of generator and extractor is frozen, so nothing could be learned;"
+            " leave some with requires_grad, or override configure_optimizers"
+        )
+    return found
+
+
 def placed(network: Network, device: torch.device) -> Network:
     """The network as it is trained: on its device, in single precision at least."""
     with torch.inference_mode(False):
@@ -100,11 +121,11 @@ def checked_optimizers(found: Any) -> Optimizers:
     return given[0], given[1]
 
 
-def check_limits(steps: Any, minutes: Any) -> None:
-    """Whether a fit knows when to end.
+def started(batches: Any, steps: Any, minutes: Any) -> Iterator[Any]:
+    """The batches, one after the other, where a fit knows when to end.
 
     Raises:
-        InputError: neither limit is given, or one that is none.
+        InputError: neither limit is given, or one that is none; a single batch, or no batches.
     """
     if steps is None and minutes is None:
         raise InputError("fit: got neither steps nor minutes; give at least one of them")
@@ -112,6 +133,9 @@ def check_limits(steps: Any, minutes: Any) -> None:
         raise InputError(f"fit: steps is {steps!r}; expected a whole number from 0")
     if minutes is not None and not is_number(minutes, 0):
         raise InputError(f"fit: minutes is {minutes!r}; expected a number from 0")
+    if isinstance(batches, (str, Batch)) or not isinstance(batches, Iterable):
+        raise InputError(f"fit: batches are a {type(batches).__name__}; expected several, such as a list of one")
+    return iter(batches)
 
 
 def reached(step: int, steps: int | None, minutes_gone: float, minutes: float | None) -> tuple[bool, float]:
@@ -144,8 +168,11 @@ def taken(batch: Any, device: torch.device, dtype: torch.dtype) -> Batch:
     for name, picture in (("content", batch.content), ("style", batch.style)):
         if not isinstance(picture, Tensor) and (name, picture) != ("content", None):
             raise InputError(f"fit: the batch's {name} is a {type(picture).__name__}; expected a tensor (B, 3, H, W)")
-        if picture is not None and not picture.is_floating_point():
-            raise InputError(f"fit: the batch's {name} is {picture.dtype}; expected floats in [-1, 1]")
+        if picture is not None and (picture.ndim != 4 or not picture.is_floating_point()):
+            raise InputError(
+                f"fit: the batch's {name} has the shape {tuple(picture.shape)} of {picture.dtype}; expected"
+                " (B, 3, H, W), floats in [-1, 1]"
+            )
     here: Batch = batch.to(device)
     content = None if here.content is None else here.content.to(dtype)
     return replace(here, content=content, style=here.style.to(dtype))

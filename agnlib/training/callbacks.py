@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +33,25 @@ __all__ = ["LogScalars", "ProgressBar", "SaveCheckpoints", "SaveSamples", "call_
 HOOKS = ("on_fit_start", "on_step_end", "on_checkpoint", "on_fit_end")
 
 
-def check_hooks(callbacks: Iterable[object]) -> None:
-    """Raise `InputError` where a callback has a method `on_...` that the trainer would never call."""
+def check_hooks(callbacks: Any) -> tuple[object, ...]:
+    """The callbacks, where the trainer will call each, and each method `on_...` of it.
+
+    Raises:
+        InputError: they are no list; one is a class, has no hook or a hook that does not exist.
+    """
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise InputError(f"callbacks are a {type(callbacks).__name__}; expected several, such as a list of one")
     for callback in callbacks:
         unknown = [name for name in dir(callback) if name.startswith("on_") and name not in HOOKS]
         if unknown:
             raise InputError(
                 f"{type(callback).__name__} has unknown hooks {', '.join(unknown)}; expected {', '.join(HOOKS)}"
             )
+        known = [name for name in (*HOOKS, "state_dict") if hasattr(callback, name)]
+        if isinstance(callback, type) or not known:
+            kind = f"the class {callback.__name__}" if isinstance(callback, type) else repr(callback)
+            raise InputError(f"callbacks: got {kind}; expected objects with some of {', '.join(HOOKS)}")
+    return tuple(callbacks)
 
 
 def call_hooks(callbacks: Iterable[object], hook: str, *arguments: object) -> None:

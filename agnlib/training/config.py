@@ -87,7 +87,6 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         settle(self, _RANGES, tuples=("betas", "augment"))
-        _check_loss(self.loss)
         check_augmentations(self.augment)
         if self.ada_target is not None and not self.augment:
             raise InputError(
@@ -110,6 +109,7 @@ class TrainerConfig:
 _MOST_SEED = 2**63 - 2  # the seed after it is used, too
 _TINY, _HUGE = math.nextafter(0, 1), math.nextafter(math.inf, 0)
 _RANGES: Ranges = (
+    (("loss",), f"one of {', '.join(LOSSES)}", lambda v: isinstance(v, str) and v in LOSSES),
     (("lr_generator", "lr_discriminator"), "more than 0", lambda v: is_number(v, _TINY, _HUGE)),
     (("clip_gradient",), "more than 0, inf for no limit", lambda v: is_number(v, _TINY)),
     (("final_lr", "latent_probability", "augment_probability"), "a number from 0 to 1", lambda v: is_number(v, 0, 1)),
@@ -137,7 +137,8 @@ _RANGES: Ranges = (
 
 def _article(loss: str) -> dict[str, Any]:
     """The article's choices, and for other losses what goes with them."""
-    _check_loss(loss)
+    if not isinstance(loss, str) or loss not in LOSSES:
+        raise InputError(f"TrainerConfig: loss is {loss!r}; expected one of {', '.join(LOSSES)}")
     defaults = LOSSES[loss]
     return {
         "loss": loss,
@@ -153,9 +154,3 @@ def _article(loss: str) -> dict[str, Any]:
         "warmup": 0,
         "clip_gradient": math.inf,
     }
-
-
-def _check_loss(loss: str) -> None:
-    """Raise `InputError` for a loss that is not one of `LOSSES`."""
-    if loss not in LOSSES:
-        raise InputError(f"TrainerConfig: loss is {loss!r}; expected one of {', '.join(LOSSES)}")

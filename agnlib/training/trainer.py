@@ -14,16 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from agnlib._gradients import with_gradients
+from agnlib.engines._device import resolve_device
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.models.pretrained import uncompiled
 from agnlib.training._checkpoint import load, save
 from agnlib.training._given import (
-    check_limits,
     check_networks,
+    checked_config,
     checked_optimizers,
+    learning,
     name_skipped,
     placed,
     reached,
+    started,
     taken,
 )
 from agnlib.training._painting import generated, knows_labels, of_this_step, seen
@@ -70,7 +73,7 @@ class AdversarialTrainer:
             or that callable alone, for weight 1.
         callbacks: objects with any of the four hooks, called with the trainer first.
         config: see `TrainerConfig`.
-        device: where to train.
+        device: where to train, "auto" for CUDA where there is one.
 
     Raises:
         InputError: networks whose widths or precisions do not fit each other, or that could not be loaded again; a term
@@ -99,8 +102,8 @@ class AdversarialTrainer:
         config: TrainerConfig | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.config = config or TrainerConfig()
-        self.device = torch.device(device)
+        self.config = checked_config(config)
+        self.device = resolve_device(device)
         check_networks(generator=generator, discriminator=discriminator, extractor=extractor)
         self.generator = placed(generator, self.device)
         if self.config.compile and self.device.type == "cuda":
@@ -108,8 +111,7 @@ class AdversarialTrainer:
         self.discriminator = placed(discriminator, self.device)
         self.extractor = None if extractor is None else placed(extractor, self.device)
         self.terms = weighted_terms({} if terms is None else terms)
-        self.callbacks = tuple(callbacks)
-        check_hooks(self.callbacks)
+        self.callbacks = check_hooks(callbacks)
         self.step, self.progress, self.seconds = 0, 0.0, 0.0  # seconds of training, those before a resume counted in
         self.between_steps = True  # only then do the networks belong together
         self.stop_reason: str | None = None
@@ -131,7 +133,7 @@ class AdversarialTrainer:
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """The optimizers of generator (with extractor) and discriminator."""
         config = self.config
-        trained = [p for p in self._trained().parameters() if p.requires_grad]
+        trained = learning(self._trained())
         return (
             torch.optim.Adam(trained, lr=config.lr_generator, betas=config.betas),
             torch.optim.Adam(self.discriminator.parameters(), lr=config.lr_discriminator, betas=config.betas),
@@ -225,14 +227,13 @@ class AdversarialTrainer:
             TrainingDivergedError: a network had no finite loss or gradient five times in a row, and again after going
                 back to the last good state at half the learning rate.
         """
-        check_limits(steps, minutes)
+        logs, coming = {}, started(batches, steps, minutes)
         self.terms = weighted_terms(self.terms)  # a subclass may have added some
         self.stop_reason = None
         if not self._guard.has_good:
             self._guard.remember(self.step, take_learned(self))
         self._call("on_fit_start")
         self._begun = time.monotonic() - self.seconds
-        logs, coming = {}, iter(batches)
         try:
             with naming_ended_readers():
                 while self._goes_on(steps, minutes):

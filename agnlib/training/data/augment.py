@@ -18,7 +18,7 @@ _NUMBERS = 4  # random numbers of a picture and operation: whether, and up to th
 
 def check_augmentations(operations: Sequence[str]) -> None:
     """Raise `InputError` where an operation is unknown."""
-    unknown = [name for name in operations if name not in AUGMENTATIONS]
+    unknown = [name for name in operations if not isinstance(name, str) or name not in AUGMENTATIONS]
     if unknown:
         raise InputError(f"unknown augmentation {unknown[0]!r}; expected some of {', '.join(AUGMENTATIONS)}")
 

@@ -1,0 +1,94 @@
+"""Numbers that callers give, Python's or NumPy's: what is kept of them, and what is said where they are none."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+from PIL import Image
+
+from agnlib import Stylizer
+from agnlib.errors import InputError
+from agnlib.models import (
+    ArticleDiscriminatorConfig,
+    ArticleGeneratorConfig,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    StyleExtractorConfig,
+)
+from agnlib.neighbors import Plan
+from agnlib.painting._painting import Effect
+from agnlib.training import TrainerConfig, Weighted
+from agnlib.transforms import RandomStyle, Recolor, RotateToCover
+
+PHOTO = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
+
+
+WIDE = {"style_dim": np.int64(16)}
+OPTIONS: list[tuple[type[Any], dict[str, Any]]] = [
+    (TrainerConfig, {"lr_generator": np.float32(1e-4), "warmup": np.int64(3), "betas": (np.float64(0.1), 0.9)}),
+    (TrainerConfig, {"seed": np.int32(3), "compile": np.bool_(True), "betas": [0.5, 0.9]}),
+    (GeneratorConfig, {"latent_dim": np.int64(8), "channels": np.array([4, 4, 8]).tolist(), **WIDE}),
+    (GeneratorConfig, {"channels": tuple(np.array([4, 4, 8])), "canvas_slope": np.float32(1)}),
+    (DiscriminatorConfig, {"num_classes": np.uint8(2), **WIDE}),
+    (StyleExtractorConfig, {"hidden": np.int16(8), "variational": np.bool_(False), **WIDE}),
+    (ArticleGeneratorConfig, {"widths": (np.int64(4),), "output_gain": np.float64(0.1)}),
+    (ArticleDiscriminatorConfig, {"hidden": (np.int64(4), 8)}),
+    (Weighted, {"term": len, "weight": np.float32(0.5), "ramp": np.int64(2)}),
+    (Plan, {"drawing": np.float32(0.5)}),
+    (Effect, {"strength": np.float16(0.5), "tile": np.int64(64)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "given"), OPTIONS)
+def test_numbers_of_numpy_become_pythons(kind: type[Any], given: dict[str, Any]) -> None:
+    for value in dataclasses.asdict(kind(**given)).values():
+        each = value if isinstance(value, tuple) else (value,)
+        assert not any(isinstance(one, np.generic) for one in each)
+        assert not isinstance(value, list)
+
+
+def test_a_network_made_by_numpys_numbers_is_saved(tmp_path: Path) -> None:
+    options: dict[str, Any] = {name: np.array(value) for name, value in toy.TINY.items() if name != "image_size"}
+    Generator(np.int64(8), np.int64(16), **{k: tuple(v) for k, v in options.items()}).save_pretrained(tmp_path)  # type: ignore[arg-type]
+    assert Generator.from_pretrained(tmp_path).config.channels == toy.TINY["channels"]
+
+
+def test_transforms_and_refining_take_numpys_numbers() -> None:
+    networks = toy.networks()
+    subject = Stylizer(networks["generator"], networks["extractor"], device="cpu")
+    style = RandomStyle(p=np.float32(1), strength=np.float64(0.5), size=np.int64(16), stylizer=subject)  # type: ignore[arg-type]
+    assert style.recipe(np.int64(3)) == style.recipe(3)  # type: ignore[arg-type]
+    assert RotateToCover(np.int64(8), margin=np.int64(1)).size == (8, 8)  # type: ignore[arg-type]
+    Recolor(tuple(np.array([1, 2, 3])), "white")  # type: ignore[arg-type]
+    subject.refine_style(PHOTO, PHOTO, steps=np.int64(0), drawing=np.float32(1), size=np.int32(16))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        (TrainerConfig, {"betas": 5}, "betas is 5; expected several values in a tuple or list"),
+        (TrainerConfig, {"augment": "flip"}, "augment is 'flip'; expected several values"),
+        (TrainerConfig, {"ada_target": "a"}, "ada_target is 'a'; expected a mean sign between -1 and 1, or None"),
+        (TrainerConfig, {"seed": 2**70}, "seed is 1180591620717411303424; expected a whole number"),
+        (TrainerConfig, {"compile": "yes"}, "compile is 'yes'; expected True or False"),
+        (TrainerConfig, {"loss": ["hinge"]}, r"loss is \['hinge'\]; expected one of logistic"),
+        (TrainerConfig, {"warmup": np.float32(3)}, "warmup is 3.0; expected a number of steps"),
+        (GeneratorConfig, {"latent_dim": "8"}, "latent_dim is '8'; expected a whole number, at least 1"),
+        (GeneratorConfig, {"channels": 8}, "channels is 8; expected several values"),
+        (GeneratorConfig, {"image_size": 16.5}, "image_size is 16.5; expected a whole number"),
+        (DiscriminatorConfig, {"num_classes": 1.5}, "num_classes is 1.5; expected at least 1, or None"),
+        (StyleExtractorConfig, {"hidden": None}, "hidden is None; expected a whole number"),
+        (ArticleDiscriminatorConfig, {"hidden": 4}, "hidden is 4; expected several values"),
+        (Weighted, {"term": "a", "weight": 1.0}, "term is 'a'; expected a callable"),
+        (Weighted, {"term": len, "weight": 1.0, "ramp": 0.5}, "ramp is 0.5; expected a number of steps"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_named(kind: type[Any], given: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match=f"{kind.__name__}: {expected}"):
+        kind(**given)
