@@ -87,6 +87,7 @@ def test_a_trainer_that_is_copied_in_inference_mode_goes_on() -> None:
 def test_a_trainer_made_in_inference_mode_trains_outside() -> None:
     with torch.inference_mode():
         subject = trainer()
+    assert not any(p.is_inference() for p in subject.averaged_generator.parameters())
     assert subject.fit(batches(0, 2), steps=2) == trainer().fit(batches(0, 2), steps=2)
 
 
