@@ -11,7 +11,7 @@ import numpy as np
 
 from agnlib.errors import InputError
 
-__all__ = ["Ranges", "are_counts", "is_count", "is_number", "own_number", "settle"]
+__all__ = ["Ranges", "are_counts", "checked_count", "is_count", "is_number", "own_number", "settle"]
 
 Ranges: TypeAlias = "Sequence[tuple[Sequence[str], str, Callable[[Any], bool]]]"
 """Names of options, what is expected of them, and whether a value is that."""
@@ -28,7 +28,7 @@ def is_number(value: object, least: float = -math.inf, most: float = math.inf) -
     return isinstance(number, (int, float)) and not isinstance(number, bool) and least <= number <= most
 
 
-def is_count(value: object, least: int = 0, most: int | None = None) -> bool:
+def is_count(value: object, least: float = 0, most: int | None = None) -> bool:
     """Whether it is a whole number in the range, both ends included.
 
     Example:
@@ -55,6 +55,17 @@ def own_number(value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)(own_number(each) for each in value)
     return value
+
+
+def checked_count(value: Any, name: str, least: int = 0) -> int:
+    """The whole number, as Python's.
+
+    Raises:
+        InputError: it is none, or less than `least`.
+    """
+    if not is_count(value, least):
+        raise InputError(f"{name} is {value!r}; expected a whole number, at least {least}")
+    return int(value)
 
 
 def settle(options: Any, ranges: Ranges = (), *, tuples: Sequence[str] = ()) -> None:

@@ -24,7 +24,9 @@ from agnlib.models import (
     StyleExtractor,
     pretrained,
 )
+from agnlib.styles.code import StyleCode
 from agnlib.training import AdversarialTrainer, Batch, Weighted
+from agnlib.training.objective.terms import PaletteTerm
 
 PHOTO = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
 PAINTING = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
@@ -82,6 +84,13 @@ def test_a_trainer_that_is_copied_in_inference_mode_goes_on() -> None:
     with torch.inference_mode():
         other = copy.deepcopy(one)
     assert other.fit(batches(0, 1), steps=2) == one.fit(batches(0, 1), steps=2)
+
+
+def test_a_style_code_copied_in_inference_mode_is_ordinary() -> None:
+    code = StyleCode(torch.ones(2), "ones")
+    with torch.inference_mode():
+        copies = copy.deepcopy(code), pickled(code)
+    assert not any(each.vector.is_inference() for each in copies)
 
 
 def test_a_trainer_made_in_inference_mode_trains_outside() -> None:
@@ -250,8 +259,9 @@ def test_a_plain_callable_is_a_term_of_weight_1() -> None:
     [
         ([darkness], "terms are .*; expected a dict of names with callables"),
         ({1: darkness}, "terms are .*; expected a dict of names with callables"),
-        ({"dark": 0.5}, r"the term 'dark' is 0\.5; expected a callable \(batch, fake\) -> scalar, or Weighted"),
-        ({"dark": (darkness, 0.5)}, r"the term 'dark' is \(.*; expected a callable .*or Weighted\(callable, weight\)"),
+        ({"dark": 0.5}, r"the term 'dark' is 0\.5; expected a callable \(batch, fake\) -> scalar, no class"),
+        ({"dark": PaletteTerm}, r"the term 'dark' is <class .*PaletteTerm'>; expected a callable .*, no class"),
+        ({"dark": (darkness, 0.5)}, r"the term 'dark' is \(.*; expected a callable .*as Weighted\(callable, weight\)"),
     ],
 )
 def test_terms_that_are_none_are_named(terms: Any, words: str) -> None:
@@ -361,3 +371,13 @@ def test_batches_that_are_none_are_named(given: Any, words: str) -> None:
         subject.fit([given], steps=1)
     assert subject.between_steps
     subject.fit(batches(0, 1), steps=1)
+
+
+@pytest.mark.parametrize(("painted", "words"), [(None, "NoneType"), (torch.zeros(3, 8, 8), r"\(3, 8, 8\)")])
+def test_what_generate_gives_is_checked(painted: Any, words: str) -> None:
+    class Own(AdversarialTrainer):
+        def generate(self, batch: Batch) -> Tensor:
+            return painted
+
+    with pytest.raises(InputError, match=f"generate gave {words}; expected a tensor of pictures"):
+        toy.trainer(Own, **toy.AT_ONCE).fit(batches(0, 1), steps=1)

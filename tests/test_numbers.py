@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import toy
 from PIL import Image
+from torch import nn
 
 from agnlib import Stylizer
 from agnlib.errors import InputError
@@ -23,7 +25,9 @@ from agnlib.models import (
 )
 from agnlib.neighbors import Plan
 from agnlib.painting._painting import Effect
-from agnlib.training import TrainerConfig, Weighted
+from agnlib.training import PairData, PictureFolder, TrainerConfig, Weighted, loader
+from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
+from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.transforms import RandomStyle, Recolor, RotateToCover
 
 PHOTO = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
@@ -92,3 +96,46 @@ def test_transforms_and_refining_take_numpys_numbers() -> None:
 def test_an_option_of_a_wrong_kind_is_named(kind: type[Any], given: dict[str, Any], expected: str) -> None:
     with pytest.raises(InputError, match=f"{kind.__name__}: {expected}"):
         kind(**given)
+
+
+Folders = tuple[PictureFolder, PictureFolder]
+
+
+@pytest.fixture
+def pictures(folders: tuple[Path, Path]) -> Folders:
+    return PictureFolder(folders[0], 24), PictureFolder(folders[1], 24)
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda p: PictureFolder(p[0].folder, 0), "PictureFolder: size is 0; expected a whole number, at least 1"),
+        (lambda p: PictureFolder(p[0].folder, "a"), "PictureFolder: size is 'a'; expected a whole number"),
+        (lambda p: PictureFolder(p[0].folder, 24, variants=3), "variants is 3; expected the least and largest number"),
+        (lambda p: PairData(*p, batch=1.5), r"PairData: batch is 1\.5; expected a whole number, at least 1"),
+        (lambda p: PairData(*p, seed="a"), "PairData: seed is 'a'; expected a whole number"),
+        (lambda p: PairData(p[0].folder, p[1]), "PairData: content is a .*Path; expected a PictureFolder"),
+        (lambda p: loader(PairData(*p), workers=-1), "loader: workers is -1; expected a whole number, at least 0"),
+        (lambda p: loader(PairData(*p), start=-1), "loader: start is -1; expected a whole number, at least 0"),
+        (lambda p: loader(p[0]), r"loader: got a PictureFolder; expected PairData\(content, style\)"),
+        (lambda p: LogScalars("log.jsonl", every=0), "LogScalars: every is 0; expected a whole number, at least 1"),
+        (
+            lambda p: SaveCheckpoints("a", keep=0.5),
+            r"SaveCheckpoints: keep is 0\.5; expected a whole number",
+        ),
+        (lambda p: SaveSamples("a", toy.batches(0, 1)[0], every=0), "SaveSamples: every is 0; expected a whole number"),
+        (lambda p: ExponentialMovingAverage(nn.Linear(1, 1), "a"), "EMA decay is 'a'; expected a number in"),
+        (lambda p: Effect(preserve_color="yes"), "preserve_color must be True or False, got 'yes'"),
+    ],
+)
+def test_arguments_that_are_none_are_named(use: Callable[[Folders], object], words: str, pictures: Folders) -> None:
+    with pytest.raises(InputError, match=words):
+        use(pictures)
+
+
+def test_callbacks_take_paths_as_text(tmp_path: Path) -> None:
+    batch = toy.batches(0, 1)[0]
+    log, checkpoints, samples = (str(tmp_path / name) for name in ("log.jsonl", "checkpoints", "samples"))
+    callbacks = [LogScalars(log), SaveCheckpoints(checkpoints), SaveSamples(samples, batch)]
+    toy.trainer(callbacks=callbacks, **toy.AT_ONCE).fit([batch], steps=1)
+    assert {path.name for path in tmp_path.iterdir()} >= {"log.jsonl", "checkpoints", "samples"}

@@ -58,6 +58,9 @@ class Effect:
         _check_share("strength", self.strength, "from 0 (the photo) to 1 (the style in full)")
         _check_share("texture", self.texture, "from 0 (the photo's) to 1 (the style's)")
         _check_share("color", self.color, "from 0 (the photo's) to 1 (the style's)")
+        for name in ("preserve_color", "color_only"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.preserve_color and self.color_only:
             raise InputError("preserve_color and color_only together leave nothing of the style; give one of them")
         if not is_number(self.scale, 0.1, 10):

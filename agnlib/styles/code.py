@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,10 @@ class StyleCode:
         if not bool(vector.isfinite().all()):
             raise InputError("a style code must be finite, got NaN or infinity; check the picture or the weights")
         object.__setattr__(self, "vector", vector)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # what is unpickled or copied inside inference_mode is no ordinary tensor
 
     def __repr__(self) -> str:
         return f"StyleCode(style_dim={self.vector.numel()}, source={self.source!r})"

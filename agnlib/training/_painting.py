@@ -7,15 +7,31 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from agnlib.errors import InputError
 from agnlib.training._given import style_dim
 from agnlib.training.data.pairs import Batch
 from agnlib.training.data.stroke_scale import close_up, from_afar
+from agnlib.training.precision import autocast, full
 
 if TYPE_CHECKING:
     from agnlib.training.config import TrainerConfig
     from agnlib.training.trainer import AdversarialTrainer
 
-__all__ = ["generated", "knows_labels", "of_this_step", "seen"]
+__all__ = ["generated", "knows_labels", "of_this_step", "paint", "seen"]
+
+
+def paint(trainer: AdversarialTrainer, batch: Batch) -> Tensor:
+    """What `generate` gives for a batch, in single precision at least.
+
+    Raises:
+        InputError: it gave no pictures.
+    """
+    with autocast(trainer.device):
+        pictures = trainer.generate(batch)
+    if not isinstance(pictures, Tensor) or pictures.ndim != 4:
+        got = tuple(pictures.shape) if isinstance(pictures, Tensor) else type(pictures).__name__
+        raise InputError(f"generate gave {got}; expected a tensor of pictures (B, C, H, W)")
+    return full(pictures)
 
 
 def generated(trainer: AdversarialTrainer, batch: Batch) -> Tensor:

@@ -36,10 +36,11 @@ def weighted_terms(terms: Any) -> dict[str, Weighted]:
             f" itself ({', '.join(LOSS_NAMES)}); give it another name"
         )
     for name, term in terms.items():
-        if not isinstance(term, Weighted) and not callable(term):
+        given = term.term if isinstance(term, Weighted) else term
+        if isinstance(given, type) or not callable(given):
             raise InputError(
-                f"AdversarialTrainer: the term {name!r} is {term!r}; expected a callable (batch, fake) -> scalar, or"
-                " Weighted(callable, weight)"
+                f"AdversarialTrainer: the term {name!r} is {given!r}; expected a callable (batch, fake) -> scalar, no"
+                " class, as it is or as Weighted(callable, weight)"
             )
     found = {name: term if isinstance(term, Weighted) else Weighted(term, 1.0) for name, term in terms.items()}
     for each in found.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from agnlib import image as images
 from agnlib._atomic import write_bytes
+from agnlib._numbers import checked_count
 from agnlib._paths import is_file
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.training.run.tensorboard import EventFile
@@ -79,8 +81,8 @@ class LogScalars:
     is installed the same numbers are in a folder `tensorboard` beside the file.
     """
 
-    def __init__(self, path: Path, *, every: int = 50, batch: int = 1) -> None:
-        self.path, self.every, self.batch = path, every, batch
+    def __init__(self, path: str | os.PathLike[str], *, every: int = 50, batch: int = 1) -> None:
+        self.path, self.every, self.batch = Path(path), checked_count(every, "LogScalars: every", 1), batch
         self._sums: dict[str, list[float]] = {}  # of each number its sum and how many
         self._steps = 0
         self._events: EventFile | None = None
@@ -188,14 +190,20 @@ class SaveCheckpoints:
     """
 
     def __init__(
-        self, folder: Path, *, every: int = 500, keep: int = 2, best: str | None = None, mode: str = "min"
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        every: int = 500,
+        keep: int = 2,
+        best: str | None = None,
+        mode: str = "min",
     ) -> None:
-        if every < 1 or keep < 1 or mode not in ("min", "max"):
-            raise InputError(
-                f"SaveCheckpoints: every {every}, keep {keep}, mode {mode!r}; expected at least 1, at least 1,"
-                " 'min' or 'max'"
-            )
-        self.folder, self.every, self.keep, self.best, self.mode = folder, every, keep, best, mode
+        if mode not in ("min", "max"):
+            raise InputError(f"SaveCheckpoints: mode is {mode!r}; expected 'min' or 'max'")
+        self.every, self.keep = (
+            checked_count(value, f"SaveCheckpoints: {name}", 1) for name, value in (("every", every), ("keep", keep))
+        )
+        self.folder, self.best, self.mode = Path(folder), best, mode
         self.saved: int | None = None  # the step of the last one that was written
         self._best: float | None = None
         self._seen: list[float] = []
@@ -261,8 +269,8 @@ class SaveSamples:
         every: steps between pictures.
     """
 
-    def __init__(self, folder: Path, batch: Batch, *, every: int = 500) -> None:
-        self.folder, self.batch, self.every = folder, batch, every
+    def __init__(self, folder: str | os.PathLike[str], batch: Batch, *, every: int = 500) -> None:
+        self.folder, self.batch, self.every = Path(folder), batch, checked_count(every, "SaveSamples: every", 1)
         self._painted: int | None = None  # the step of the last one
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+from agnlib._numbers import is_number
 from agnlib.errors import InputError
 
 __all__ = ["ExponentialMovingAverage"]
@@ -30,8 +32,8 @@ class ExponentialMovingAverage(Generic[Network]):
     """
 
     def __init__(self, module: Network, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise InputError(f"EMA decay is {decay}; expected a number in [0, 1)")
+        if not is_number(decay, 0, math.nextafter(1, 0)):
+            raise InputError(f"EMA decay is {decay!r}; expected a number in [0, 1)")
         self.decay, self.updates = decay, 0
         self.module: Network = copy.deepcopy(module).eval().requires_grad_(False)
 

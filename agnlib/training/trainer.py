@@ -29,7 +29,7 @@ from agnlib.training._given import (
     started,
     taken,
 )
-from agnlib.training._painting import generated, knows_labels, of_this_step, seen
+from agnlib.training._painting import generated, knows_labels, of_this_step, paint, seen
 from agnlib.training._terms import forget_pictures, weighted_losses, weighted_terms
 from agnlib.training._turns import (
     backward,
@@ -43,12 +43,12 @@ from agnlib.training._turns import (
 )
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig
-from agnlib.training.data.pairs import Batch, naming_ended_readers, next_batch
+from agnlib.training.data._reading import naming_ended_readers, next_batch
+from agnlib.training.data.pairs import Batch
 from agnlib.training.distributed import World, batch_draws
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.objective.adversarial import AdversarialGame
 from agnlib.training.objective.terms import TargetCache, Term, Weighted
-from agnlib.training.precision import autocast, full
 from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.safety.random_state import LayerDice
 from agnlib.training.safety.state import groups_options, restore_learned, take_learned
@@ -169,7 +169,7 @@ class AdversarialTrainer:
         batch = of_this_step(self, batch)
         parts = batch.split(self.config.accumulate)
         # a whole batch is painted once for both turns; the graphs of all parts would have to be kept at the same time
-        painted = self._paint(batch) if len(parts) == 1 else None
+        painted = paint(self, batch) if len(parts) == 1 else None
         alone = batch.identity or self.config.adversarial == 0
         logs = {} if alone else self._discriminator_turn(parts, painted)
         return logs | self._generator_turn(parts, painted)
@@ -342,14 +342,10 @@ class AdversarialTrainer:
         self.between_steps = True
         return logs
 
-    def _paint(self, batch: Batch) -> Tensor:
-        with autocast(self.device):
-            return full(self.generate(batch))
-
     def _discriminator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
             with torch.no_grad():
-                fake = self._paint(part) if painted is None else painted.detach()
+                fake = paint(self, part) if painted is None else painted.detach()
                 looked_at, part.fake = seen(part, fake, self.config, self.step)
             return self.discriminator_loss(looked_at, part.fake)
 
@@ -367,7 +363,7 @@ class AdversarialTrainer:
 
     def _generator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:
         def losses_of(part: Batch) -> Mapping[str, Tensor]:
-            fake = self._paint(part) if painted is None else painted
+            fake = paint(self, part) if painted is None else painted
             self.latest = part.detach(), fake.detach()
             return self.generator_loss(*seen(part, fake, self.config, self.step))
 

@@ -8,123 +8,29 @@ import os
 import random
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.distributions import Normal
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
+from agnlib._numbers import are_counts, checked_count, is_count
 from agnlib._paths import is_folder, may
 from agnlib._scan import files_below, is_junk
-from agnlib.errors import ImageError, InputError, TrainingError
+from agnlib.errors import ImageError, InputError
 from agnlib.image._header import header
 from agnlib.image._kinds import READ_SUFFIXES, left_out
+from agnlib.training.data._batch import Batch
 from agnlib.training.distributed import World
 from agnlib.training.safety.interrupt import leave_signals_to_parent
 
 __all__ = ["Batch", "PairData", "PictureFolder", "loader"]
 
 _KEY_PARTS = 3
-
-
-@dataclass
-class Batch:
-    """What one training step sees; pictures `(B, 3, H, W)` in [-1, 1], labels int64 `(B,)`.
-
-    `style` holds the real pictures that the discriminator sees. Without `content` pictures are made from nothing, and
-    without classes there is no label. The keys name the crops, so that what is computed from them once can be found
-    again; `sources` names the file of each reference: two crops of one picture have one style; `skipped` names the
-    files that could not be decoded and gave way to others. The trainer fills in `code`, the
-    style code `(B, style_dim)`, with a variational extractor the `distribution` that it was drawn from, and `fake`, the
-    generated pictures, detached; `identity` marks a step whose reference is the photo itself.
-    """
-
-    content: Tensor | None
-    style: Tensor
-    label: Tensor | None = None
-    content_keys: tuple[str, ...] = ()
-    style_keys: tuple[str, ...] = ()
-    step: int = 0
-    code: Tensor | None = None
-    distribution: Normal | None = None
-    fake: Tensor | None = None
-    identity: bool = False
-    extras: dict[str, Tensor] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.style)
-
-    @property
-    def photos(self) -> Tensor:
-        """The content.
-
-        Raises:
-            InputError: a batch without any.
-        """
-        if self.content is None:
-            raise InputError("the batch has no content, and what is asked for needs it; give photos (B, 3, H, W)")
-        return self.content
-
-    def as_identity(self) -> Batch:
-        """The same photos with themselves as references."""
-        return replace(self, style=self.photos, style_keys=self.content_keys, identity=True)
-
-    def from_nothing(self) -> Batch:
-        """The same references without photos."""
-        return replace(self, content=None, content_keys=())
-
-    def split(self, parts: int) -> list[Batch]:
-        """The batch in so many parts, as equal as can be; fewer where it has fewer rows."""
-        parts = min(parts, len(self))
-        if parts < 2:
-            return [self]
-        bounds = [len(self) * index // parts for index in range(parts + 1)]
-        return [self._rows(slice(*pair)) for pair in itertools.pairwise(bounds)]
-
-    def _rows(self, rows: slice) -> Batch:
-        names = ("content", "style", "label", "content_keys", "style_keys", "sources", "code", "fake")
-        values = {name: getattr(self, name) for name in names}
-        chosen: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
-        return replace(self, **chosen, extras={name: value[rows] for name, value in self.extras.items()})
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on a device, pictures in channels_last."""
-
-        def taken(value: Tensor) -> Tensor:
-            moved = value.to(device, non_blocking=True)
-            return moved.clone() if moved.is_inference() else moved  # those of inference_mode cannot be learned from
-
-        moved = self._with(taken)
-        content = self.content if moved.content is None else moved.content.to(memory_format=torch.channels_last)
-        return replace(moved, content=content, style=moved.style.to(memory_format=torch.channels_last))
-
-    def pin_memory(self) -> Batch:
-        """The batch in page-locked memory, from where a GPU copies while it computes; called by the loader."""
-        return self._with(Tensor.pin_memory)
-
-    def detach(self) -> Batch:
-        """The batch without the graph that its code was computed by."""
-        spread = self.distribution
-        if spread is not None:
-            spread = Normal(spread.loc.detach(), spread.scale.detach())
-        return replace(self._with(Tensor.detach), distribution=spread)
-
-    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with each of its tensors changed."""
-        names = ("content", "style", "label", "code", "fake")
-        tensors: dict[str, Any] = {name: getattr(self, name) for name in names}
-        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in tensors.items()}
-        return replace(self, **changed, extras={name: change(value) for name, value in self.extras.items()})
 
 
 class PictureFolder:
@@ -158,7 +64,9 @@ class PictureFolder:
     ) -> None:
         if not os.fspath(folder):  # which would be the current folder
             raise InputError("the name of the folder of pictures is empty; give a folder")
-        self.folder, self.size, self.seed = Path(folder), size, seed
+        self.folder, self.size, self.seed = Path(folder), checked_count(size, "PictureFolder: size", 1), seed
+        if not isinstance(variants, (tuple, list)) or not are_counts(variants, 1, 2) or variants[0] > variants[1]:
+            raise InputError(f"PictureFolder: variants is {variants!r}; expected the least and largest number of crops")
         if not is_folder(self.folder):
             raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
         if not may(self.folder, os.R_OK | os.X_OK):
@@ -280,9 +188,15 @@ class PairData(Dataset[Batch]):
         seed: int = 0,
         cache_bytes: int = 2 << 30,
     ) -> None:
-        if batch < 1:
-            raise InputError(f"batch is {batch}; expected at least 1")
-        self.content, self.style, self.batch, self.seed = content, style, batch, seed
+        for name, folder in (("content", content), ("style", style)):
+            if not isinstance(folder, PictureFolder):
+                raise InputError(
+                    f"PairData: {name} is a {type(folder).__name__}; expected a PictureFolder(folder, size)"
+                )
+        if not is_count(seed, -(2**63)):
+            raise InputError(f"PairData: seed is {seed!r}; expected a whole number")
+        self.batch, self.seed = checked_count(batch, "PairData: batch", 1), int(seed)
+        self.content, self.style = content, style
         world = World.current()
         self._mine = world.share(batch, accumulate) if world.size > 1 else list(range(batch))
         self._damaged: set[Path] = set()
@@ -357,45 +271,22 @@ def loader(data: PairData, *, start: int = 0, workers: int = 0, pin: bool = Fals
     """Batches of `data` from step `start` on, without end, read ahead by `workers` processes.
 
     A resumed run gives `start=trainer.step`, one on a GPU `pin=True`.
+
+    Raises:
+        InputError: no `PairData`, or numbers that are none.
     """
+    if not isinstance(data, PairData):
+        raise InputError(f"loader: got a {type(data).__name__}; expected PairData(content, style)")
+    workers = checked_count(workers, "loader: workers")
     return DataLoader(
         data,
         batch_size=None,
-        sampler=_Count(start),
+        sampler=_Count(checked_count(start, "loader: start")),
         num_workers=workers,
         pin_memory=pin,
         worker_init_fn=_initialise_worker,
         persistent_workers=workers > 0,
     )
-
-
-def next_batch(coming: Iterator[Batch], stopping: Callable[[], bool]) -> Batch | None:
-    """The next batch; None after the last, and where a signal has ended the reading processes and the training."""
-    try:
-        return next(coming, None)
-    except RuntimeError:  # a DataLoader's, whose processes are gone
-        if stopping():
-            return None
-        raise
-
-
-@contextmanager
-def naming_ended_readers() -> Iterator[None]:
-    """Say what it means that a reading process is gone: the DataLoader notices by a signal, wherever we are.
-
-    Raises:
-        TrainingError: the system has ended a process that reads pictures.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise TrainingError(
-            f"a process that reads pictures was ended by the system ({' '.join(str(error).split())}); mostly memory has"
-            " run out, or shared memory (/dev/shm; Docker: --shm-size=2g): free some or read with fewer processes"
-            " (--workers 0 for none), and go on from the last checkpoint (--resume auto)"
-        ) from error
 
 
 def _initialise_worker(_: int) -> None:
