@@ -297,6 +297,10 @@ def test_init_that_does_not_fit_is_said_before_anything_is_written(
         assert not (tmp_path / "run").exists()
 
 
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_weights_that_cannot_be_written_are_1(
     folders: tuple[Path, Path],
     start: Path,
@@ -304,9 +308,6 @@ def test_weights_that_cannot_be_written_are_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     arguments = train_arguments(folders, start, tmp_path / "run", "--steps", "2")
     with monkeypatch.context() as patch:
         patch.setattr("agnlib.models.pretrained.write_bytes", full)
@@ -326,9 +327,6 @@ def test_a_last_checkpoint_that_cannot_be_written_is_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr("agnlib.training.safety.checkpoint.write_bytes", full)
     assert cli.main(train_arguments(folders, start, tmp_path / "run", "--steps", "2")) == 1
     warned, said = lines(capsys)[1]
