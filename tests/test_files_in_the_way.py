@@ -196,6 +196,50 @@ def test_save_style_replaces_style_codes_alone(
     assert StyleCode.load(target).vector.numel() == 16
 
 
+@pytest.mark.parametrize("there", THERE)
+def test_a_report_replaces_reports_alone(
+    place: Path, weights: Path, there: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = place / "clips" / "report"
+    there(target)
+    command = [
+        "stylize",
+        *COMMANDS["folder"],
+        "--style",
+        "photo.png",
+        "--weights",
+        str(weights),
+        "--report",
+        str(target),
+    ]
+    assert main(command) == 2
+    assert f"'{target}' is there already and no report by agnlib{CURE[:10]}" in capsys.readouterr().err
+    assert list((place / "out").iterdir()) == []
+    assert main([*command, "--overwrite"]) == 0
+    assert not target.is_symlink()
+    assert main(command) == 0  # its own
+    if there is link:
+        assert (place / "elsewhere").read_bytes() == OLD
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("photos/a.png", "would be one of the photographs"),
+        ("photos/new.JPG", "would be one of the photographs"),
+        ("photo.png", "is the input 'photo.png' itself"),
+        ("clips", "is a folder"),
+    ],
+)
+def test_a_report_never_replaces_what_is_painted(
+    place: Path, weights: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["stylize", *COMMANDS["folder"], "--style", "photo.png", "--weights", str(weights), "--report", name]
+    assert main([*command, "--overwrite"]) == 2
+    assert words in capsys.readouterr().err
+    assert image.probe("photos/a.png") == image.probe("photo.png") == (20, 16)
+
+
 @pytest.mark.parametrize("option", ["--out", "--grid", "--sheet"])
 def test_evaluate_and_styles_likewise(
     place: Path, weights: Path, option: str, capsys: pytest.CaptureFixture[str]

@@ -166,7 +166,7 @@ def test_the_report(photos: Path, tmp_path: Path) -> None:
 
 def test_a_report_replaces_nothing_but_reports(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}")
-    with pytest.raises(InputError, match=r"mine\.json.*is no report"):
+    with pytest.raises(InputError, match=r"mine\.json.* and no report"):
         run(photos, tmp_path / "out", report=tmp_path / "mine.json")
     with pytest.raises(ImageError, match=r"folder of the report"):
         run(photos, tmp_path / "out", report=tmp_path / "missing" / "mine.json")

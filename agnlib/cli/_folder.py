@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
@@ -26,7 +27,8 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
         raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {count}")
     regions = checked_regions(request)
     plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
-    refuse_to_overwrite([job.target for job in plan.jobs], pictures_of(regions))
+    written = [*(job.target for job in plan.jobs), *([] if report is None else [Path(report)])]
+    refuse_to_overwrite(written, pictures_of(regions))
     stylizer = make_stylizer(request)
     given = {**request.options, **style_options(stylizer, regions, request)}
     style, metadata = given.pop("style"), given.pop("metadata")

@@ -12,8 +12,9 @@ from typing import Any
 from agnlib import __version__
 from agnlib._paths import is_file, is_folder, is_there, why_not
 from agnlib.errors import ImageError, InputError
-from agnlib.folder._tree import Plan
+from agnlib.folder._tree import Plan, inside
 from agnlib.image import write_file
+from agnlib.image._kinds import READ_SUFFIXES
 
 __all__ = ["FolderReport", "report_path"]
 
@@ -75,19 +76,30 @@ def report_path(plan: Plan, given: str | os.PathLike[str] | None, *, overwrite: 
     """Where the report goes: by default into the output folder, one for each shard.
 
     Raises:
-        InputError: a file is there that is no report, or the folder does not exist.
+        InputError: a folder, link or file is there that is no report, or it would be one of the photographs.
+        ImageError: its folder does not exist.
     """
     number, count = plan.shard
     name = "agnlib-report.json" if count == 1 else f"agnlib-report-{number}-of-{count}.json"
     path = plan.target / name if given is None else Path(given)
     if given is not None and not is_folder(path.parent):
         raise ImageError(f"the folder of the report {str(path)!r} {why_not(path.parent, 'a folder')}; create it first")
-    if is_there(path) and not (is_file(path) and (overwrite or _is_report(path))):
-        raise InputError(f"{str(path)!r} exists and is no report by agnlib; give another name for the report")
+    if is_folder(path):
+        raise InputError(f"{str(path)!r} is a folder; give a file name for the report")
+    if path.suffix.lower() in READ_SUFFIXES and inside(plan.source, path):
+        raise InputError(f"{str(path)!r} would be one of the photographs; give another name for the report")
+    if is_there(path) and not (overwrite or _is_report(path)):
+        raise InputError(
+            f"{str(path)!r} is there already and no report by agnlib; choose another name, or give overwrite=True"
+            " (--overwrite) to replace it"
+        )
     return path
 
 
 def _is_report(path: Path) -> bool:
+    """Whether a report of ours lies there, not a link to one."""
+    if path.is_symlink() or not is_file(path):
+        return False
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
