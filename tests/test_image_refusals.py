@@ -211,14 +211,31 @@ def test_a_side_that_is_too_long_is_said_before_a_row_is_written(tmp_path: Path,
 # Files: what is transparent, what is a palette, what lacks its end, what is of another kind
 
 
-def png(pixels: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A grey or RGB PNG of 16 bits."""
-    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
-    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+def png(pixels: np.ndarray, *chunks: tuple[bytes, bytes], bits: int = 16) -> bytes:
+    """A grey or RGB PNG."""
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
+    rows = [row.astype(f">u{max(bits, 8) // 8}").view(np.uint8).ravel() for row in pixels]
+    if bits < 8:
+        rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:].ravel()) for row in rows]
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
     parts = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
     )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_one_transparent_grey_of_few_bits_is_transparent(tmp_path: Path, bits: int) -> None:
+    levels = np.arange(2**bits, dtype=np.uint8)[None].repeat(2, 0)
+    for key in {0, 1, 2**bits - 1}:
+        (tmp_path / "a.png").write_bytes(png(levels, (b"tRNS", struct.pack(">H", key)), bits=bits))
+        expected = np.stack([*3 * [levels * (255 // (2**bits - 1))], np.where(levels == key, 0, 255)], -1)
+        with Image.open(tmp_path / "a.png") as opened:
+            taken = Picture.take(opened)
+        assert taken.alpha is not None
+        for found in (image.read(tmp_path / "a.png"), np.asarray(image.load(tmp_path / "a.png"))):
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(taken.alpha[0, 0] * 255, expected[..., 3])
 
 
 def test_a_transparent_grey_of_16_bits_is_transparent_at_8(tmp_path: Path) -> None:
@@ -238,6 +255,23 @@ def test_a_transparent_colour_of_16_bits_is_transparent_at_8(tmp_path: Path) -> 
     (tmp_path / "a.png").write_bytes(png(pixels, (b"tRNS", struct.pack(">3H", 1, 2, 40_000))))
     for found in (image.read(tmp_path / "a.png", deep=False), np.asarray(image.load(tmp_path / "a.png"))):
         assert found[0, :, 3].tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_transparent_colour_of_16_bits_is_transparent_as_a_pil_image(tmp_path: Path, loaded: bool) -> None:
+    pixels = np.array([[[1, 2, 40_000], [1, 2, 40_001], [1, 2, 30_000], [0, 0, 0]]], np.uint16)
+    (tmp_path / "a.png").write_bytes(png(pixels, (b"tRNS", struct.pack(">3H", 1, 2, 40_000))))
+    for source in (tmp_path / "a.png", io.BytesIO((tmp_path / "a.png").read_bytes())):
+        with Image.open(source) as opened:
+            if loaded:
+                opened.load()  # 8 bits are left, by which the neighbour is transparent, too
+            picture = Picture.take(opened)
+            assert picture.alpha is not None
+            expected = [0, 0 if loaded else 255, 255, 255]
+            assert (picture.alpha * 255).int().flatten().tolist() == expected
+            image.save(opened, tmp_path / "b.png")
+            assert np.asarray(image.load(tmp_path / "b.png"))[0, :, 3].tolist() == expected
+            assert picture.unchanged().size == (4, 1)
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])

@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from agnlib.errors import ImageError, InputError
 from agnlib.image._declared import note_cicp
 from agnlib.image._jpeg_end import load_jpeg
+from agnlib.image._png import note_transparency
 from agnlib.image._tiff import load_tiff
 from agnlib.image._words import reason
 
@@ -30,6 +31,7 @@ def decode(image: Image.Image, name: str) -> None:
         note_cicp(image)
     except InputError as error:
         raise ImageError(f"{name} cannot be read: {error}") from error
+    note_transparency(image)
     decoded(lambda: _load(image), image, name)
 
 

@@ -6,6 +6,7 @@ decoded twice, once for the upper bytes and once for the lower.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from agnlib.errors import InputError
@@ -21,11 +23,11 @@ from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
 from agnlib.image._range import must_be_clipped
-from agnlib.image._srgb import orientation
+from agnlib.image._srgb import orientation, upright_srgb
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
 from agnlib.image._tiff_samples import is_premultiplied
 
-__all__ = ["array_of", "deep_pixels", "is_deep", "needs_all_bits", "shallow"]
+__all__ = ["array_of", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
 
 Pixels = npt.NDArray[np.uint16]
 
@@ -159,6 +161,25 @@ def _decoded(image: Image.Image, mode: str, raw_mode: str, out: npt.NDArray[np.u
 
 def _with_mode(args: Any, raw_mode: str) -> Any:
     return raw_mode if isinstance(args, str) else (raw_mode, *args[1:])
+
+
+def eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
+    """The pixels `(H, W, 3 or 4)` of a PIL image, upright and in sRGB.
+
+    One that was opened and not yet decoded is asked for all its bits where that tells what is transparent.
+
+    Raises:
+        ImageError: the data are damaged, or the mode cannot be turned into RGB.
+    """
+    if needs_all_bits(image) and isinstance(image, PngImageFile) and image.fp is not None and not image.fp.closed:
+        place = image.fp.tell()
+        image.fp.seek(0)
+        data = image.fp.read()
+        image.fp.seek(place)
+        deep = deep_pixels(PngImageFile(io.BytesIO(data)), lambda: PngImageFile(io.BytesIO(data)), name)
+        if deep is not None:
+            return shallow(deep)
+    return array_of(upright_srgb(image, name))
 
 
 def array_of(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from agnlib.errors import ImageError, InputError
 from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode
+from agnlib.image._png import fitting_key
 from agnlib.image._profile import is_srgb, to_srgb
 from agnlib.image._range import must_be_clipped
 from agnlib.image._tiff import levels
@@ -43,6 +44,7 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
         turned = _turned(_eight_bits(image) if image.mode in _DEEP_GREY else image)
         if turned.mode in ("La", "RGBa"):  # premultiplied
             turned = turned.convert(turned.mode.upper())
+        turned = fitting_key(turned)
         if _has_alpha(turned):  # before all else: Pillow warns of a palette whose alpha would be dropped
             wanted = "LA" if turned.mode in _GREY else "RGBA"
             turned = turned if turned.mode == wanted else turned.convert(wanted)

@@ -16,10 +16,9 @@ from agnlib._atomic import replacing, write_bytes
 from agnlib._paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
-from agnlib.image._deep import array_of, shallow
+from agnlib.image._deep import array_of, eight_bits, needs_all_bits, shallow
 from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
 from agnlib.image._profile import srgb_profile
-from agnlib.image._srgb import upright_srgb
 from agnlib.image._tiff import levels
 from agnlib.image._words import quoted, reason
 
@@ -236,9 +235,11 @@ def _fitted(rows: Rows, channels: int, depth: np.dtype[Any]) -> Rows:
 
 def _pixels_of(image: Image.Image, name: str) -> Rows:
     """The pixels `(H, W, C)` of a PIL image, in sRGB."""
+    if needs_all_bits(image):
+        return eight_bits(image, name)
     decode(image, name)
     if image.mode not in _PLAIN_MODES or _SAYS_MORE & image.info.keys():
-        return array_of(upright_srgb(image, name))
+        return eight_bits(image, name)
     if image.mode == "I;16":
         return levels(image).astype(np.uint16)[..., None]
     return array_of(image)

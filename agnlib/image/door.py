@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from agnlib.errors import InputError
-from agnlib.image._deep import array_of
+from agnlib.image._deep import eight_bits
 from agnlib.image._header import header
 from agnlib.image._hidden import CELL, averaged, continued, filled
 from agnlib.image._range import must_be_clipped
-from agnlib.image._srgb import upright, upright_srgb
+from agnlib.image._srgb import upright
 from agnlib.image._words import quoted
 from agnlib.image.files import DEFAULT_LIMITS, Limits, read
 
@@ -119,7 +119,7 @@ rescale it (x / 255, or (x + 1) / 2) or clip it
                 warnings.warn(f"{name}: {quoted(value)} has several {further}; only the first is read", stacklevel=3)
             return _picture(_planes(read(value, deep=False, limits=limits)), quoted(value), _Container("pil"), None)
         if isinstance(value, Image.Image):
-            return _picture(_planes(array_of(upright_srgb(value, name))), name, _Container("pil"), value)
+            return _picture(_planes(eight_bits(value, name)), name, _Container("pil"), value)
         if isinstance(value, np.ndarray):
             return _from_array(value, name)
         if isinstance(value, torch.Tensor):
