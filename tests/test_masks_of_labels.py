@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from agnlib.cli import main as cli
+from agnlib.errors import InputError
 from agnlib.folder import stylize_folder
 from agnlib.stylizer import Stylizer
 
@@ -31,6 +32,57 @@ LABELS = {
 @pytest.fixture(scope="module")
 def stylizer(weights: Path) -> Stylizer:
     return Stylizer.from_pretrained(weights, device="cpu")
+
+
+DEEP = HALF.astype(np.uint16)
+KEPT_IN_16 = {
+    "I;16": (Image.fromarray(DEEP), 1, 65535, 65535),
+    "I": (Image.fromarray(DEEP.astype(np.int32)), 1, 65535, 65535),
+    "F": (Image.fromarray(HALF.astype(np.float32) / 65535), 1, 65535, 65535),
+    "8 bits in I;16": (Image.fromarray(DEEP * 255), 255, 65535, 257),
+    "dark 8 bits in I;16": (Image.fromarray(DEEP * 200), 200, 65535, 257),
+    "10 bits in I;16": (Image.fromarray(DEEP * 1023), 1023, 65535, 64),
+    "floats of labels": (HALF.astype(np.float32) / 255, 0.003922, 1, 255),
+    "half floats of labels": (torch.from_numpy(HALF).half()[None] / 255, 0.003922, 1, 255),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "as_file"),
+    [*((kind, None) for kind in KEPT_IN_16), ("I;16", "png"), ("I;16", "tif"), ("I", "tif"), ("F", "tif")]
+    + [("8 bits in I;16", "png"), ("dark 8 bits in I;16", "tif")],
+)
+def test_labels_are_noticed_in_16_bits_and_floats_too(
+    stylizer: Stylizer, tmp_path: Path, kind: str, as_file: str | None
+) -> None:
+    mask, highest, white, factor = KEPT_IN_16[kind]
+    if as_file:
+        mask.save(tmp_path / f"mask.{as_file}")
+    with pytest.warns(UserWarning, match="hardly shows") as said:
+        stylizer(PHOTO, STYLE, mask=tmp_path / f"mask.{as_file}" if as_file else mask)
+    assert [str(each.message) for each in said] == [
+        f"mask 1 has no value above {highest} of {white}, so the style hardly shows;"
+        f" give booleans, or multiply it by {factor}"
+    ]
+    assert said[0].filename == __file__
+
+
+def test_a_deep_mask_is_as_fine_as_it_is(stylizer: Stylizer, tmp_path: Path) -> None:
+    Image.fromarray(DEEP * 65535).save(tmp_path / "a.png")
+    expected = stylizer(PHOTO, STYLE, mask=HALF)
+    for mask in (tmp_path / "a.png", Image.open(tmp_path / "a.png"), Image.fromarray(DEEP * 65535)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_array_equal(stylizer(PHOTO, STYLE, mask=mask), expected)
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_sparse_mask_is_refused_in_words(stylizer: Stylizer, layout: str, dtype: torch.dtype) -> None:
+    sparse = getattr(torch.from_numpy(HALF).to(dtype), f"to_sparse_{layout}".replace("_coo", ""))()
+    with pytest.raises(InputError, match=r"mask 1: expected a dense tensor, got one of layout .*; call its to_dense"):
+        stylizer(PHOTO, STYLE, mask=sparse)
 
 
 @pytest.mark.parametrize("kind", LABELS)

@@ -23,15 +23,14 @@ from agnlib.image._declared import profile_of
 from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
 from agnlib.image._range import must_be_clipped
-from agnlib.image._srgb import orientation, upright_srgb
+from agnlib.image._srgb import DEEP_GREY, orientation, upright_srgb
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
 from agnlib.image._tiff_samples import is_premultiplied
 
-__all__ = ["array_of", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
+__all__ = ["DEEP_GREY", "array_of", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
 
 Pixels = npt.NDArray[np.uint16]
 
-_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _OTHER_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder == "little" else ";16L"}
 _ROWS = 256  # converted at a time, so that a large picture needs little besides itself
 _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
@@ -48,7 +47,7 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def is_deep(opened: Image.Image) -> bool:
     """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
-    return opened.mode in _GREY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
+    return opened.mode in DEEP_GREY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
 
 
 def needs_all_bits(opened: Image.Image) -> bool:
@@ -74,7 +73,7 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
     Raises:
         ImageError: the data are damaged.
     """
-    if opened.mode in _GREY:
+    if opened.mode in DEEP_GREY:
         decode(opened, name)
         pixels = _grey(opened)
     elif has_deep_samples(opened):

@@ -17,7 +17,7 @@ from agnlib.image._range import must_be_clipped
 from agnlib.image._tiff import levels
 from agnlib.image._words import reason
 
-__all__ = ["METADATA_ERRORS", "orientation", "upright", "upright_srgb"]
+__all__ = ["DEEP_GREY", "METADATA_ERRORS", "orientation", "upright", "upright_srgb"]
 
 METADATA_ERRORS = (
     ArithmeticError,
@@ -31,7 +31,7 @@ METADATA_ERRORS = (
 )
 _ALPHA_MODES = ("LA", "PA", "RGBA")
 _GREY = ("1", "L", "LA", "La")
-_DEEP_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+DEEP_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def upright_srgb(image: Image.Image, name: str) -> Image.Image:
@@ -41,7 +41,7 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
     """
     decode(image, name)
     try:
-        turned = _turned(_eight_bits(image) if image.mode in _DEEP_GREY else image)
+        turned = _turned(_eight_bits(image) if image.mode in DEEP_GREY else image)
         if turned.mode in ("La", "RGBa"):  # premultiplied
             turned = turned.convert(turned.mode.upper())
         turned = fitting_key(turned)

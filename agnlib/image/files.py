@@ -15,13 +15,13 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImag
 
 from agnlib._numbers import is_count
 from agnlib.errors import ImageError, InputError
-from agnlib.image._deep import array_of, deep_pixels, is_deep, needs_all_bits, shallow
+from agnlib.image._deep import DEEP_GREY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._kinds import foreign_kind
 from agnlib.image._srgb import upright_srgb
 from agnlib.image._tiff import Tiff
 from agnlib.image._words import quoted, reason
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "load", "open_file", "probe", "read"]
+__all__ = ["DEFAULT_LIMITS", "Limits", "all_bits", "load", "open_file", "probe", "read"]
 
 _READERS: dict[str, tuple[tuple[bytes, ...], Callable[[Any], Image.Image]]] = {
     "JPEG": ((b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
@@ -155,6 +155,19 @@ def read(
         return pixels if deep else shallow(pixels)
     with open_file(path, limits) as image:
         return array_of(upright_srgb(image, quoted(path)))
+
+
+def all_bits(
+    value: str | os.PathLike[str] | Image.Image, name: str, limits: Limits
+) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
+    """All bits of a file, or of grey in a PIL image, that has more than 8 a channel; None of others.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    if isinstance(value, Image.Image):
+        return deep_pixels(value, value.copy, name) if value.mode in DEEP_GREY else None
+    return _all_bits(value, limits, wanted=True)
 
 
 def _all_bits(

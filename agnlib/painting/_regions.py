@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
+from agnlib.image._header import header
+from agnlib.image.door import check_dense
+from agnlib.image.files import all_bits
 from agnlib.painting._painting import Masks
 from agnlib.tiling import Box
 
@@ -68,15 +74,12 @@ class _Mask:
 
     @classmethod
     def take(cls, value: Any, name: str, size: tuple[int, int] | None, limits: Limits) -> _Mask:
-        if isinstance(value, np.ndarray) and value.dtype == bool:
-            value = value.astype(np.uint8) * 255
-        if isinstance(value, Tensor):
-            value = value.to(torch.uint8) * 255 if value.dtype == torch.bool else value
-            value = value[None] if value.ndim == 2 else value
-        picture = Picture.take(value, name, limits=limits)
+        plain = _plain(value, name, limits)
+        picture = Picture.take(plain, name, limits=limits)
         if len(picture.values) != 1:
             raise InputError(f"{name}: expected one picture, got a batch of {len(picture.values)}")
-        for said in (_said_of_values(picture), _said_of_size(picture, size)):
+        frames = _said_of_frames(value, limits) if plain is not value else ""  # else it is said already
+        for said in (frames, _said_of_values(picture), _said_of_size(picture, size)):
             if said:
                 warnings.warn(f"{name} {said}", stacklevel=5)
         return cls(picture)
@@ -91,22 +94,44 @@ class _Mask:
         return (light if alpha is None else light * alpha.to(light.dtype)).cpu()
 
 
+def _plain(value: Any, name: str, limits: Limits) -> Any:
+    """What `Picture.take` takes, booleans as white and black, and files and PIL images with all their bits."""
+    if isinstance(value, np.ndarray):
+        return value.astype(np.uint8) * 255 if value.dtype == bool else value
+    if isinstance(value, Tensor):
+        check_dense(value, name)
+        value = value.to(torch.uint8) * 255 if value.dtype == torch.bool else value
+        return value[None] if value.ndim == 2 else value
+    if isinstance(value, (str, os.PathLike, Image.Image)) and (deep := all_bits(value, name, limits)) is not None:
+        return deep
+    return value
+
+
 def _said_of_values(picture: Picture) -> str:
     """What there is to say of a mask that hardly shows: labels of 0 and 1, where 255 is white."""
-    if picture.values.is_floating_point():
-        return ""
-    white, highest = (255 if picture.values.dtype == torch.uint8 else 65535), int(_lightness(picture.values).max())
+    white, highest = _white_of(picture.values.dtype), float(_lightness(picture.values).max())
     if not 0 < highest <= white * _HARDLY_SEEN:
         return ""
+    eight_bits_in_16 = white == 65535 and 127 < highest < 256
     return (
-        f"has no value above {highest} of {white}, so the style hardly shows;"
-        f" give booleans, or multiply it by {white // highest}"
+        f"has no value above {highest:.4g} of {white}, so the style hardly shows;"
+        f" give booleans, or multiply it by {257 if eight_bits_in_16 else math.floor(white / highest + 0.01)}"
     )
+
+
+def _white_of(kind: torch.dtype) -> int:
+    return {torch.uint8: 255, torch.uint16: 65535}.get(kind, 1)
 
 
 def _lightness(values: Tensor) -> Tensor:
     """The channels without alpha; torch computes no maximum of uint16."""
-    return values[:, : 3 if values.shape[1] >= 3 else 1].to(torch.int32)
+    light = values[:, : 3 if values.shape[1] >= 3 else 1]
+    return light if light.is_floating_point() else light.to(torch.int32)
+
+
+def _said_of_frames(value: Any, limits: Limits) -> str:
+    further = header(value, limits=limits).further if isinstance(value, (str, os.PathLike)) else ""
+    return f"has several {further}; only the first is read" if further else ""
 
 
 def _said_of_size(picture: Picture, size: tuple[int, int] | None) -> str:
