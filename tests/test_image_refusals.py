@@ -22,6 +22,7 @@ from agnlib import image
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import stylize_folder
 from agnlib.image import Picture
+from agnlib.image._range import must_be_clipped
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
 from agnlib.transforms import RandomStyle, Recolor
@@ -112,7 +113,7 @@ def test_bicubic_crops_of_photographs_are_taken_and_clipped(height: int, width: 
     assert torch.equal(Recolor("blue", "red")(crop), Recolor("blue", "red")(crop.clamp(0, 1)))
 
 
-@pytest.mark.parametrize("value", [-0.149, 1.149, 1.0000001])
+@pytest.mark.parametrize("value", [-0.449, 1.449, -0.15, 1.15, 1.0000001])
 @pytest.mark.parametrize("container", ["array", "tensor", "pil"])
 def test_an_overshoot_is_clipped(value: float, container: str) -> None:
     array = np.full((4, 4), value, np.float32)
@@ -120,13 +121,63 @@ def test_an_overshoot_is_clipped(value: float, container: str) -> None:
     assert Picture.take(given_).pixels.unique().tolist() == [1 if value > 0 else -1]
 
 
-@pytest.mark.parametrize("value", [-0.151, 1.151])
+@pytest.mark.parametrize("value", [-0.451, 1.451, -1.0, 255.0])
 @pytest.mark.parametrize("container", ["array", "tensor", "pil"])
 def test_what_lies_further_out_is_an_error_with_its_number(value: float, container: str) -> None:
     array = np.full((4, 4), value, np.float32)
     given_ = {"array": array, "tensor": torch.from_numpy(array)[None], "pil": Image.fromarray(array)}[container]
-    with pytest.raises(InputError, match=rf"\[0, 1\], got values from {value} to {value}"):
+    with pytest.raises(InputError, match=rf"\[0, 1\], got values from {value:g} to {value:g}, .* \(x \+ 1\) / 2"):
         Picture.take(given_)
+
+
+@pytest.mark.parametrize("a", [-0.75, -0.5])
+@pytest.mark.parametrize("down_and_across", [False, True])
+def test_the_tolerance_is_the_most_that_keys_kernel_can_overshoot(a: float, down_and_across: bool) -> None:
+    """By the picture that is white where weights are above 0 and black elsewhere, at the worst of many places."""
+    t = np.linspace(0, 1, 1001)
+    x = np.stack([1 + t, t, 1 - t, 2 - t])
+    weights = np.where(x <= 1, (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4))
+    if down_and_across:
+        weights = (weights[:, None, ::20, None] * weights[None, :, None, ::20]).reshape(16, -1)
+    np.testing.assert_allclose(weights.sum(0), 1)
+    n = -a / 4
+    assert weights.clip(0).sum(0).max() - 1 == pytest.approx(2 * n * (1 + n) if down_and_across else n)
+    assert must_be_clipped(weights.clip(None, 0).sum(0).min(), weights.clip(0).sum(0).max(), "picture")
+
+
+@FEW
+@given(
+    seed=st.integers(0, 10**6),
+    given_size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    wanted=st.tuples(st.integers(1, 48), st.integers(1, 48)),
+    antialias=st.booleans(),
+    by=st.sampled_from(["torch", "torch, corners", "torchvision", "float16", "bfloat16"]),
+)
+def test_black_and_white_resized_once_is_never_refused(
+    seed: int, given_size: tuple[int, int], wanted: tuple[int, int], antialias: bool, by: str
+) -> None:
+    picture = torch.from_numpy(np.random.default_rng(seed).integers(0, 2, (1, 3, *given_size))).float()
+    if by == "torchvision":
+        resized = functional.resize(picture, list(wanted), interpolation=3, antialias=antialias)
+    else:
+        picture = picture.to({"float16": torch.float16, "bfloat16": torch.bfloat16}.get(by, torch.float32))
+        corners, plain = by == "torch, corners", by != "torch"  # PyTorch antialiases neither corners nor halves
+        resized = torch.nn.functional.interpolate(
+            picture, wanted, mode="bicubic", antialias=antialias and not plain, align_corners=corners
+        )
+    assert torch.equal(Picture.take(resized).pixels, Picture.take(resized.clamp(0, 1)).pixels)
+
+
+def test_the_worst_picture_is_taken_and_a_normalised_one_is_not() -> None:
+    outer, inner = torch.tensor([1.0, 0, 0, 1]), torch.tensor([0.0, 1, 1, 0])
+    edge = inner.outer(inner) + outer.outer(outer)
+    middle = torch.nn.functional.interpolate(edge[None, None], (1, 1), mode="bicubic", align_corners=False)
+    assert middle.item() == pytest.approx(1.4453125)
+    assert Picture.take(middle).pixels.unique().tolist() == [1]
+    photo = functional.to_dtype(functional.to_image(COFFEE), torch.float32, scale=True)
+    for normalised in (photo * 2 - 1, photo * 255, functional.normalize(photo, [0.485, 0.456, 0.406], [0.229] * 3)):
+        with pytest.raises(InputError, match=r"more than a bicubic resize overshoots \(0\.45\)"):
+            Picture.take(normalised)
 
 
 def test_a_float_tiff_that_overshoots_is_read_clipped(tmp_path: Path) -> None:

@@ -49,8 +49,11 @@ KEPT_IN_16 = {
 
 @pytest.mark.parametrize(
     ("kind", "as_file"),
-    [*((kind, None) for kind in KEPT_IN_16), ("I;16", "png"), ("I;16", "tif"), ("I", "tif"), ("F", "tif")]
-    + [("8 bits in I;16", "png"), ("dark 8 bits in I;16", "tif")],
+    [
+        *((kind, None) for kind in KEPT_IN_16),
+        *((kind, "tif") for kind in ("I;16", "I", "F", "8 bits in I;16")),
+        *((kind, "png") for kind in ("I;16", "dark 8 bits in I;16")),
+    ],
 )
 def test_labels_are_noticed_in_16_bits_and_floats_too(
     stylizer: Stylizer, tmp_path: Path, kind: str, as_file: str | None

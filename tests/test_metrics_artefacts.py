@@ -223,7 +223,7 @@ def test_constant_brightness_changes_nothing(metric: str, shift: float, seed: in
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
 def test_flat_pictures_are_free_of_artefacts(metric: str, dtype: torch.dtype) -> None:
     values = METRICS[metric](torch.full((2, 3, 64, 65), 0.25, dtype=dtype))
-    assert values.dtype == dtype
+    assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert values.shape == (2,)
     assert values.float().abs().max() < 0.5
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+from contextlib import nullcontext
+
 import pytest
 import torch
 
-from agnlib import ops
-from agnlib.metrics import palette_distance, style_distance
+from agnlib import losses, metrics, ops
+from agnlib.metrics import style_distance
 from agnlib.models import StyleExtractor
 
 DTYPES = [torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float64: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-def pictures(seed: int = 0) -> torch.Tensor:
+def pictures(seed: int = 0, side: int = 32) -> torch.Tensor:
     """Values that every dtype holds exactly."""
-    return torch.randint(-64, 65, (2, 3, 32, 32), generator=torch.Generator().manual_seed(seed)) / 64.0
+    return torch.randint(-64, 65, (2, 3, side, side), generator=torch.Generator().manual_seed(seed)) / 64.0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -28,13 +31,48 @@ def test_an_extractor_in_another_precision_gives_nearly_the_same_codes(dtype: to
     assert float((found.float() - expected).detach().norm() / expected.detach().norm()) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_metrics_measure_the_same_whatever_the_pictures_dtype(dtype: torch.dtype) -> None:
+def measured(name: str, dtype: torch.dtype) -> torch.Tensor:
+    """A public metric of pictures that every dtype holds exactly."""
+    torch.manual_seed(0)
     encoder = StyleExtractor(16, hidden=16, taps=("block0",)).trunk
+    heads = {tap: torch.ones(1, channels, 1, 1) for tap, channels in encoder.channels.items()}
+    shapes = inspect.signature(getattr(metrics, name)).parameters
+    given = [pictures(seed, 64).to(dtype) for seed in range(2 if {"reference", "content"} & shapes.keys() else 1)]
+    if name == "flicker":
+        given.append(torch.full((1, 2, 1, 1), 0.25, dtype=dtype))
+    more = {"encoder": encoder, "heads": heads}
+    return getattr(metrics, name)(*given, **{key: value for key, value in more.items() if key in shapes})
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float32])
+@pytest.mark.parametrize("name", sorted(set(metrics.__all__) - {"lpips_heads"}))
+def test_metrics_measure_the_same_whatever_the_pictures_dtype(
+    name: str, dtype: torch.dtype, autocast: torch.dtype | None
+) -> None:
+    expected = measured(name, torch.float32)
+    with torch.autocast("cpu", autocast) if autocast else nullcontext():
+        found = measured(name, dtype)
+    own = name in ("style_distance", "content_distance", "diversity")  # the encoder's
+    assert found.dtype == (torch.float64 if dtype == torch.float64 and not own else torch.float32)
+    torch.testing.assert_close(found.float(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mixed", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", ["palette_distance", "colour_ratio", "detail_ratio", "structure", "style_distance"])
+def test_the_two_pictures_may_differ_in_dtype(name: str, mixed: torch.dtype) -> None:
+    more = {"encoder": StyleExtractor(16, hidden=16, taps=("block0",)).trunk} if name == "style_distance" else {}
     one, other = pictures(), pictures(1)
-    for measure in (palette_distance, lambda a, b: style_distance(a, b, encoder)):
-        found, expected = measure(one.to(dtype), other.to(dtype)), measure(one, other)
-        torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-4)  # the pictures are the same numbers
+    found = getattr(metrics, name)(one, other.to(mixed), **more)
+    torch.testing.assert_close(found.float(), getattr(metrics, name)(one, other, **more), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_colours_of_a_loss_are_those_of_float32(dtype: torch.dtype) -> None:
+    expected = losses.rgb_to_lab(pictures()), losses.palette_loss(pictures(), pictures(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.rgb_to_lab(pictures().to(dtype)), losses.palette_loss(pictures().to(dtype), pictures(1))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

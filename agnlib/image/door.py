@@ -67,6 +67,9 @@ class Picture:
     - a torch tensor `(C, H, W)` or `(B, C, H, W)`, uint8, uint16 or float in [0, 1], C = 1 (grey), 2 (grey, alpha),
       3 (RGB) or 4 (RGB, alpha): come back with the same type, dtype, height, width, device and alpha.
 
+    Floats up to 0.45 outside [0, 1] are clipped: no single bicubic resize of what lies in [0, 1] overshoots further.
+    A picture in [-1, 1] usually lies further out, and is an error; one that has nothing dark cannot be told.
+
     A result has colours, so grey input comes back with three channels (and alpha, if it had one). Transparency is kept;
     the colour hidden under fully transparent pixels is replaced by a smooth continuation of the visible colour, so that
     it can neither leak into its surroundings nor come back.
@@ -103,14 +106,14 @@ class Picture:
 
         Raises:
             ImageError: a file cannot be read, or a PIL image cannot be turned into RGB.
-            InputError: unknown type, dtype or shape; no pixels; floats outside [0, 1]; NaN.
+            InputError: unknown type, dtype or shape; no pixels; floats further outside [0, 1] than by 0.45; NaN.
 
         Example:
             >>> Picture.take(np.full((4, 4), 2.0))
             Traceback (most recent call last):
             ...
-            agnlib.errors.InputError: picture: a float picture must lie in [0, 1], got values from 2 to 2; \
-rescale it (x / 255, or (x + 1) / 2) or clip it
+            agnlib.errors.InputError: picture: a float picture must lie in [0, 1], got values from 2 to 2, which is \
+more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, or undo Normalize) or clip it
         """
         import torch
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.errors import InputError
+from agnlib.ops._precision import in_full_precision
 
 __all__ = ["palette_loss", "rgb_to_lab"]
 
@@ -18,8 +19,9 @@ _MAX_POINTS = 2304
 _SMOOTH = 1e-6  # rounds off the root at zero, where its slope would be infinite
 
 
+@in_full_precision
 def rgb_to_lab(image: Tensor) -> Tensor:
-    """CIE L*a*b* (D65) `(B, 3, ...)` of sRGB pictures `(B, 3, ...)` in [-1, 1]; differentiable.
+    """CIE L*a*b* (D65) `(B, 3, ...)` of sRGB pictures `(B, 3, ...)` in [-1, 1]; differentiable, in float32 at least.
 
     Example:
         >>> rgb_to_lab(torch.ones(1, 3, 1)).flatten().round().abs()
@@ -34,6 +36,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
 
+@in_full_precision
 def palette_loss(image: Tensor, reference: Tensor, *, directions: int = 24, pool: int = 2, seed: int = 0) -> Tensor:
     """Sliced Wasserstein distance (of order 2) of two pictures' colours in CIE L*a*b*, in units of 10 Delta E.
 

@@ -1,7 +1,9 @@
 """How good is a stylised picture? Each question has a function of its own, none is multiplied into one score.
 
 Every function takes float RGB `(B, 3, H, W)` in [-1, 1], gives one number per picture, `(B,)`, and is to be read beside
-two baselines: the photograph itself (which keeps all content) and the reference itself (which has all style).
+two baselines: the photograph itself (which keeps all content) and the reference itself (which has all style). Pictures
+may be of any floating-point dtype, and `torch.autocast` may be on: everything is computed, and given, in float32, or
+float64 where a picture is in it. An encoder computes in the dtype of its own weights.
 
 - `style_distance`: does it have the reference's features? Best is 0.
 - `content_distance`: is it still the photograph, to the eye? Best is 0, but a painting is not a photograph.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.metrics._checks import check_image
+from agnlib.ops._precision import in_full_precision
 
 _WIDTHS = (1, 2, 4, 8)  # of the bands that are looked for
 _MIN_SIZE = 64
@@ -14,6 +15,7 @@ _USUAL = 0.95  # of the steps inside: a single horizon is no measure
 _FLOOR = 0.5 / 255  # a quarter of a step of 8 bits
 
 
+@in_full_precision
 def border_band(image: Tensor) -> Tensor:
     """How far the outermost rows differ from those next to them, in decibels above such a difference inside.
 
@@ -40,11 +42,10 @@ def border_band(image: Tensor) -> Tensor:
         (True, True)
     """
     check_image("image", image, min_size=_MIN_SIZE)
-    upright = image.to(torch.promote_types(image.dtype, torch.float32))
-    lying = upright.transpose(2, 3)
-    sides = (upright, upright.flip(2), lying, lying.flip(2))
+    lying = image.transpose(2, 3)
+    sides = (image, image.flip(2), lying, lying.flip(2))
     levels = [_level(profile, width) for side in sides for profile in _profiles(side) for width in _WIDTHS]
-    return torch.stack(levels).amax(dim=0).to(image.dtype)
+    return torch.stack(levels).amax(dim=0)
 
 
 def _profiles(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,11 +10,13 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image
 from agnlib.metrics._detail import luminance
+from agnlib.ops._precision import in_full_precision
 
 _NEAR, _FAR = 3, 6  # spectral bins; a Hann window spreads a wave over fewer than three
 _FLOOR = (0.05 / 255) ** 2  # of a wave far below a step of 8 bits; keeps flat pictures finite
 
 
+@in_full_precision
 def checkerboard(image: Tensor, strides: Sequence[int] = (2, 4, 8)) -> Tensor:
     """How far the spectrum stands out at the frequencies of a grid, in decibels above the loudest bin around.
 
@@ -46,8 +48,8 @@ def checkerboard(image: Tensor, strides: Sequence[int] = (2, 4, 8)) -> Tensor:
     if not strides or min(strides) < 2:
         raise InputError(f"strides: got {tuple(strides)}, expected at least one, each of 2 px or more.")
     check_image("image", image, min_size=8 * max(strides))
-    plane = luminance(image.to(torch.promote_types(image.dtype, torch.float32)))[:, 0]
-    return torch.cat([_levels(plane, stride) for stride in strides]).amax(dim=0).to(image.dtype)
+    plane = luminance(image)[:, 0]
+    return torch.cat([_levels(plane, stride) for stride in strides]).amax(dim=0)
 
 
 def _levels(plane: Tensor, stride: int) -> Tensor:

@@ -56,5 +56,5 @@ def check_aligned(names: tuple[str, str], first: Tensor, second: Tensor, *, min_
 def features_of(encoder: PerceptualEncoder, image: Tensor) -> dict[str, Tensor]:
     """An encoder's features in float32 at least, of a picture in any precision: the encoder has its own."""
     own = next(encoder.parameters(), None) if isinstance(encoder, nn.Module) else None
-    found = encoder(widened(image) if own is None else image.to(own.dtype))
+    found = encoder(image if own is None else image.to(own.dtype))
     return {tap: widened(features) for tap, features in found.items()}

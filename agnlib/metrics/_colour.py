@@ -10,9 +10,10 @@ from torch import Tensor
 from agnlib import losses
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image, check_pair
-from agnlib.ops._checks import widened
+from agnlib.ops._precision import in_full_precision
 
 
+@in_full_precision
 def rgb_to_lab(image: Tensor) -> Tensor:
     """CIE 1976 L*a*b* (D65, 2 degrees) of sRGB pictures.
 
@@ -34,6 +35,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
     return losses.rgb_to_lab(image)
 
 
+@in_full_precision
 def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) -> Tensor:
     """Sliced Wasserstein-1 distance between the two pictures' colours in CIE Lab.
 
@@ -61,7 +63,6 @@ def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) 
     check_pair(("image", "reference"), image, reference)
     if directions < 3:
         raise InputError(f"directions: got {directions}, expected 3 or more; 32 is plenty.")
-    image, reference = widened(image), widened(reference)  # 16 bits are coarser than what is measured
     axes = _half_sphere(directions).to(image)
     ours = (axes @ rgb_to_lab(image).flatten(2)).sort(dim=2).values
     theirs = (axes @ rgb_to_lab(reference).flatten(2)).sort(dim=2).values
@@ -86,6 +87,7 @@ def _quantiles(ordered: Tensor, points: int) -> Tensor:
     return ordered[..., index]
 
 
+@in_full_precision
 def colourfulness(image: Tensor) -> Tensor:
     """Hasler & Süsstrunk's M3, "Measuring Colourfulness in Natural Images" (2003).
 
@@ -110,6 +112,7 @@ def colourfulness(image: Tensor) -> Tensor:
     return deviations.square().sum(dim=0).sqrt() + 0.3 * means.square().sum(dim=0).sqrt()
 
 
+@in_full_precision
 def colour_ratio(image: Tensor, reference: Tensor) -> Tensor:
     """Colourfulness of the picture over the reference's: below 1 is duller, above 1 is gaudier.
 

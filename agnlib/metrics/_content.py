@@ -14,6 +14,7 @@ from torch import Tensor
 from agnlib import _optional
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_aligned, features_of
+from agnlib.ops._precision import in_full_precision
 
 if TYPE_CHECKING:
     from agnlib.models.encoders import PerceptualEncoder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 
 
+@in_full_precision
 def content_distance(
     image: Tensor, content: Tensor, encoder: PerceptualEncoder, heads: Mapping[str, Tensor] | None = None
 ) -> Tensor:

@@ -7,11 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.metrics._checks import check_aligned, check_image, check_pair
+from agnlib.ops._precision import in_full_precision
 
 _SIGMA = 2.0
 _RADIUS = 8
 
 
+@in_full_precision
 def luminance(image: Tensor) -> Tensor:
     """Rec. 709 luma of float RGB `(B, 3, H, W)` in [-1, 1]: `(B, 1, H, W)` in [-1, 1].
 
@@ -28,6 +30,7 @@ def luminance(image: Tensor) -> Tensor:
     return (image * weights.view(3, 1, 1)).sum(dim=1, keepdim=True)
 
 
+@in_full_precision
 def fine_detail(image: Tensor) -> Tensor:
     """Root mean square of what a Gaussian blur of 2 px takes away from the luminance: strokes, hatching, grain, edges.
 
@@ -54,6 +57,7 @@ def fine_detail(image: Tensor) -> Tensor:
     return (sharp - _blur(plane)).square().mean(dim=(1, 2, 3)).sqrt()
 
 
+@in_full_precision
 def detail_ratio(image: Tensor, reference: Tensor) -> Tensor:
     """`fine_detail` of the picture over the reference's: below 1 is smoother, above 1 is busier.
 
@@ -79,6 +83,7 @@ def detail_ratio(image: Tensor, reference: Tensor) -> Tensor:
     return fine_detail(image).clamp_min(1 / 255) / fine_detail(reference).clamp_min(1 / 255)
 
 
+@in_full_precision
 def structure(image: Tensor, content: Tensor) -> Tensor:
     """Correlation of the two pictures' luminance gradient magnitudes (Sobel): are the edges where they were?
 

@@ -11,11 +11,13 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image, features_of
 from agnlib.metrics._content import lpips_heads, shared_taps, unit_length
+from agnlib.ops._precision import in_full_precision
 
 if TYPE_CHECKING:
     from agnlib.models.encoders import PerceptualEncoder
 
 
+@in_full_precision
 def diversity(images: Tensor, encoder: PerceptualEncoder, heads: Mapping[str, Tensor] | None = None) -> Tensor:
     """The mean of `content_distance` (LPIPS) over all pairs of a set of pictures, such as one photo in many styles.
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agnlib.metrics._checks import check_image
+from agnlib.ops._precision import in_full_precision
 
 _SCALES = (2.0, 4.0)  # of the Gaussians, in pixels: spots of about 6 to 20 px across
 _MIN_SIZE = 64
@@ -17,6 +18,7 @@ _BUSY = 0.9  # which of the neighbouring cells a spot has to outdo
 _FLOOR = 2 / 255  # a step of 8 bits
 
 
+@in_full_precision
 def droplets(image: Tensor) -> Tensor:
     """How far the most solitary round spot stands out from what is around it, in decibels.
 
@@ -48,8 +50,7 @@ def droplets(image: Tensor) -> Tensor:
         (True, True)
     """
     check_image("image", image, min_size=_MIN_SIZE)
-    picture = image.to(torch.promote_types(image.dtype, torch.float32))
-    return torch.stack([_solitude(_roundness(picture, scale), scale) for scale in _SCALES]).amax(dim=0).to(image.dtype)
+    return torch.stack([_solitude(_roundness(image, scale), scale) for scale in _SCALES]).amax(dim=0)
 
 
 def _roundness(image: Tensor, scale: float) -> Tensor:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_image
+from agnlib.ops._precision import in_full_precision
 
 _INSIDE = 1e-3  # of a pixel, for the rounding of places at the border
 
 
+@in_full_precision
 def flicker(frames: Tensor, flow: Tensor | None = None) -> Tensor:
     """Mean absolute difference of each frame from the one before, moved along to where its things are by then.
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from agnlib.metrics._colour import rgb_to_lab
+from agnlib.ops._precision import in_full_precision
 
 _HUES = 12
 _PLACES = 3  # where the first of the hues may begin, a third of a hue apart
 _LEAST_CHROMA = 2.0  # about the least difference that an eye sees; below it a colour is grey
 
 
+@in_full_precision
 def hue_entropy(image: Tensor) -> Tensor:
     """Entropy of each picture's hues in CIE Lab, weighed by their chroma, in parts of that of twelve equal shares.
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from agnlib.metrics._checks import check_pair, features_of
+from agnlib.ops._precision import in_full_precision
 
 if TYPE_CHECKING:
     from agnlib.models.encoders import PerceptualEncoder
 
 
+@in_full_precision
 def style_distance(image: Tensor, reference: Tensor, encoder: PerceptualEncoder) -> Tensor:
     """Relative distance between the channel means and deviations of two pictures' features.
 
@@ -58,5 +60,5 @@ def _relative(features: Tensor, target: Tensor) -> Tensor:
 
 
 def _statistics(features: Tensor) -> Tensor:
-    deviations, means = torch.std_mean(features.float().flatten(2), dim=2, correction=0)
+    deviations, means = torch.std_mean(features.flatten(2), dim=2, correction=0)
     return torch.cat([means, deviations], dim=1)

@@ -56,7 +56,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
 
     Raises:
         InputError: an option outside its range, an unknown style, a picture of another kind, floats outside [0, 1] by
-            more than resampling leaves (0.15), which is clipped.
+            more than a bicubic resize leaves (0.45), which is clipped.
         ImageError: a style picture that cannot be read.
         WeightsError: unknown weights.
 

@@ -38,7 +38,7 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
         [0, 1] -> `(..., 3, H, W)` of the same dtype. Masks and boxes pass through.
 
     Raises:
-        InputError: a colour that is none, floats outside [0, 1] by more than resampling leaves (0.15), which are
+        InputError: a colour that is none, floats outside [0, 1] by more than a bicubic resize leaves (0.45), which are
             clipped, or a picture of another kind.
 
     Example:
