@@ -231,6 +231,27 @@ def test_exif_of_just_the_right_size_is_written(tmp_path: Path) -> None:
         assert written.getexif()[ExifTags.Base.ImageDescription].count("x") > 65_000
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_numpys_whole_numbers_are_a_quality(tmp_path: Path, kind: type, suffix: str) -> None:
+    image.save(COFFEE.resize((30, 20)), tmp_path / f"a.{suffix}", quality=kind(40))
+    image.save(COFFEE.resize((30, 20)), tmp_path / f"b.{suffix}", quality=40)
+    assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": np.int64(40)}, {"size": np.int32(24)}, {"seed": np.int64(3)}, {"tile": np.int64(64)}]
+)
+def test_options_of_a_picture_take_numpys_numbers(tmp_path: Path, stylizer: Stylizer, options: dict) -> None:
+    COFFEE.resize((90, 80)).save(tmp_path / "a.png")
+    for name, given_ in (("a", options), ("b", {key: int(value) for key, value in options.items()})):
+        stylizer.stylize_file(tmp_path / "a.png", tmp_path / f"{name}.jpg", COFFEE, **given_)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+    (tmp_path / "photos").mkdir()
+    COFFEE.resize((30, 20)).save(tmp_path / "photos" / "a.jpg")
+    assert not stylize_folder(stylizer, tmp_path / "photos", tmp_path / "out", COFFEE, **options).failed
+
+
 @pytest.mark.parametrize("quality", ["a", 95.5, 0, 101, None, True, float("nan")])
 def test_a_quality_that_is_none_is_said_before_the_work(tmp_path: Path, stylizer: Stylizer, quality: object) -> None:
     said = r"quality must be a whole number from 1 to 100, got "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from agnlib._numbers import own_number
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Job
 from agnlib.image import Limits, probe, reduced_size
@@ -61,7 +62,7 @@ class Recipe:
         from agnlib.styles._reader import pictured
 
         given = {"mask": None, "seed": None, "size": None, **options}
-        mask, seed, self._size = (given.pop(name) for name in ("mask", "seed", "size"))
+        mask, seed, self._size = (own_number(given.pop(name)) for name in ("mask", "seed", "size"))
         if self._size is not None:
             reduced_size((1, 1), longer=self._size)
         check_quality(quality)
@@ -69,7 +70,7 @@ class Recipe:
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         method, drawing, on_step = (given.pop(name, None) for name in ("method", "drawing", "on_step"))
         self._stylizer, self._effect = stylizer, Effect(**given)
-        self._metadata, self._quality = metadata, quality
+        self._metadata, self._quality = metadata, own_number(quality)
         self._limits = replace(limits, reduced_to=self._size)
         self._latent = stylizer._styles.latent(seed)
         if method == "neighbors":
@@ -86,7 +87,7 @@ class Recipe:
             "style": [[round(value, 4) for value in code] for code in self._codes.tolist()],
             "masks": _digests(self._masks),
             **{name: value for name, value in vars(self._effect).items() if name != "tile"},
-            **{"seed": seed, "size": self._size, "metadata": metadata, "quality": quality},
+            **{"seed": seed, "size": self._size, "metadata": metadata, "quality": self._quality},
             **({} if self._painter is None else self._painter.settings),
         }
 

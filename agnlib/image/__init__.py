@@ -5,8 +5,9 @@ float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
 from agnlib.image._metadata import kept_exif
+from agnlib.image._resizing import reduced_size
 from agnlib.image._writing import SUFFIXES, check_output, check_place, holds_16_bits, save, write_file, writing
-from agnlib.image.door import Picture, PictureLike, reduced_size
+from agnlib.image.door import Picture, PictureLike
 from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
 
 __all__ = [

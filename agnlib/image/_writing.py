@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from agnlib._atomic import replacing, write_bytes
+from agnlib._numbers import is_count, own_number
 from agnlib._paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
@@ -153,7 +154,7 @@ def writing(
     try:
         with replacing(target) as file:
             encoder = _encoder(
-                file, name, (shape[0], shape[1], stored), depth, exif=exif or Image.Exif(), quality=quality
+                file, name, (shape[0], shape[1], stored), depth, exif=exif or Image.Exif(), quality=own_number(quality)
             )
             try:
                 yield lambda rows: encoder.write(_fitted(rows, stored, depth))
@@ -256,8 +257,7 @@ def _checked(array: npt.NDArray[Any]) -> Rows:
 
 def check_quality(quality: int) -> None:
     """Raise `InputError` unless this is a quality of JPEG and WebP."""
-    whole = isinstance(quality, (int, np.integer)) and not isinstance(quality, bool)
-    if not whole or not 1 <= quality <= 100:
+    if not is_count(quality, 1, 100):
         raise InputError(f"quality must be a whole number from 1 to 100, got {quality!r}")
 
 

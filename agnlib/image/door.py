@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from agnlib.errors import InputError
+from agnlib.image._container import Container, peak, quantised
 from agnlib.image._deep import eight_bits
 from agnlib.image._header import header
 from agnlib.image._hidden import CELL, averaged, continued, filled
 from agnlib.image._range import must_be_clipped
+from agnlib.image._resizing import reduced_size, resized
 from agnlib.image._srgb import upright
 from agnlib.image._words import quoted
 from agnlib.image.files import DEFAULT_LIMITS, Limits, read
 
 if TYPE_CHECKING:
-    from torch import Tensor, device, dtype
+    from torch import Tensor
 
     from agnlib.tiling import Box
 
@@ -32,27 +34,6 @@ _LARGE_PIXELS = 2**20  # a picture is brought down to between 1 and 4 times so m
 _STRIP_PIXELS = 2**20  # turned into floats at a time
 
 PictureLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor"
-
-
-@dataclass(frozen=True)
-class _Container:
-    """What a picture came in, to give the result back in the same."""
-
-    kind: Literal["pil", "array", "tensor"]
-    array_dtype: np.dtype[Any] | None = None
-    tensor_dtype: dtype | None = None
-    device: device | None = None
-    batched: bool = False
-
-    def dtype(self) -> dtype:
-        """Of the result, as torch calls it."""
-        import torch
-
-        if self.tensor_dtype is not None:
-            return self.tensor_dtype
-        kinds = {("u", 2): torch.uint16, ("f", 2): torch.float16, ("f", 4): torch.float32, ("f", 8): torch.float64}
-        own = self.array_dtype or np.dtype(np.uint8)
-        return kinds.get((own.kind, own.itemsize), torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +72,7 @@ class Picture:
     """
 
     values: Tensor
-    _container: _Container
+    _container: Container
     _original: Any
     _continuation: Tensor | None = None  # of the visible colour, at 1/8; None where nothing is hidden
 
@@ -120,9 +101,9 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
         if isinstance(value, (str, os.PathLike)):
             if further := header(value, limits=limits).further:
                 warnings.warn(f"{name}: {quoted(value)} has several {further}; only the first is read", stacklevel=3)
-            return _picture(_planes(read(value, deep=False, limits=limits)), quoted(value), _Container("pil"), None)
+            return _picture(_planes(read(value, deep=False, limits=limits)), quoted(value), Container("pil"), None)
         if isinstance(value, Image.Image):
-            return _picture(_planes(eight_bits(value, name)), name, _Container("pil"), value)
+            return _picture(_planes(eight_bits(value, name)), name, Container("pil"), value)
         if isinstance(value, np.ndarray):
             return _from_array(value, name)
         if isinstance(value, torch.Tensor):
@@ -168,7 +149,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
     @classmethod
     def owning(cls, array: np.ndarray[Any, np.dtype[Any]], name: str = "picture") -> Picture:
         """As `take`, of an array `(H, W, C)` that nobody else will change: it is not copied."""
-        return _picture(_planes(array), name, _Container("array", array_dtype=array.dtype), None)
+        return _picture(_planes(array), name, Container("array", array_dtype=array.dtype), None)
 
     def reduced(self, *, longer: int | None = None, shorter: int | None = None) -> Picture:
         """The picture scaled down until its longer or shorter side has at most so many pixels; never scaled up.
@@ -208,7 +189,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
 
         original = self._original
         if original is None:
-            return self.finished(_quantised(self.values, self._container.dtype()))
+            return self.finished(quantised(self.values, self._container.dtype()))
         if isinstance(original, Image.Image):
             return upright(original)
         return original.detach().clone() if isinstance(original, torch.Tensor) else original.copy()
@@ -240,7 +221,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
         alpha = self.alpha_of(box)
         if alpha is not None:
             values = torch.cat([values.to(alpha.dtype), alpha], dim=1)
-        return _quantised(values, self._container.dtype())
+        return quantised(values, self._container.dtype())
 
     def blank(self) -> Tensor:
         """Room for the result, to be filled with what `encoded` gives, in the order in which `finished` needs it."""
@@ -254,14 +235,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
 
     def finished(self, values: Tensor) -> Any:
         """The result `(B, C, H, W)` in what this picture came in."""
-        container = self._container
-        if container.kind == "tensor":
-            values = values.contiguous()
-            return values if container.batched else values[0]
-        array = cast("np.ndarray[Any, Any]", values[0].permute(1, 2, 0).contiguous().numpy())
-        if container.kind == "pil":
-            return Image.fromarray(array)
-        return array.astype(container.array_dtype, copy=False)
+        return self._container.filled(values)
 
     def _whole(self) -> Box:
         from agnlib.tiling import Box
@@ -276,7 +250,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
 
         channels = 3 if self.values.shape[1] >= 3 else 1
         part = self.values[:, :channels][box.slices]
-        color = part.to(torch.float32, copy=True).mul_(2 / _peak(part.dtype)).sub_(1)
+        color = part.to(torch.float32, copy=True).mul_(2 / peak(part.dtype)).sub_(1)
         return color if channels == 3 else color.repeat(1, 3, 1, 1)
 
     def alpha_of(self, box: Box) -> Tensor | None:
@@ -288,7 +262,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
 
         part = self.values[:, -1:][box.slices]
         wide = torch.float64 if part.dtype == torch.float64 else torch.float32
-        return part.to(wide).div(_peak(part.dtype))
+        return part.to(wide).div(peak(part.dtype))
 
     def _visible(self, box: Box) -> Tensor:
         import torch
@@ -350,7 +324,7 @@ def _from_array(array: np.ndarray[Any, Any], name: str) -> Picture:
         raise InputError(f"{name}: expected an array (H, W) or (H, W, C), got the shape {array.shape}")
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
     planes = _planes(native if native.ndim == 3 else native[..., None])
-    return _picture(planes, name, _Container("array", array_dtype=array.dtype), array)
+    return _picture(planes, name, Container("array", array_dtype=array.dtype), array)
 
 
 def check_dense(tensor: Tensor, name: str) -> None:
@@ -379,12 +353,12 @@ def _from_tensor(tensor: Tensor, name: str) -> Picture:
         raise InputError(f"{name}: expected a tensor of uint8, uint16 or float, got {tensor.dtype}")
     if tensor.ndim not in (3, 4):
         raise InputError(f"{name}: expected a tensor (C, H, W) or (B, C, H, W), got the shape {_dims(tensor)}")
-    container = _Container("tensor", tensor_dtype=tensor.dtype, device=tensor.device, batched=tensor.ndim == 4)
+    container = Container("tensor", tensor_dtype=tensor.dtype, device=tensor.device, batched=tensor.ndim == 4)
     values = tensor.detach()
     return _picture(values if values.ndim == 4 else values.unsqueeze(0), name, container, tensor)
 
 
-def _picture(values: Tensor, name: str, container: _Container, original: Any) -> Picture:
+def _picture(values: Tensor, name: str, container: Container, original: Any) -> Picture:
     """Check `(B, C, H, W)` values of any accepted dtype and split them into colour and alpha."""
     channels = values.shape[1]
     if channels not in (1, 2, 3, 4):
@@ -397,51 +371,3 @@ def _picture(values: Tensor, name: str, container: _Container, original: Any) ->
         if must_be_clipped(low, high, name):
             values = values.clamp(0, 1)
     return Picture(values, container, original)._with_continuation()
-
-
-def _peak(kind: dtype) -> float:
-    import torch
-
-    return {torch.uint8: 255.0, torch.uint16: 65535.0}.get(kind, 1.0)
-
-
-def reduced_size(size: tuple[int, int], *, longer: int | None = None, shorter: int | None = None) -> tuple[int, int]:
-    """Height and width, made smaller until the longer or shorter side is at most so long; never larger.
-
-    Raises:
-        InputError: not exactly one of `longer` and `shorter`, or one below 1.
-
-    Example:
-        >>> reduced_size((30, 60), shorter=10)
-        (10, 20)
-    """
-    limit = longer if longer is not None else shorter
-    if limit is None or limit < 1 or (longer is not None and shorter is not None):
-        raise InputError(f"give one of longer and shorter, at least 1; got longer={longer}, shorter={shorter}")
-    height, width = size
-    side = max(height, width) if longer is not None else min(height, width)
-    if side <= limit:
-        return height, width
-    return max(1, round(height * limit / side)), max(1, round(width * limit / side))
-
-
-def resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    """`(B, C, H, W)` -> `(B, C, *size)`, bicubic and antialiased: values may lie a little beyond those that came in."""
-    from torch.nn import functional as F
-
-    from agnlib.tiling import Box, Computed, Resampled
-
-    if size[1] == 1:  # torch (seen in 2.15) takes a single column for channels-last and mixes up its rows
-        source = Computed((values.shape[2], values.shape[3]), lambda box: values[box.slices])
-        return Resampled(source, (size[0], 1)).window(Box(0, 0, size[0], 1))
-    return F.interpolate(values, size=tuple(size), mode="bicubic", align_corners=False, antialias=True)
-
-
-def _quantised(values: Tensor, kind: dtype) -> Tensor:
-    """Values in [0, 1] as uint8, uint16 or float."""
-    import torch
-
-    if kind.is_floating_point or values.dtype == kind:
-        return values.to(kind)
-    # by way of int32: not every device converts float to uint16 directly
-    return values.mul(_peak(kind)).round().to(torch.int32).to(kind)

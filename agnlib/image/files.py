@@ -159,7 +159,7 @@ def read(
 
 def all_bits(
     value: str | os.PathLike[str] | Image.Image, name: str, limits: Limits
-) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
+) -> np.ndarray[Any, np.dtype[Any]] | None:
     """All bits of a file, or of grey in a PIL image, that has more than 8 a channel; None of others.
 
     Raises:

@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import Picture
-from agnlib.image.door import resized
+from agnlib.image._resizing import resized
 from agnlib.models import pretrained
 from agnlib.painting._painting import OVERVIEW_PIXELS
 from agnlib.styles.code import StyleCode
