@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = (
     "CONTRIBUTING.md",
     "README.md",
-    "docs/augmentation.md",
+    "docs/howto/augmentation.md",
     "docs/explanation/adversary.md",
     "docs/explanation/style-code.md",
     "docs/explanation/variants.md",

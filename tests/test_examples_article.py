@@ -172,7 +172,7 @@ def test_only_public_names_are_used() -> None:
 
 
 def test_the_tutorial_runs() -> None:
-    page = EXAMPLES.parent / "docs" / "article.md"
+    page = EXAMPLES.parent / "docs" / "tutorials" / "article.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     assert len(blocks) > 5
     names: dict[str, Any] = {}

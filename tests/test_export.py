@@ -433,7 +433,7 @@ def test_the_page_about_onnx_runs(
         request.getfixturevalue("exports")
         found = Stylizer.from_pretrained
         monkeypatch.setattr(Stylizer, "from_pretrained", lambda **options: found(files / "weights", **options))
-    page = Path(__file__).parents[1] / "docs" / "onnx.md"
+    page = Path(__file__).parents[1] / "docs" / "howto" / "onnx.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 5
     monkeypatch.chdir(tmp_path)

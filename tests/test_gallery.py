@@ -23,7 +23,7 @@ def test_it_is_drawn_once_and_again_for_other_weights(tmp_path: Path, monkeypatc
     stylizer.class_names = ("cubism", "ukiyo-e")
     assert gallery.draw(tmp_path, stylizer, 24, "some weights")
     files = {file.name: file.read_bytes() for file in tmp_path.glob("*.jpg")}
-    shown = re.findall(r"\(_generated/([\w.]+)\)", (DOCS / "gallery.md").read_text("utf-8"))
+    shown = re.findall(r"\(../_generated/([\w.]+)\)", (DOCS / "explanation" / "gallery.md").read_text("utf-8"))
     assert sorted(files) == sorted(shown)
     assert Image.open(tmp_path / "strength.jpg").width == 5 * 24 + 4 * 8  # five pictures and what is between them
     assert not gallery.draw(tmp_path, stylizer, 24, "some weights")

@@ -467,7 +467,7 @@ def test_seeds_are_checked(weights: Path, seed: Any) -> None:
 
 
 def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (DOCS / "augmentation.md").read_text("utf-8"), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", (DOCS / "howto" / "augmentation.md").read_text("utf-8"), re.DOTALL)
 
 
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

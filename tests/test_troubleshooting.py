@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADINGS = re.findall(r"^### `(.+)`$", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+HEADINGS = re.findall(r"^### `(.+)`$", (ROOT / "docs" / "reference" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
 
 
 def texts() -> str:
@@ -26,7 +26,7 @@ TEXTS = texts()
 def test_a_heading_is_the_text_of_an_error(heading: str) -> None:
     parts = [part.strip() for part in heading.split("…")]
     missing = [part for part in parts if part not in TEXTS]
-    assert not missing, f"no message has {missing}; put its new text into docs/troubleshooting.md"
+    assert not missing, f"no message has {missing}; put its new text into docs/reference/troubleshooting.md"
 
 
 def test_there_are_headings() -> None:
