@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADINGS = re.findall(r"^### `(.+)`$", (ROOT / "docs" / "reference" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+PAGE = ROOT / "docs" / "reference" / "troubleshooting.md"
+HEADINGS = re.findall(r"^### `(.+)`$", PAGE.read_text("utf-8"), re.MULTILINE)
 
 
 def texts() -> str:
