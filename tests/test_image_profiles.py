@@ -235,7 +235,13 @@ def test_grey_goes_by_gamma_too(tmp_path: Path, channels: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"), [((9, 16, 0, 1), "PQ"), ((9, 18, 0, 1), "HLG"), ((1, 13, 0, 0), "narrow-range video")]
+    ("said", "kind"),
+    [
+        ((9, 16, 0, 1), "PQ"),
+        ((9, 18, 0, 1), "HLG"),
+        ((1, 13, 0, 0), "narrow-range video"),
+        ((1, 13, 1, 1), "YCbCr"),
+    ],
 )
 @pytest.mark.parametrize("bits", [8, 16])
 def test_high_dynamic_range_is_refused_in_words(tmp_path: Path, said: tuple[int, ...], kind: str, bits: int) -> None:

@@ -193,6 +193,8 @@ UNREAD = {
         noise(3, 9, 9, 5, kind=np.uint8),
         {"photometric": "separated", "extrasamples": ["unassalpha"]},
     ),
+    "big-endian BigTIFF": (noise(3, 9, 9), {"bigtiff": True, "byteorder": ">", "photometric": "minisblack"}),
+    "three samples of which one is grey": (noise(3, 9, 9, 3, kind=np.uint8), {"photometric": "minisblack"}),
     "floats in colour": (np.zeros((9, 9, 3), np.float32), {"photometric": "rgb"}),
 }
 

@@ -60,14 +60,12 @@ def note_cicp(image: Image.Image) -> None:
     file = image.fp if isinstance(image, PngImageFile) and image.tile else None
     if file is None or file.closed:
         return
-    place = file.tell()
     found = _chunk(file, b"cICP")
-    file.seek(place)
     if found is None or len(found) != 4:
         return
     _, transfer, matrix, full = found
     if transfer in _HIGH_RANGE or matrix or full != 1:
-        kind = _HIGH_RANGE.get(transfer, "narrow-range video")
+        kind = _HIGH_RANGE.get(transfer, "YCbCr" if matrix else "narrow-range video")
         raise InputError(f"its cICP chunk says that it is {kind}, which is not read; convert it to sRGB first")
     image.info["cicp"] = tuple(found)
 

@@ -42,6 +42,13 @@ _DEEP_GREY = {(1, 16): "I;16", (2, 16): "I", (1, 32): "I", (2, 32): "I", (3, 32)
 class Tiff(TiffImageFile):
     """Pillow's reader, which also opens what Pillow does not know and we do."""
 
+    def _open(self) -> None:
+        assert self.fp is not None
+        if self.fp.read(4) == b"MM\0\x2b":
+            raise SyntaxError("BigTIFF from the highest byte on")  # Pillow takes its directory for a TIFF's
+        self.fp.seek(0)
+        super()._open()
+
     def _setup(self) -> None:
         try:
             super()._setup()

@@ -68,10 +68,9 @@ def colors(image: TiffImageFile) -> int | None:
 
 
 def alpha_place(image: TiffImageFile, number: int) -> int | None:
-    """Which sample is alpha, after so many of colour; where the file does not say what a fourth is, it is alpha."""
-    if _first(image, SAMPLES, 1) <= number:
-        return None
-    kinds = tag(image, EXTRA) or (_UNMULTIPLIED,)
+    """Which sample is alpha, after so many of colour; where the file does not say what one more is, it is alpha."""
+    further = _first(image, SAMPLES, 1) - number
+    kinds = tag(image, EXTRA)[: max(0, further)] or ((_UNMULTIPLIED,) if further == 1 else ())
     return next((number + place for place, kind in enumerate(kinds) if kind != _UNSPECIFIED), None)
 
 
