@@ -35,13 +35,14 @@ from agnlib.styles._names import ANY, is_name, picture_by_name
 from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened, pictured
 from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
+from agnlib.styles.picture_style import PictureStyle
 
 __all__ = ["Stylizer", "resolve_device"]
 
 _BY_NETWORK = {"method": "network", "drawing": None, "on_step": None}  # the options of `method`, as they begin
 
 Network = TypeVar("Network", bound=nn.Module)
-Style: TypeAlias = "PictureLike | StyleCode | Sequence[tuple[PictureLike, float]]"
+Style: TypeAlias = "PictureLike | StyleCode | PictureStyle | Sequence[tuple[PictureLike | PictureStyle, float]]"
 
 
 class _Options(TypedDict, total=False):
@@ -180,9 +181,9 @@ class Stylizer:
         Args:
             content: a path, PIL image, array `(H, W)` or `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`;
                 floats in [0, 1]. See `agnlib.image.Picture`.
-            style: one picture, a list of (picture, weight), a `StyleCode`, the path of a file that `StyleCode.save`
-                wrote (.safetensors), or a style by name: one of `class_names`, "random", or a work of art that comes
-                with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
+            style: one picture, a list of (picture, weight), a `StyleCode` or `PictureStyle`, the path of a file that
+                their `save` wrote (.safetensors), or a style by name: one of `class_names`, "random", or a work of art
+                that comes with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
             method: "network" paints in one pass, in a fraction of a second; "neighbors" goes on from there and paints
                 with the reference's own forms and strokes, in half a minute and more (Kolkin et al., 2022; see
                 `agnlib.neighbors`). It needs pictures as styles; a class, or "random", stands for one of the works

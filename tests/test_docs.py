@@ -44,3 +44,9 @@ def test_no_warning_is_silenced() -> None:
     assert "nitpicky = True" in settings
     assert "nitpick_ignore" not in settings
     assert "suppress_warnings" not in settings
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    lines = (DOCS.parent / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 130
+    assert max(len(line) for line in lines) <= 110

@@ -188,7 +188,7 @@ def test_save_style_replaces_style_codes_alone(
     command = ["stylize", "photo.png", "--style", "photo.png", "--weights", str(weights), "--save-style", str(target)]
     assert main([*command, "-o", "new.png", "--overwrite"]) == 2
     said = capsys.readouterr().err
-    assert f"--save-style: '{target}' is there already and no style code" in said
+    assert f"--save-style: '{target}' is there already and no style's file" in said
     assert target.lstat().st_mtime_ns == before
     target.unlink()
     StyleCode(torch.ones(3)).save(target)

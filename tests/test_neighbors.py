@@ -370,8 +370,6 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "o.png").unlink()
     assert cli.main([*begun, "--drawing", "1"]) == 2
     assert 'drawing is for method="neighbors"' in capsys.readouterr().err
-    assert cli.main([*begun, "--method", "neighbors", "--save-style", str(tmp_path / "s.safetensors")]) == 2
-    assert "no strokes to paint with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("around", ["inference", "autocast", "meta"])

@@ -17,7 +17,15 @@ from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import folded, is_slip, output_name
-from agnlib.styles._names import is_code, is_name, picture_by_name, refuse_code
+from agnlib.styles._names import (
+    CODE_FORMAT,
+    PICTURES_FORMAT,
+    file_format,
+    is_code,
+    is_name,
+    picture_by_name,
+    refuse_code,
+)
 
 if TYPE_CHECKING:
     from agnlib.neighbors import Progress
@@ -84,8 +92,6 @@ def checked_regions(request: Request) -> list[Region]:
         elif not is_file(path):
             raise InputError(f"argument --style: {path!r} {why_not(path, 'a file')}; give one from --save-style")
     if request.save_style is not None:
-        if by_neighbors(request):
-            raise InputError("argument --save-style: a style code has no strokes to paint with by --method neighbors")
         _check_save_style(request.save_style, regions)
     return regions
 
@@ -118,10 +124,16 @@ def pictures_of(regions: Sequence[Region]) -> list[str]:
 
 
 def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
-    """The regions as the arguments "style" and "mask" of a `Stylizer`; the style code is saved if asked for."""
+    """The regions as the arguments "style" and "mask" of a `Stylizer`; the style is saved if asked for."""
+    from agnlib.styles._reader import pictured
+    from agnlib.styles.picture_style import PictureStyle
+
     masks = [region.mask for region in regions if region.mask is not None]
     if by_neighbors(request):
         pictures = [region.styles for region in regions]
+        if request.save_style is not None:
+            kept = PictureStyle.of(pictured(pictures[0], request.options["seed"]), limits=request.limits)
+            kept.save(request.save_style)
         return {"style": pictures if masks else pictures[0], "mask": masks or None}
     seed, limits = request.options["seed"], request.limits
     codes = [stylizer.encode_style(region.styles, seed=seed, limits=limits) for region in regions]
@@ -160,21 +172,14 @@ def _check_save_style(path: str, regions: Sequence[Region]) -> None:
     image.check_place(path)
     if is_there(path) and not _is_ours(path):
         raise InputError(
-            f"argument --save-style: {path!r} is there already and no style code, the only kind of file that is"
+            f"argument --save-style: {path!r} is there already and no style's file, the only kind of file that is"
             " replaced there; choose another name"
         )
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a style code lies there, not a link to one."""
-    from agnlib.styles.code import StyleCode
-
-    if Path(path).is_symlink():
-        return False
-    with suppress(InputError):
-        StyleCode.load(path)
-        return True
-    return False
+    """Whether a style's file lies there, not a link to one."""
+    return not Path(path).is_symlink() and file_format(path) in (CODE_FORMAT, PICTURES_FORMAT)
 
 
 def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:

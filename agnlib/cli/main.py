@@ -162,7 +162,11 @@ def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="PICTURE",
         help="where the styles before it go: white there, black elsewhere, grey between; see below",
     )
-    style.add_argument("--save-style", metavar="FILE.safetensors", help="write the style code, for --style later")
+    style.add_argument(
+        "--save-style",
+        metavar="FILE.safetensors",
+        help="write the style, for --style later: a code, or with --method neighbors the pictures",
+    )
     effect = command.add_argument_group("effect")
     effect.add_argument(
         "--method",

@@ -15,6 +15,7 @@ from agnlib.neighbors._statistics import Moments, Sums, mixed
 
 __all__ = ["Keys", "Reference", "aligned_size", "resized"]
 
+_LARGEST = 2.0  # a reference is enlarged no more than so, lest it be all blur
 _MOST = 8192  # rows of a reference that are matched; more of them are found no nearer, and take longer
 
 
@@ -26,9 +27,9 @@ class Reference:
     share: float = 1.0
 
     def at(self, side: int) -> Tensor:
-        """The picture with its shorter side near so many pixels, and never enlarged more than to 32 of them."""
+        """The picture with its shorter side near so many pixels, enlarged no more than twice."""
         height, width = self.pixels.shape[2:]
-        factor = min(1.0, side / min(height, width))
+        factor = min(_LARGEST, side / min(height, width))
         return resized(self.pixels, aligned_size((round(height * factor), round(width * factor))))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +18,9 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
 from agnlib.neighbors import Plan, Progress, Reference, paint
 from agnlib.neighbors._painting import check_listener
-from agnlib.styles._names import refuse_code
 from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import StyleCode
+from agnlib.styles.picture_style import unpacked
 
 __all__ = ["METHODS", "NeighborPainter"]
 
@@ -140,7 +139,8 @@ def _references(style: Any, device: torch.device, limits: Limits) -> list[Refere
     total = sum(weight for _, weight in pairs)
     if not (0 < total < math.inf and all(weight >= 0 for _, weight in pairs)):
         raise InputError(f"style: expected weights from 0 with a positive sum, got {[weight for _, weight in pairs]}")
-    return [Reference(_pixels(picture, device, limits), weight / total) for picture, weight in pairs if weight > 0]
+    parts = [part for pair in pairs if pair[1] > 0 for part in unpacked(*pair)]
+    return [Reference(_pixels(picture, device, limits), weight / total) for picture, weight in parts if weight > 0]
 
 
 def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:
@@ -154,8 +154,6 @@ def _pixels(style: Any, device: torch.device, limits: Limits) -> Tensor:
             'style: method="neighbors" paints with the strokes of a picture, and a style code has none;'
             ' give a picture, or method="network"'
         )
-    if isinstance(style, (str, os.PathLike)):
-        refuse_code(style)
     taken = Picture.take(style, "style", limits=limits)
     if len(taken.values) != 1:
         raise InputError(f"style: expected one picture, got a batch of {len(taken.values)}; give them in a list")

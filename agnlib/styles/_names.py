@@ -7,13 +7,25 @@ import random
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from agnlib._paths import exists, is_file, why_not
+from agnlib._paths import exists, is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.styles import works
 
-__all__ = ["ANY", "CODE_SUFFIX", "is_code", "is_name", "known_names", "picture_by_name", "refuse_code"]
+__all__ = [
+    "ANY",
+    "CODE_FORMAT",
+    "CODE_SUFFIX",
+    "PICTURES_FORMAT",
+    "file_format",
+    "is_code",
+    "is_name",
+    "known_names",
+    "picture_by_name",
+    "refuse_code",
+]
 
-CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style code, not for a picture
+CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style's file, not for a picture
+CODE_FORMAT, PICTURES_FORMAT = "agnlib.style.1", "agnlib.pictures.1"
 ANY = "random"  # the name of a style of no class
 
 
@@ -53,13 +65,24 @@ def picture_by_name(name: str, seed: int | None = None) -> Path:
 
 
 def is_code(path: str | os.PathLike[str]) -> bool:
-    """Whether a path has the name of a style code's file."""
+    """Whether a path has the name of a style's file."""
     return PurePath(path).suffix.lower() == CODE_SUFFIX
+
+
+def file_format(path: str | os.PathLike[str]) -> str:
+    """What a style's file says of itself; nothing where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with utf8_name(path) as name, safe_open(name, framework="np") as file:
+            return str((file.metadata() or {}).get("format", ""))
+    except (OSError, SafetensorError):
+        return ""
 
 
 def refuse_code(style: str | os.PathLike[str]) -> None:
     """Raise `InputError` where a path is one of a style code, and the strokes of a picture are asked for."""
-    if not is_code(style):
+    if not is_code(style) or file_format(style) == PICTURES_FORMAT:
         return
     is_what = "is a style code's file" if is_file(style) else why_not(style, "a file")
     raise InputError(

@@ -19,6 +19,7 @@ from agnlib.styles import works
 from agnlib.styles._names import is_code, is_name, picture_by_name
 from agnlib.styles._sampling import latent, sampled
 from agnlib.styles.code import StyleCode
+from agnlib.styles.picture_style import PictureStyle
 
 __all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "named_source", "opened", "pictured", "weighted"]
 
@@ -85,7 +86,12 @@ class StyleReader:
                 return replace(self._single(picture_by_name(style), seed), source=style)
             return sampled(self.generator, self.class_names, style, seed)
         if isinstance(style, (str, os.PathLike)) and is_code(style):
-            return StyleCode.load(style)
+            if not PictureStyle.is_in(style):
+                return StyleCode.load(style)
+            style = PictureStyle.load(style)
+        if isinstance(style, PictureStyle):
+            codes = [self._single(each, seed) for each in style.pictures]
+            return replace(StyleCode.mix(zip(codes, style.weights, strict=True)), source=style.source)
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
         return StyleCode(vector, named_source(style))

@@ -14,11 +14,10 @@ from torch import Tensor
 from agnlib._paths import is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
-from agnlib.styles._names import CODE_SUFFIX
+from agnlib.styles._names import CODE_FORMAT, CODE_SUFFIX
 
 __all__ = ["CODE_SUFFIX", "StyleCode"]
 
-_FORMAT = "agnlib.style.1"
 _REMEDY = "give a file that StyleCode.save wrote"
 
 
@@ -127,7 +126,7 @@ class StyleCode:
         from safetensors.torch import save
 
         source = self.source.encode("utf-8", "backslashreplace").decode()  # which may be a name that is no UTF-8
-        write_file(path, save({"style": self.vector}, metadata={"format": _FORMAT, "source": source}))
+        write_file(path, save({"style": self.vector}, metadata={"format": CODE_FORMAT, "source": source}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> StyleCode:
@@ -150,12 +149,12 @@ class StyleCode:
         try:
             with utf8_name(path) as name, safe_open(name, framework="pt") as file:
                 metadata = file.metadata() or {}
-                vector = file.get_tensor("style") if metadata.get("format") == _FORMAT else None
+                vector = file.get_tensor("style") if metadata.get("format") == CODE_FORMAT else None
         except Exception as error:  # SafetensorError derives from Exception alone
             reason = " ".join(str(error).split())
             raise InputError(f"{shown} cannot be read as a style code ({reason}); {_REMEDY}") from error
         if vector is None:
-            raise InputError(f"{shown} holds no style code of format {_FORMAT}; {_REMEDY}")
+            raise InputError(f"{shown} holds no style code of format {CODE_FORMAT}; {_REMEDY}")
         try:
             return cls(vector, metadata.get("source", ""))
         except InputError as error:

@@ -1,0 +1,93 @@
+"""Styles that keep their pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from agnlib import Stylizer
+from agnlib.cli import main as cli
+from agnlib.errors import InputError
+from agnlib.models import Generator, StyleExtractor
+from agnlib.painting._neighbor_painter import NeighborPainter
+from agnlib.styles.code import StyleCode
+from agnlib.styles.picture_style import PictureStyle
+
+BY_NEIGHBORS = {"method": "neighbors", "drawing": 1.0}
+
+
+def array(seed: int, *size: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*(size or (32, 32)), 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Stylizer:
+    tiny = Generator(style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
+    return Stylizer(tiny, StyleExtractor(style_dim=16), device="cpu")
+
+
+def test_it_paints_as_its_pictures_do_by_either_method(stylizer: Stylizer, tmp_path: Path) -> None:
+    pairs = [(array(1), 1.0), (array(2), 3.0)]
+    PictureStyle.of(pairs).save(tmp_path / "style.safetensors")
+    for options in ({}, BY_NEIGHBORS):
+        painted = stylizer(array(3), tmp_path / "style.safetensors", **options)
+        assert np.array_equal(painted, stylizer(array(3), pairs, **options))
+        loaded = PictureStyle.load(tmp_path / "style.safetensors")
+        assert np.array_equal(painted, stylizer(array(3), loaded, **options))
+
+
+def test_mixed_with_others_it_has_the_weight_given_to_it() -> None:
+    two = PictureStyle.of([(array(1), 1.0), (array(2), 3.0)])
+    flat = [(array(1), 1.0), (array(2), 3.0), (array(4), 4.0)]
+    nested = [(two, 1.0), (array(4), 1.0)]
+    by = [
+        NeighborPainter.chosen("neighbors", [style], torch.device("cpu"), drawing=None)
+        for style in (flat, nested, PictureStyle.of(nested))
+    ]
+    assert by[0] is not None
+    assert [each and each.settings for each in by] == [by[0].settings] * 3
+
+
+def test_large_pictures_are_reduced() -> None:
+    assert PictureStyle.of(array(5, 1600, 1700)).pictures[0].shape == (3, 1536, 1632)
+
+
+def test_each_kind_of_file_is_named_where_the_other_is_wanted(stylizer: Stylizer, tmp_path: Path) -> None:
+    StyleCode(torch.ones(16), "ones").save(tmp_path / "code.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"is a style code's file, and method=\"neighbors\" paints with the strokes"):
+        stylizer(array(6), tmp_path / "code.safetensors", **BY_NEIGHBORS)
+    for name in ("code", "damaged", "missing"):
+        with pytest.raises(InputError, match=r"give a file that PictureStyle\.save wrote"):
+            PictureStyle.load(tmp_path / f"{name}.safetensors")
+    PictureStyle.of(array(7)).save(tmp_path / "pictures.safetensors")
+    with pytest.raises(InputError, match="holds no style code"):
+        StyleCode.load(tmp_path / "pictures.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "weights", "words"),
+    [
+        ((torch.zeros(3, 4, 4),), (1.0,), "expected uint8 tensors"),
+        ((torch.zeros(3, 4, 4, dtype=torch.uint8),), (0.0,), "positive sum"),
+        ((torch.zeros(3, 4, 4, dtype=torch.uint8),), (1.0, 1.0), "expected 1 from 0"),
+        ((), (), "expected 0 from 0"),
+    ],
+)
+def test_what_is_no_style(pictures: tuple[torch.Tensor, ...], weights: tuple[float, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        PictureStyle(pictures, weights)
+
+
+def test_the_command_saves_and_takes_it(tmp_path: Path) -> None:
+    for name, seed in (("photo", 8), ("style", 9)):
+        Image.fromarray(array(seed)).save(tmp_path / f"{name}.png")
+    command = ["stylize", str(tmp_path / "photo.png"), "--method", "neighbors", "--drawing", "1", "--style"]
+    kept = str(tmp_path / "kept.safetensors")
+    assert cli.main([*command, str(tmp_path / "style.png"), "-o", str(tmp_path / "a.png"), "--save-style", kept]) == 0
+    assert cli.main([*command, kept, "-o", str(tmp_path / "b.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
