@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -26,7 +27,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write and seek in, which becomes `path` when the block ends well, and is gone when it does not.
 
     It has the permissions of the file that it replaces. A link is replaced, what it leads to stays as it is.
+    What cannot be written is an `OSError`, be it for its name.
     """
+    if not path.name or "\0" in str(path):
+        raise OSError(errno.EINVAL, "the name is empty or has a NUL")
     # a name of its own length: the target's may be as long as the file system allows
     temporary = path.with_name(f".agnlib-{secrets.token_hex(8)}.tmp")
     try:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from agnlib._atomic import write_bytes
+from agnlib.errors import WeightsError
+from agnlib.models import StyleExtractor, pretrained
+from agnlib.training.safety.checkpoint import save_state
 
 
 def names(folder: Path) -> list[str]:
@@ -20,6 +23,20 @@ def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
         write_bytes(tmp_path / "a", data)
         assert (tmp_path / "a").read_bytes() == data
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_name_that_no_file_can_have_is_an_error_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="the name is empty or has a NUL"):
+        write_bytes(Path(name), b"data")
+    with pytest.raises(WeightsError, match="cannot write the checkpoint"):
+        save_state(name, {}, {})
+    with pytest.raises(WeightsError, match=r"is empty|embedded null"):
+        pretrained.save(name, {"extractor": StyleExtractor(style_dim=8)})
+    assert names(tmp_path) == []
 
 
 def test_the_longest_name_that_the_file_system_takes(tmp_path: Path) -> None:

@@ -439,6 +439,16 @@ def test_the_module_is_the_program() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"agnlib {agnlib.__version__}\n", "")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes that break")
+def test_who_reads_no_further_ends_it_without_a_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "agnlib", "styles"]
+    done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_help_and_cheap_mistakes_import_no_torch() -> None:
     program = """
 import sys

@@ -171,6 +171,11 @@ def test_uploads_are_painted(page: Page, photo: np.ndarray[Any, Any]) -> None:
         np.testing.assert_array_equal(np.asarray(painted), photo)
 
 
+def test_no_seed_picked_is_the_first(page: Page) -> None:
+    answer = page.called(page.number("pick"), [None])
+    assert (answer["success"], answer["output"]["data"]) == (True, [0])
+
+
 STRENGTH, SCALE = 5, 8  # among the values of "paint"
 NO_VALUES = [
     (STRENGTH, None, "a control has no value, or none that it can have; set it, or reload the page"),

@@ -175,6 +175,27 @@ def weights_of_ours(target: Path) -> None:
     (target.parent / "w" / "model.safetensors").rename(target)
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "target"),
+    [
+        (("styles", "--photo", "photo.png", "--overwrite"), "--sheet", "photo.png"),
+        (("evaluate", "--photos", "photos", "--styles", "out", "--overwrite"), "--grid", "photos/a.png"),
+        (("stylize", "photo.png", "--style", "c.safetensors", "-o", "new.png"), "--save-style", "c.safetensors"),
+    ],
+)
+def test_nothing_else_writes_over_what_it_is_made_from(
+    place: Path, weights: Path, command: tuple[str, ...], option: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    StyleCode(torch.ones(16)).save(place / "c.safetensors")
+    before = (place / target).read_bytes()
+    assert main([*command, option, target, "--weights", str(weights)]) == 2
+    said = capsys.readouterr().err
+    assert f"argument {option}: '{target}' is " in said
+    assert " itself; choose another name" in said
+    assert (place / target).read_bytes() == before
+    assert not (place / "new.png").exists()
+
+
 # -- what else is written ---------------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def test_by_neighbors_names_paint_as_their_pictures_do(stylizer: Stylizer) -> No
 
 
 def test_a_name_without_a_work_is_refused_with_those_that_there_are(stylizer: Stylizer) -> None:
-    with pytest.raises(InputError, match=r"'rococo' is no file, and no picture .* by that name; there are auvers, "):
+    with pytest.raises(InputError, match=r"'rococo' is no file, .* by that name or of that class; there are auvers, "):
         stylizer(PHOTO, "rococo", method="neighbors")
     with pytest.raises(InputError, match=r"'nobody' is neither .* classes are ukiyo-e, lion; random .* auvers, "):
         stylizer(PHOTO, "nobody")

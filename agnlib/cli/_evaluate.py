@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnlib._paths import refuse_taken
+from agnlib._paths import is_there, real, refuse_taken
 from agnlib.cli._messages import say
 from agnlib.errors import InputError
 
@@ -37,6 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
         image.check_place(arguments.out)
     if arguments.grid:
         image.check_output(arguments.grid)
+        for folder in (arguments.photos, arguments.styles):
+            if is_there(arguments.grid) and real(folder) in real(arguments.grid).parents:
+                raise InputError(
+                    f"argument --grid: {str(arguments.grid)!r} is a file in {str(folder)!r} itself; choose another name"
+                )
     refuse_taken([place for place in (arguments.out, arguments.grid) if place], overwrite=arguments.overwrite)
     if arguments.threads:
         import torch

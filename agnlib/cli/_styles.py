@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agnlib import image
 from agnlib._paths import refuse_taken
+from agnlib.cli._stylize import refuse_to_overwrite
 from agnlib.errors import InputError
 from agnlib.styles._names import ANY
 from agnlib.styles.works import available
@@ -32,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sheet:
         image.check_output(arguments.sheet)
         refuse_taken([arguments.sheet], overwrite=arguments.overwrite)
+    if arguments.photo:
+        image.probe(arguments.photo)
+        refuse_to_overwrite([Path(arguments.sheet)], [arguments.photo], "--sheet")
     from agnlib.stylizer import Stylizer
 
     stylizer = Stylizer.from_pretrained(arguments.weights, device="cpu")

@@ -175,6 +175,7 @@ def _check_save_style(path: str, regions: Sequence[Region]) -> None:
             f"argument --save-style: {path!r} is there already and no style's file, the only kind of file that is"
             " replaced there; choose another name"
         )
+    refuse_to_overwrite([Path(path)], pictures_of(regions), "--save-style")
 
 
 def _is_ours(path: str) -> bool:
@@ -269,13 +270,13 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
             )
 
 
-def refuse_to_overwrite(targets: Iterable[Path], inputs: Iterable[str]) -> None:
-    """Raise `InputError` where a painting would be written over what it is made from."""
+def refuse_to_overwrite(targets: Iterable[Path], inputs: Iterable[str | Path], option: str = "-o") -> None:
+    """Raise `InputError` where what is written would replace what it is made from."""
     taken = {_identity(path): path for path in inputs}
     for target in targets:
         if exists(target) and _identity(target) in taken:
             raise InputError(
-                f"argument -o: {str(target)!r} is the input {taken[_identity(target)]!r} itself; "
+                f"argument {option}: {str(target)!r} is the input {str(taken[_identity(target)])!r} itself; "
                 "choose another name or folder"
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import io
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may have what it cannot encode
             sys.stdout.reconfigure(errors="backslashreplace")
         with ended_by_signals():
-            return int(arguments.run(arguments))
+            code = int(arguments.run(arguments))
+        print(end="", flush=True)
+        return code
+    except BrokenPipeError:  # who read what is printed has read enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
+        return 128 + 13  # as ended by SIGPIPE
     except AgnError as error:
         say(f"error: {error}")
         return 1 if isinstance(error, TrainingError) else 2

@@ -145,7 +145,7 @@ class _Layout:
             dice = gr.Button("Draw another", elem_id="dice")
         way.change(_visible(gr), way, [by_picture, by_name, by_chance, drawn], api_name="way", **_AT_ONCE)
         dice.click(lambda: random.randrange(2**31), None, seed, api_name="draw", **_AT_ONCE)
-        seeds_shown.input(int, seeds_shown, seed, api_name="pick", **_AT_ONCE)
+        seeds_shown.input(lambda shown: int(shown or 0), seeds_shown, seed, api_name="pick", **_AT_ONCE)
         return way, picture, cards, name, seed
 
     def _sliders(self) -> list[Any]:

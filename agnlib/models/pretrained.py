@@ -198,6 +198,8 @@ def save(
         write_bytes(folder / _CONFIG, text.encode())
     except OSError as error:
         raise WeightsError(f"cannot write weights into {folder}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL, which no name can have
+        raise WeightsError(f"cannot write weights into {str(folder)!r}: {error}; give another name") from error
 
 
 def role_of(cls: type[PretrainedModel]) -> str:

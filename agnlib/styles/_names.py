@@ -57,7 +57,8 @@ def picture_by_name(name: str, seed: int | None = None) -> Path:
     of_class = [work.path for work in known.values() if name in (work.style_class, ANY)]
     if not of_class:
         raise InputError(
-            f"style: {name!r} is no file, and no picture comes with agnlib by that name; there are {', '.join(known)}"
+            f"style: {name!r} is no file, and no picture comes with agnlib by that name or of that class; "
+            f"there are {', '.join(known)}"
         )
     if seed is None and name != ANY:
         return of_class[0]

@@ -38,9 +38,10 @@ def save_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, save_tensors(stored, {"manifest": json.dumps(manifest), "state": state}))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL, which no name can have
+        why = getattr(error, "strerror", None) or error
         raise WeightsError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}; make room there or choose another place"
+            f"cannot write the checkpoint {path}: {why}; make room there or choose another place"
         ) from error
 
 
