@@ -9,7 +9,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,12 +80,26 @@ def median_iqr(values: Sequence[float]) -> tuple[float, float]:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write an indented JSON file whole or not at all."""
+    """Write an indented JSON file whole or not at all, its numbers with eight digits."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps(rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draft.replace(target)
+
+
+def rounded(content: Any) -> Any:
+    """The same with eight significant digits in every float.
+
+    Example:
+        >>> rounded({"seconds": [0.0123456789, 1234.56789], "pairs": 108})
+        {'seconds': [0.012345679, 1234.5679], 'pairs': 108}
+    """
+    if isinstance(content, float):
+        return float(f"{content:.8g}")
+    if isinstance(content, Mapping):
+        return {key: rounded(value) for key, value in content.items()}
+    return [rounded(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,6 @@
 """Put the measured tables into the pages that show them, so that no number is typed.
 
-    python benchmarks/quality.py ... | tee benchmarks/results/quality.md    # and the others likewise
+    python benchmarks/quality/quality.py ... | tee benchmarks/results/quality.md    # and the others likewise
     python benchmarks/publish.py
 
 Between `<!-- begin NAME -->` and `<!-- end NAME -->` every page gets the contents of `benchmarks/results/NAME.md`.

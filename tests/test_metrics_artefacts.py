@@ -28,7 +28,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
 PHOTOS = ("astronaut", "castle", "chelsea", "city", "coffee", "mountain")
 PAINTINGS = ("auvers", "composition", "mackerel", "poppies", "spring", "summertime")
 SIDES = (240, 203)
-# What 99% of 558 works are within; measured by benchmarks/artefacts.py.
+# What 99% of 558 works are within; measured by benchmarks/quality/artefacts.py.
 ART = {"checkerboard": 3.86, "droplets": 16.77, "border_band": 26.82, "hue_entropy": 0.0145}
 MOST = {"checkerboard": 4.86, "droplets": 20.67, "border_band": 36.52, "hue_entropy": 0.0}  # of any of them
 ADDED_BAND = 3.0  # dB on top of the photo: half as strong again

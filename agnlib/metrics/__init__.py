@@ -13,7 +13,7 @@ float64 where a picture is in it. An encoder computes in the dtype of its own we
 - `structure`: are the photograph's edges where they were? Best is 1.
 - `diversity`: of a set, one number: how far apart are its pictures? Best is what real ones have.
 - `checkerboard`, `droplets`, `border_band`: has it a grid, a lone round spot, a band along its border? Best is what
-  real art has, which `benchmarks/artefacts.py` measures.
+  real art has, which `benchmarks/quality/artefacts.py` measures.
 - `hue_entropy`: has it many hues? 0 is one, 1 is all alike; best is the reference's.
 - `flicker`: of a clip, does it change where nothing does? Best is 0, or the source's.
 """

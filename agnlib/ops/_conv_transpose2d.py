@@ -127,7 +127,7 @@ def _quickest(
     groups: int,
     dilation: Sequence[int],
 ) -> Any:
-    """Which form to take, by measurement: benchmarks/bench_deconv.py. On other devices, not measured yet, PyTorch's."""
+    """Which form to take, measured by benchmarks/ops/bench_deconv.py; on other devices, not measured yet, PyTorch's."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or x.shape[0] == 0 or torch._C._is_tracing():
         return F.conv_transpose2d
     outputs = weight.shape[1] * groups

@@ -31,7 +31,7 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # Triton reads it once, at its import, and so do we
 _LEAST_CAPABILITY = (7, 0)
 
-# Ops whose kernel won the table of benchmarks/bench_ops.py on CUDA, and the dtypes where it did: the only ones that
+# Ops whose kernel won the table of benchmarks/ops/bench_ops.py on CUDA, and the dtypes where it did: the only ones that
 # `auto` takes. Empty: no GPU has been measured yet.
 _MEASURED: dict[str, frozenset[torch.dtype]] = {}
 _NOT_MEASURED = 'the kernel has not won a benchmark on a GPU yet; backend("triton") takes it'

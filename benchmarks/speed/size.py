@@ -1,0 +1,27 @@
+"""How large the shipped weights are: parameters of each network, bytes on disk.
+
+python benchmarks/speed/size.py | tee benchmarks/results/size.md
+"""
+
+from __future__ import annotations
+
+from agnlib.models import pretrained
+from benchmarks._common import markdown_table
+
+
+def main() -> None:
+    """One row for each network of each shipped weights, and one for the file."""
+    rows = []
+    for name in pretrained.available():
+        bundle = pretrained.load(name)
+        networks = {"generator": bundle.generator, "extractor": bundle.extractor, "discriminator": bundle.discriminator}
+        for role, network in networks.items():
+            if network is not None:
+                rows.append([f"{name}: {role}", f"{sum(p.numel() for p in network.parameters()):,}", ""])
+        size = (bundle.folder / "model.safetensors").stat().st_size / 1e6
+        rows.append([f"{name}: file, float16", "", f"{size:.1f} MB"])
+    print(markdown_table(["weights", "parameters", "size"], rows))
+
+
+if __name__ == "__main__":
+    main()
