@@ -12,36 +12,30 @@ import re
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PAGES = (
-    "CONTRIBUTING.md",
-    "README.md",
-    "docs/howto/augmentation.md",
-    "docs/explanation/adversary.md",
-    "docs/explanation/style-code.md",
-    "docs/explanation/variants.md",
-    "docs/measurements.md",
-    *(f"agnlib/weights/{name}/README.md" for name in ("agn-base", "agn-small", "agn-fast")),
-)
+RESULTS = CHECKOUT / "benchmarks" / "results"
 _MARKED = re.compile(r"(<!-- begin (?P<name>\w+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 
 def main() -> None:
     """Rewrite the pages."""
-    for page in (CHECKOUT / name for name in PAGES):
-        if page.is_file():
-            page.write_text(published(page.read_text("utf-8")), "utf-8")
+    for page in pages():
+        page.write_text(published(page.read_text("utf-8")), "utf-8")
+
+
+def pages() -> list[Path]:
+    """All that have a marked part."""
+    found = (CHECKOUT.glob("*.md"), (CHECKOUT / "docs").rglob("*.md"), (CHECKOUT / "agnlib" / "weights").rglob("*.md"))
+    return sorted(page for each in found for page in each if _MARKED.search(page.read_text("utf-8")))
 
 
 def published(text: str) -> str:
-    """The text with every marked part replaced by its table; parts without a measurement stay as they are."""
+    """The text with every marked part replaced by its table."""
     return _MARKED.sub(_replacement, text)
 
 
 def _replacement(match: re.Match[str]) -> str:
-    source = CHECKOUT / "benchmarks" / "results" / f"{match['name']}.md"
-    if not source.is_file():
-        return match[0]
-    return f"{match[1]}{source.read_text('utf-8').strip()}\n{match[3]}"
+    table = (RESULTS / f"{match['name']}.md").read_text("utf-8").strip()
+    return f"{match[1]}{table}\n{match[3]}"
 
 
 if __name__ == "__main__":

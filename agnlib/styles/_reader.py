@@ -24,7 +24,7 @@ from agnlib.styles.picture_style import PictureStyle
 __all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "named_source", "opened", "pictured", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
-# the same picture looks smoother, and less of its style is painted: docs/measurements.md has several sides.
+# the same picture looks smoother, and less of its style is painted: docs/explanation/tried.md has several sides.
 STYLE_SIDE = 208
 
 
