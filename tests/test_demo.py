@@ -1,4 +1,4 @@
-"""The demo page: its functions against the library's own results, and the page in a real browser."""
+"""The demo page's functions against the library's own results."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
+import threading
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
 from agnlib import Stylizer, demo
 from agnlib.cli.main import main
-from agnlib.demo._studio import Studio, Wish, blamed
+from agnlib.demo._look import growing, so_far
+from agnlib.demo._studio import Now, Studio, Wish, blamed
+from agnlib.demo._work import StoppedError, Work
 from agnlib.errors import AgnError, InputError, MissingDependencyError
+from agnlib.styles import works
 
 IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
 FULL = {"strength": 1.0, "texture": 1.0, "color": 1.0, "scale": 1.0}
@@ -44,6 +46,13 @@ def studio(stylizer: Stylizer, tmp_path: Path) -> Studio:
 
 
 @pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours paint small pictures in few steps."""
+    monkeypatch.setattr("agnlib.demo._studio._NEIGHBORS_SIDE", 48)
+    monkeypatch.setattr("agnlib.neighbors._painting._STEPS", 2)
+
+
+@pytest.fixture
 def photo(tmp_path: Path) -> str:
     Image.fromarray(data.coffee()).resize((90, 60)).save(tmp_path / "my photo.png")
     return str(tmp_path / "my photo.png")
@@ -56,6 +65,11 @@ def wish(photo: str | None, way: str, picture: str | None = None, name: str | No
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as opened:
         return np.asarray(opened)
+
+
+def resized(path: Path, size: tuple[int, int]) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.asarray(opened.resize(size), dtype=float)
 
 
 def test_without_gradio_one_line_says_what_to_install(
@@ -108,9 +122,13 @@ def test_names_of_files_are_text_and_nothing_else(studio: Studio, photo: str, tm
         ("a picture", "auvers.jpg", None, {"scale": 1.5, "color": 0.25}),
         ("a name", None, "ukiyo-e", {"seed": 3, "strength": 0.7}),
         ("chance", None, None, {"seed": 12345, "texture": 0.6}),
+        ("a name", None, "wave", {"seed": 3, "strength": 0.8}),
+        ("a name", None, "wave", {"method": "neighbors", "drawing": 0.8}),
+        ("chance", None, None, {"seed": 7, "method": "neighbors"}),
     ],
-    ids=lambda given: given[0],
+    ids=str,
 )
+@pytest.mark.usefixtures("brief")
 def test_the_recipe_paints_the_same(
     studio: Studio, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[Any, ...]
 ) -> None:
@@ -132,6 +150,12 @@ def test_the_recipe_of_a_name_that_looks_like_an_option(photo: str) -> None:
     )
 
 
+def test_the_recipe_of_neighbours_names_the_method_its_drawing_and_the_size() -> None:
+    words = "--style wave --method neighbors --drawing 0.25 --size 640 -o a-painted.png"
+    asked = wish("/x/a.jpg", "a name", name="wave", seed=3, method="neighbors", drawing=0.25)
+    assert asked.recipe("agn-small") == f"agnlib stylize a.jpg {words}"
+
+
 def test_a_seed_gives_the_same_picture_and_another_seed_another(studio: Studio, photo: str) -> None:
     def painted(way: str, seed: int) -> np.ndarray:
         return pixels(studio.painted(wish(photo, way, name="ukiyo-e", seed=seed))[0])
@@ -143,17 +167,47 @@ def test_a_seed_gives_the_same_picture_and_another_seed_another(studio: Studio, 
 
 def test_progress_is_told_in_parts_of_the_area(studio: Studio, tmp_path: Path) -> None:
     Image.fromarray(data.coffee()).resize((1500, 1000)).save(tmp_path / "large.png")
-    told: list[float] = []
+    told: list[Now] = []
     studio.painted(wish(str(tmp_path / "large.png"), "chance"), told.append)
-    assert told == [pytest.approx(752 / 1500), 1.0]  # tiles begin at multiples of the generator's stride
+    assert [now.share for now in told] == [
+        pytest.approx(752 / 1500),
+        1.0,
+    ]  # tiles begin at multiples of the generator's stride
 
 
+@pytest.mark.usefixtures("brief")
+def test_neighbours_tell_of_a_picture_that_grows(studio: Studio, photo: str) -> None:
+    told: list[Now] = []
+    painted, shown, line = studio.painted(wish(photo, "a name", name="wave", method="neighbors"), told.append)
+    assert [now.share for now in told] == [pytest.approx(share) for share in (0.5, 1)]
+    assert all(now.picture is not None and now.picture.size == (48, 32) for now in told)
+    assert line.startswith("48 x 32 pixels in ")
+    assert line.endswith("; for it the photo's longer side was reduced to 48 pixels")
+    assert pixels(painted).shape == (32, 48, 3)
+    assert 'alt="my photo.png, painted in the style of wave"' in shown
+
+
+def test_what_grows_is_a_picture_and_a_share() -> None:
+    now = Now(0.62, torch.full((1, 3, 20, 30), 1.01))
+    shown = growing(now)
+    with Image.open(io.BytesIO(base64.b64decode(re.findall(r"base64,([^\"]+)", shown)[0]))) as picture:
+        assert (picture.size, picture.getpixel((3, 3))) == ((30, 20), (255, 255, 255))
+    assert 'value="0.620" aria-label="Painted"' in shown
+    assert "62%" in shown
+    assert [so_far(each) for each in (None, Now(0.2), now, Now(1))] == (
+        ["<p>Painting.</p>", "<p>Painting.</p>", "<p>Half is painted.</p>", "<p>Three quarters are painted.</p>"]
+    )
+    assert "<img" not in growing(Now(0.5)) + growing(None)
+
+
+@pytest.mark.parametrize("method", ["network", "neighbors"])
+@pytest.mark.usefixtures("brief")
 def test_a_painting_that_takes_too_long_is_given_up(
-    studio: Studio, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Studio, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setattr("agnlib.demo._studio._LONGEST_SECONDS", -60)
     with pytest.raises(InputError, match="give a smaller photo"):
-        studio.painted(wish(photo, "chance"))
+        studio.painted(wish(photo, "chance", method=method))
     assert not [each for each in tmp_path.glob("*/*") if each.is_file()]
 
 
@@ -167,14 +221,17 @@ def test_a_painting_that_takes_too_long_is_given_up(
         (("photo", "chance", None, None, -1), "seed must be a whole number"),
         (("text", "chance"), "'text.png' is not a picture"),
         (("bomb", "chance"), "'bomb.png' is 12000 x 12000 pixels, more than the limit"),
+        (("photo", "a name", None, "cubism", 1, "neighbors"), "no picture comes with agnlib by that name; there are"),
+        (("text", "a name", None, "wave", 1, "neighbors"), "'text.png' is not a picture"),
     ],
 )
 def test_a_mistake_is_a_line(studio: Studio, photo: str, tmp_path: Path, given: tuple[Any, ...], expected: str) -> None:
     (tmp_path / "text.png").write_text("no picture")
     Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
     files = {"photo": photo, "text": str(tmp_path / "text.png"), "bomb": str(tmp_path / "bomb.png"), None: None}
+    other = dict(zip(("seed", "method"), given[4:], strict=False))
     with pytest.raises(AgnError) as error:
-        studio.painted(wish(files[given[0]], *given[1:4], **({"seed": given[4]} if len(given) > 4 else {})))
+        studio.painted(wish(files[given[0]], *given[1:4], **other))
     assert expected in blamed(error.value)
     assert str(tmp_path) not in blamed(error.value)
     assert not list(tmp_path.glob("*/*.png"))
@@ -196,11 +253,16 @@ def test_old_paintings_are_removed(studio: Studio, photo: str, tmp_path: Path) -
 
 def test_thumbnails_are_small_paintings(studio: Studio) -> None:
     names, seeds = studio.thumbnails(IMAGES / "castle.jpg")
-    assert tuple(names) == studio.stylizer.class_names
+    assert tuple(names) == (*works.available(), *studio.stylizer.class_names)
     assert list(seeds) == [str(seed) for seed in range(1, 9)]
     assert len({*names.values(), *seeds.values()}) == len(names) + len(seeds)
     assert max(map(len, [*names.values(), *seeds.values()])) < 10_000
     assert names["cubism"] != seeds["1"]
+    with Image.open(urllib.request.urlopen(names["wave"])) as opened:
+        shown = np.asarray(opened, dtype=float)
+    apart = {name: abs(shown - resized(work.path, opened.size)).mean() for name, work in works.available().items()}
+    assert min(apart, key=lambda name: apart[name]) == "wave"
+    assert apart["wave"] < 10
 
 
 def test_a_port_that_is_taken_says_so(stylizer: Stylizer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,194 +274,67 @@ def test_a_port_that_is_taken_says_so(stylizer: Stylizer, capsys: pytest.Capture
     assert "from 0 to 65535" in capsys.readouterr().err
 
 
-# The page itself
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Of a page served by the command line in a process of its own."""
-    pytest.importorskip("gradio", reason="the extra `demo` is not installed")
-    command = [sys.executable, "-m", "agnlib", "demo", "--port", "0", "--no-browser", "--threads", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            for said in process.stderr:
-                if "the page is at" in said:
-                    yield said.split("the page is at ")[1].split(";")[0]
-                    break
-            else:
-                pytest.fail("the page was not served")
-        finally:
-            process.terminate()
-
-
-def test_the_page_names_no_other_host_to_load_from(address: str) -> None:
-    with urllib.request.urlopen(address) as answer:
-        policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "http" not in policy
-
-
-def test_another_name_for_this_machine_is_refused(address: str) -> None:
-    request = urllib.request.Request(address, headers={"Host": "evil.example"})
-    with pytest.raises(urllib.error.HTTPError, match="400"):
-        urllib.request.urlopen(request)
+# Work that takes a while
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
-        options.add_argument(option)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path / "downloads")})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agnlib.demo._work._EVERY", 0.01)
 
 
-def wait(ask: Callable[[], Any], what: str) -> Any:
-    for _ in range(300):
+def endless(begun: threading.Event, ended: threading.Event) -> Callable[[Callable[[int], None]], None]:
+    """Work that ends only by what it is told."""
+
+    def work(tell: Callable[[int], None]) -> None:
         try:
-            if answer := ask():
-                return answer
-        except Exception:  # an element that is being redrawn
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"waited in vain for {what}")
+            for count in range(sys.maxsize):
+                tell(count)
+                begun.set()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    return work
 
 
-def test_a_visitor_paints_a_photo_changes_the_strength_and_throws_the_dice(
-    address: str, browser: Any, tmp_path: Path
-) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
+@pytest.mark.usefixtures("quickly")
+def test_work_shows_what_it_told_last_and_gives_its_result() -> None:
+    go = threading.Event()
 
-    def find(selector: str) -> Any:
-        return browser.find_element(By.CSS_SELECTOR, selector)
+    def work(tell: Callable[[str], None]) -> int:
+        tell("one")
+        tell("two")
+        assert go.wait(10)
+        return 3
 
-    def result() -> str:
-        return find("#result img.agn-after").get_attribute("src")
-
-    Image.fromarray(data.coffee()).save(tmp_path / "coffee.png")
-    browser.get(address)
-    wait(lambda: find("#photo input[type=file]"), "the page").send_keys(str(tmp_path / "coffee.png"))
-    find("#style input[type=file]").send_keys(str(IMAGES / "auvers.jpg"))
-    wait(lambda: find("#photo img"), "the uploaded photo")
-    wait(lambda: find("#style img"), "the uploaded style")
-    first = wait(result, "the painting, which no button was pressed for")
-    assert "600 x 400 pixels" in wait(lambda: "pixels" in find("#note").text and find("#note").text, "the note")
-    assert find("#recipe textarea").get_attribute("value") == (
-        "agnlib stylize coffee.png --style auvers.jpg -o coffee-painted.png"
-    )
-
-    if target := os.environ.get("AGNLIB_DEMO_SCREENSHOT"):
-        time.sleep(1)
-        browser.execute_script("window.scrollTo(0, 0)")
-        browser.save_screenshot(target)
-
-    slider = find("#strength input[type=number]")
-    slider.send_keys(Keys.CONTROL, "a")
-    slider.send_keys("0.3", Keys.TAB)
-    second = wait(lambda: result() != first and result(), "a weaker painting")
-
-    wait(lambda: find("#way input[value=chance]"), "the choice").click()
-    chance = wait(lambda: result() != second and result(), "a painting by chance")
-    assert wait(lambda: find("#dice").is_displayed() and find("#dice"), "the dice").text == "Draw another"
-    find("#dice").click()
-    third = wait(lambda: result() != chance and result(), "another")
-    pictures = [np.asarray(Image.open(urllib.request.urlopen(each)), dtype=int) for each in (first, second, third)]
-    assert abs(pictures[0] - pictures[1]).mean() > 2
-    assert abs(pictures[1] - pictures[2]).mean() > 2
-
-    find("#download").click()
-    saved = wait(lambda: [each for each in (tmp_path / "downloads").glob("*.png") if each.stat().st_size], "the file")
-    assert saved[0].name == "coffee-painted.png"
-    with Image.open(saved[0]) as downloaded:
-        assert downloaded.size == (600, 400)
-    assert_same_host(browser, address)
+    with Work(work) as going:
+        shown = iter(going)
+        assert next(each for each in shown if each) == "two"
+        go.set()
+        list(shown)
+        assert going.result() == 3
 
 
-def test_a_mistake_is_said_once_and_leaves_no_broken_picture(address: str, browser: Any, tmp_path: Path) -> None:
-    from selenium.webdriver.common.by import By
+@pytest.mark.usefixtures("quickly")
+def test_work_raises_what_it_raised() -> None:
+    def work(tell: Callable[[str], None]) -> None:
+        raise InputError("give another")
 
-    def all_of(selector: str) -> list[Any]:
-        return list(browser.find_elements(By.CSS_SELECTOR, selector))
-
-    (tmp_path / "text.png").write_text("no picture")
-    browser.get(address)
-    wait(lambda: all_of("#card-castle"), "the page")
-    all_of("#card-castle")[0].click()
-    wait(lambda: all_of("#photo img"), "the example")
-    all_of("#way input[value=chance]")[0].click()
-    shown = wait(lambda: all_of("#result img.agn-after"), "a painting")[0].get_attribute("src")
-    all_of("#way input[value='a picture']")[0].click()
-    wait(lambda: all_of("#style input[type=file]"), "the style")[0].send_keys(str(tmp_path / "text.png"))
-    said = wait(lambda: all_of("[role=alert]"), "the message")
-    assert "'text.png' is not a picture that can be read" in said[0].text
-    time.sleep(1)  # whatever else might say so
-    page = browser.find_element(By.TAG_NAME, "body").text
-    assert page.count("not a picture") == 1
-    assert all_of(".toast-body, .error") == []
-    assert all_of("#style img") == []
-    assert all_of("#result img.agn-after")[0].get_attribute("src") == shown
+    with Work(work) as going:
+        assert list(going) == []
+        with pytest.raises(InputError, match="give another"):
+            going.result()
 
 
-def test_the_page_is_used_by_keyboard_on_a_phone(address: str, browser: Any) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    def find(selector: str) -> Any:
-        return browser.find_element(By.CSS_SELECTOR, selector)
-
-    def cut() -> str:
-        return str(
-            browser.execute_script("return document.querySelector('.agn-compare').style.getPropertyValue('--cut')")
-        )
-
-    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    browser.get(address)
-    wait(lambda: find("#card-castle"), "the page").send_keys(Keys.ENTER)
-    wait(lambda: find("#photo img"), "the example")
-    find("#card-poppies").send_keys(Keys.ENTER)
-    wait(lambda: find("#style img"), "the example")
-    find("#paint").send_keys(Keys.ENTER)
-    wait(lambda: find("#result img.agn-after"), "the painting")
-    top = "return document.querySelector('#result').getBoundingClientRect().top"
-    wait(lambda: 0 <= browser.execute_script(top) < 400, "the painting in sight")
-    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
-    handle = find(".agn-compare input")
-    assert handle.get_attribute("aria-label")
-    handle.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    assert cut() == "2%"
-    assert "pixels" in find("#note [role=status][aria-live=polite]").text
-    assert "castle.jpg, painted in the style of poppies.jpg" in find("#result img.agn-after").get_attribute("alt")
-
-
-def test_the_result_lies_beside_the_choice_on_a_desktop(address: str, browser: Any) -> None:
-    script = "return ['choice', 'view'].map(id => document.getElementById(id).getBoundingClientRect().toJSON())"
-    browser.get(address)
-    for width in (900, 1440, 2560):
-        desktop = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)
-        choice, view = wait(lambda: browser.execute_script(script), "the page")
-        assert view["left"] > choice["right"]
-        assert view["top"] == choice["top"] < 150
-        assert choice["width"] + view["width"] > 0.8 * min(width, 1500)
-
-
-def assert_same_host(browser: Any, address: str) -> None:
-    """Whatever the page asked for over the network, it asked of its own host."""
-    import json
-
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
-    asked = [url for url in asked if not url.startswith(("data:", "blob:"))]
-    assert any(url.endswith(".js") for url in asked)
-    assert {urllib.parse.urlsplit(url).netloc for url in asked} == {urllib.parse.urlsplit(address).netloc}
+@pytest.mark.parametrize("way", ["stop", "leave"])
+@pytest.mark.usefixtures("quickly")
+def test_work_that_is_stopped_or_left_ends(way: str) -> None:
+    begun, ended = threading.Event(), threading.Event()
+    with Work(endless(begun, ended)) as going:
+        assert begun.wait(10)
+        if way == "stop":
+            going.stop()
+            assert list(going) == []
+            with pytest.raises(StoppedError):
+                going.result()
+    assert ended.wait(10)

@@ -16,128 +16,25 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import META, Page, launched, mounted, png, served
 from PIL import Image
 
 from agnlib import Stylizer, demo
 from agnlib.demo._door import Door
+from agnlib.demo._studio import Now, Wish
 from agnlib.errors import InputError
 
 gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")
-
-META = {"_type": "gradio.FileData"}
 
 
 @pytest.fixture(scope="module")
 def stylizer() -> Stylizer:
     return Stylizer.from_pretrained(device="cpu")
-
-
-class Page:
-    """A page that is served, asked as a program asks that knows Gradio's routes."""
-
-    def __init__(self, address: str, cache: Path) -> None:
-        self.address, self.cache = address, cache
-        self.config = json.loads(self.get("/config"))
-
-    def get(self, path: str, **headers: str) -> bytes:
-        return self._asked(path, None, headers)
-
-    def post(self, path: str, body: Any, **headers: str) -> Any:
-        return json.loads(self._asked(path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}))
-
-    def upload(self, name: str, content: bytes, **headers: str) -> str:
-        head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-        kind = {"Content-Type": "multipart/form-data; boundary=x", **headers}
-        body = head.encode() + content + b"\r\n--x--\r\n"
-        return str(json.loads(self._asked("/gradio_api/upload", body, kind))[0])
-
-    def _asked(self, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
-        request = urllib.request.Request(self.address + path, body, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return bytes(answer.read())
-
-    def called(self, number: int, values: list[Any]) -> dict[str, Any]:
-        """What the function of this number says to values, by the page's own route: the queue."""
-        session = f"s{time.monotonic_ns()}"
-        self.post("/gradio_api/queue/join", {"data": values, "fn_index": number, "session_hash": session})
-        for line in self.get(f"/gradio_api/queue/data?session_hash={session}").decode().splitlines():
-            message = json.loads(line.removeprefix("data:") or "{}")
-            if message.get("msg") == "process_completed":
-                return dict(message)
-        raise AssertionError("no answer")
-
-    def named(self, name: str, values: list[Any]) -> str:
-        """What the named endpoint answers, as events."""
-        event = self.post(f"/gradio_api/call/{name}", {"data": values})["event_id"]
-        return self.get(f"/gradio_api/call/{name}/{event}").decode()
-
-    def functions(self) -> dict[int, dict[str, Any]]:
-        return {each["id"]: each for each in self.config["dependencies"] if each["backend_fn"]}
-
-    def number(self, name: str) -> int:
-        return next(number for number, each in self.functions().items() if each["api_name"] == name)
-
-    def values(self, function: dict[str, Any]) -> list[Any]:
-        """Values that the function takes, if with nothing to paint."""
-        components = {each["id"]: each for each in self.config["components"]}
-        return [components[each]["props"].get("value") for each in function["inputs"]]
-
-
-@contextmanager
-def running(app: Any) -> Iterator[str]:
-    import uvicorn
-
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-
-@contextmanager
-def served(stylizer: Stylizer, cache: Path) -> Iterator[str]:
-    """As `agnlib demo` does it."""
-    with demo._app(stylizer, "127.0.0.1", cache) as app, running(app) as address:
-        yield address
-
-
-@contextmanager
-def mounted(stylizer: Stylizer, cache: Path) -> Iterator[str]:
-    """In an app of somebody else, below a path."""
-    import fastapi
-
-    (cache / "painted").mkdir()
-    app = gradio.mount_gradio_app(fastapi.FastAPI(), demo.page(stylizer, cache / "painted"), path="/some/where")
-    with running(app) as address:
-        yield f"{address}/some/where"
-
-
-@contextmanager
-def launched(stylizer: Stylizer, cache: Path) -> Iterator[str]:
-    """By Gradio."""
-    (cache / "painted").mkdir()
-    page = demo.page(stylizer, cache / "painted")
-    page.launch(prevent_thread_lock=True, quiet=True, server_port=free_port())
-    yield page.local_url.rstrip("/")
-    page.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module", params=[served, mounted, launched], ids=lambda way: way.__name__)
@@ -156,15 +53,9 @@ def photo() -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
-def png(pixels: np.ndarray[Any, Any]) -> bytes:
-    held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "png")
-    return held.getvalue()
-
-
 def test_uploads_are_painted(page: Page, photo: np.ndarray[Any, Any]) -> None:
     file = {"path": page.upload("mine.png", png(photo)), "meta": META, "url": "http://127.0.0.1:1/", "size": 3}
-    answer = page.called(page.number("paint"), [file, "chance", None, None, 5, 0, 1, 1, 1])
+    answer = page.called(page.number("paint"), [file, "chance", None, None, 5, 0, 1, 1, 1, "network", 0.5])
     assert answer["success"]
     path = answer["output"]["data"][2]["value"]["path"]
     with Image.open(io.BytesIO(page.get(f"/gradio_api/file={path}"))) as painted:
@@ -209,6 +100,57 @@ def test_nobody_paints_past_the_queue(page: Page) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             page.post(f"/gradio_api/run/{name}", {"data": page.values(page.functions()[page.number(name)])})
     assert [each["api_name"] for each in page.functions().values() if each["queue"]] == ["paint", "repaint"]
+
+
+class Endless:
+    """A painting that goes on until it is stopped."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        patch.setattr("agnlib.demo._studio.Studio._painted", self._painted)
+        patch.setattr("agnlib.demo._work._EVERY", 0.05)
+
+    def _painted(self, wish: Wish, told: Any) -> Any:
+        self.begun.release()
+        try:
+            while True:
+                told(Now(0.5))
+                time.sleep(0.01)
+        finally:
+            self.ended.release()
+
+
+def values_of(page: Page) -> list[Any]:
+    file = {"path": page.upload("mine.png", png(np.zeros((8, 8, 3), np.uint8))), "meta": META}
+    return [file, "chance", None, None, 5, 1, 1, 1, 1, "neighbors", 0.5]
+
+
+def test_a_painting_is_stopped_by_its_visitor_alone(door: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, stop = Endless(monkeypatch), stop_of(door)
+    session = door.joined(door.number("paint"), values_of(door))
+    with door.stream(session) as messages:
+        assert next(each for each in messages if each["msg"] == "process_generating")["success"]
+        door.called(stop, [None])  # in another session
+        assert not work.ended.acquire(timeout=0.3)
+        door.joined(stop, [None], session)
+        assert work.ended.acquire(timeout=10)
+        said = [json.dumps(each) for each in messages]
+    assert any("Stopped: nothing is changed." in each for each in said)
+
+
+def test_the_work_for_a_visitor_who_leaves_ends(door: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Endless(monkeypatch)
+    for _ in range(2):  # the second is painted since the first one ended
+        with door.stream(door.joined(door.number("paint"), values_of(door))) as messages:
+            assert next(each for each in messages if each["msg"] == "process_generating")["success"]
+            assert work.begun.acquire(timeout=10)
+        assert work.ended.acquire(timeout=30)
+
+
+def stop_of(page: Page) -> int:
+    button = next(each["id"] for each in page.config["components"] if each["props"].get("elem_id") == "stop")
+    functions = page.functions()
+    return next(number for number, each in functions.items() if [button, "click"] in map(list, each["targets"]))
 
 
 def files(folder: Path) -> set[Path]:
@@ -405,7 +347,7 @@ def test_files_are_served_without_scripts(door: Page) -> None:
     with urllib.request.urlopen(f"{door.address}/gradio_api/file={path}") as answer:
         assert "sandbox" in answer.headers["content-security-policy"]
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    values = [{"path": path, "meta": META}, "chance", None, None, 5, 0, 1, 1, 1]
+    values = [{"path": path, "meta": META}, "chance", None, None, 5, 0, 1, 1, 1, "network", 0.5]
     assert not door.called(door.number("paint"), values)["success"]  # Gradio would serve it for ever, as it is
 
 

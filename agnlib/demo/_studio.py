@@ -9,35 +9,81 @@ import re
 import shlex
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from agnlib import image
 from agnlib._paths import is_folder
 from agnlib.errors import AgnError, InputError
-from agnlib.image import reduced_size
+from agnlib.image import DEFAULT_LIMITS, reduced_size
+from agnlib.neighbors import Plan, Progress
+from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._painting import Effect
 from agnlib.painting._photo import Photo
 from agnlib.painting._whole import rows
+from agnlib.styles import works
+from agnlib.styles._names import ANY
+from agnlib.styles._reader import pictured
 
 if TYPE_CHECKING:
-    from agnlib.styles.code import StyleCode
     from agnlib.stylizer import Stylizer
 
-__all__ = ["BY_CHANCE", "BY_NAME", "BY_PICTURE", "KEPT_SECONDS", "Studio", "Wish", "data_url"]
+__all__ = [
+    "BY_CHANCE",
+    "BY_NAME",
+    "BY_PICTURE",
+    "DRAWING",
+    "KEPT_SECONDS",
+    "NEIGHBORS",
+    "NETWORK",
+    "Now",
+    "Studio",
+    "Wish",
+    "blamed",
+    "data_url",
+    "is_drawn",
+]
 
 BY_PICTURE, BY_NAME, BY_CHANCE = "a picture", "a name", "chance"
+NETWORK, NEIGHBORS = "network", "neighbors"
+DRAWING = Plan().drawing
+_NEIGHBORS_SIDE = 640  # pixels of the longer side that neighbours paint: half a minute of work
 KEPT_SECONDS = 3600  # uploads and paintings
 _PREVIEW_SIDE = 1600  # pixels of what is shown; what is downloaded has the photo's own size
 _LONGEST_SECONDS = 600  # of one painting: the others wait for it
 _THUMBNAIL_SIDE = 112
 
-Told = Callable[[float], None]
+
+@dataclass(frozen=True)
+class Now:
+    """How far a painting is.
+
+    Attributes:
+        share: of the work that is done, up to 1.
+        pixels: `(1, 3, h, w)` in about [-1, 1], the picture as it is now; None where there is none before the end.
+    """
+
+    share: float
+    pixels: Tensor | None = None
+
+    @property
+    def picture(self) -> Image.Image | None:
+        """To be shown."""
+        if self.pixels is None:
+            return None
+        values = self.pixels[0].add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+        return Image.fromarray(values.permute(1, 2, 0).numpy())
+
+
+Told = Callable[[Now], None]
 
 
 @dataclass(frozen=True)
@@ -53,17 +99,28 @@ class Wish:
     texture: float
     color: float
     scale: float
+    method: str = NETWORK
+    drawing: float = DRAWING
 
     @property
     def is_whole(self) -> bool:
         """Whether there is something to paint, and something to paint it by."""
-        needed = {BY_PICTURE: self.picture, BY_NAME: self.name}.get(self.way, self.way)
-        return self.photo is not None and needed is not None
+        return self.photo is not None and self.style is not None
 
     @property
     def drawn(self) -> int | None:
         """The seed, where it matters."""
-        return None if self.way == BY_PICTURE else int(self.seed or 0)
+        return int(self.seed or 0) if is_drawn(self.way, self.name) else None
+
+    @property
+    def style(self) -> str | None:
+        """A file or a name."""
+        return {BY_PICTURE: self.picture, BY_NAME: self.name}.get(self.way, ANY)
+
+    @property
+    def size(self) -> int | None:
+        """Pixels that the longer side of the photo is reduced to."""
+        return _NEIGHBORS_SIDE if self.method == NEIGHBORS else None
 
     @property
     def effect(self) -> Effect:
@@ -77,8 +134,10 @@ class Wish:
             >>> Wish("/tmp/a b.jpg", BY_NAME, None, "ukiyo-e", 3, 0.7, 1, 1, 1).recipe("agn-small")
             "agnlib stylize 'a b.jpg' --style ukiyo-e --seed 3 --strength 0.7 -o 'a b-painted.png'"
         """
-        style = {BY_PICTURE: _local(self.picture), BY_NAME: self.name or ""}.get(self.way, "random")
+        style = _local(self.picture) if self.way == BY_PICTURE else self.style or ""
         words = ["agnlib", "stylize", _local(self.photo), "--style", style]
+        if self.method == NEIGHBORS:
+            words += ["--method", NEIGHBORS, "--drawing", f"{self.drawing:g}", "--size", str(self.size)]
         if self.drawn is not None:
             words += ["--seed", str(self.drawn)]
         for option in ("strength", "texture", "color", "scale"):
@@ -91,67 +150,95 @@ class Wish:
 
 @dataclass(frozen=True)
 class Studio:
-    """Paints what the page asks for."""
+    """Paints what the page asks for, one picture at a time."""
 
     stylizer: Stylizer
     folder: Path
+    _free: threading.Lock = field(default_factory=threading.Lock)
 
-    def painted(self, wish: Wish, told: Told = lambda share: None) -> tuple[Path, str, str]:
+    def painted(self, wish: Wish, told: Told = lambda now: None) -> tuple[Path, str, str]:
         """The file, before and after as a piece of a page, and a line about it.
 
         Raises:
             AgnError: something is missing, or cannot be painted.
         """
-        style = self._style(wish)
+        self._check(wish)
+        with self._free:  # of a painting that was stopped, whose last step takes a moment
+            return self._painted(wish, told)
+
+    def _painted(self, wish: Wish, told: Told) -> tuple[Path, str, str]:
         started = time.perf_counter()
 
-        def telling(share: float) -> None:
-            told(share)
+        def telling(now: Now) -> None:
+            told(now)
             if time.perf_counter() - started > _LONGEST_SECONDS:
                 raise InputError(f"this takes longer than {_LONGEST_SECONDS // 60} minutes; give a smaller photo")
 
         self._forget_old()
         target = Path(tempfile.mkdtemp(dir=self.folder)) / _painted_name(wish.photo)
-        height, width = self._paint(wish, target, style, telling)
-        seconds = time.perf_counter() - started
-        return target, _comparison(wish, target), f"{width} x {height} pixels in {seconds:.1f} s"
+        size, reduced = self._paint(wish, target, telling)
+        line = f"{size[1]} x {size[0]} pixels in {time.perf_counter() - started:.1f} s"
+        if reduced:
+            line += f"; for it the photo's longer side was reduced to {wish.size} pixels"
+        return target, _comparison(wish, target), line
 
     def thumbnails(self, photo: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """A small photo in every style by name, and by the first seeds, as addresses that hold the picture."""
-        with Image.open(photo) as opened:
-            small = opened.convert("RGB")
-        small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-        paint = self.stylizer
-        names = {name: data_url(paint(small, name, seed=1)) for name in paint.class_names}
-        return names, {str(seed): data_url(paint(small, "random", seed=seed)) for seed in range(1, 9) if names}
+        """For styles by name the work, or the photo in the class; and the photo by the first seeds.
 
-    def _style(self, wish: Wish) -> StyleCode:
+        Both are addresses that hold a small picture.
+        """
+        small, paint = _thumbnail(photo), self.stylizer
+        of_works = {name: data_url(_thumbnail(work.path)) for name, work in works.available().items()}
+        classes = {name: data_url(paint(small, name, seed=1)) for name in paint.class_names}
+        seeds = {str(seed): data_url(paint(small, ANY, seed=seed)) for seed in range(1, 9) if classes}
+        return {**of_works, **classes}, seeds
+
+    def _check(self, wish: Wish) -> None:
         if wish.photo is None:
             raise InputError("drop a photo first")
-        if wish.way == BY_PICTURE:
-            if wish.picture is None:
-                raise InputError("drop a style picture first")
-            return self.stylizer.encode_style(wish.picture)
-        if wish.way == BY_NAME and wish.name not in self.stylizer.class_names:
+        if wish.way == BY_PICTURE and wish.picture is None:
+            raise InputError("drop a style picture first")
+        if wish.way == BY_NAME and wish.name not in (*works.available(), *self.stylizer.class_names):
             raise InputError("choose a name first")
-        return self.stylizer.random_style(wish.drawn, wish.name if wish.way == BY_NAME else None)
 
-    def _paint(self, wish: Wish, target: Path, style: StyleCode, told: Told) -> tuple[int, int]:
-        """As `Stylizer.stylize_file`, telling how far it is."""
+    def _paint(self, wish: Wish, target: Path, told: Told) -> tuple[tuple[int, int], bool]:
+        """As `Stylizer.stylize_file`, telling how far it is: the painting's size, and whether the photo was reduced."""
         assert wish.photo is not None
-        photo = Photo.open(wish.photo, target)
-        painting = self.stylizer._painting(photo.picture, style, wish.effect, mask=None, seed=wish.drawn, size=None)
-        painted = rows(painting, told)
+        by_neighbors = wish.method == NEIGHBORS
+        style: Any = pictured(wish.style, wish.drawn) if by_neighbors else wish.style
+        painter = self._painter(wish, style, told) if by_neighbors else None
+        photo = Photo.open(wish.photo, target, limits=replace(DEFAULT_LIMITS, reduced_to=wish.size))
+        options: dict[str, Any] = {"mask": None, "seed": wish.drawn, "size": wish.size, "painter": painter}
+        painting = self.stylizer._painting(photo.picture, style, wish.effect, **options)
+        painted = rows(painting) if by_neighbors else rows(painting, lambda share: told(Now(share)))
         with image.writing(target, painted.shape, painted.kind) as write:
             for part in painted.parts:
                 write(part)
-        return painted.shape[:2]
+        return painted.shape[:2], painted.shape[:2] != photo.picture.size
+
+    def _painter(self, wish: Wish, style: Any, told: Told) -> NeighborPainter | None:
+        def on_step(now: Progress) -> None:
+            told(Now(now.done / now.total, now.picture))
+
+        return NeighborPainter.chosen(NEIGHBORS, [style], self.stylizer.device, drawing=wish.drawing, on_step=on_step)
 
     def _forget_old(self) -> None:
         """Remove paintings that nobody will ask for any more."""
         for each in self.folder.iterdir():
             if is_folder(each) and time.time() - each.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(each, ignore_errors=True)
+
+
+def is_drawn(way: str, name: str | None) -> bool:
+    """Whether a seed decides which style it is: a picture and a work of art are what they are."""
+    return way == BY_CHANCE or (way == BY_NAME and name not in works.available())
+
+
+def _thumbnail(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        small = opened.convert("RGB")
+    small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    return small
 
 
 def _local(path: str | None) -> str:
@@ -184,14 +271,15 @@ def _comparison(wish: Wish, target: Path) -> str:
     """Both pictures on top of each other, with a handle that mouse, finger and arrow keys move."""
     before, after = _preview(str(wish.photo)), _preview(target)
     name = _local(wish.photo)
-    style = {BY_PICTURE: _local(wish.picture), BY_NAME: f"{wish.name}, seed {wish.drawn}"}
+    style = _local(wish.picture) if wish.way == BY_PICTURE else wish.name if wish.way == BY_NAME else BY_CHANCE
+    style = f"{style}" if wish.drawn is None else f"{style}, seed {wish.drawn}"
     return _COMPARISON.format(
         width=after.width,
         height=after.height,
         before=data_url(before, quality=90),
         after=data_url(after, quality=92),
         before_text=html.escape(f"{name}, the photo"),
-        after_text=html.escape(f"{name}, painted in the style of {style.get(wish.way, f'chance, seed {wish.drawn}')}"),
+        after_text=html.escape(f"{name}, painted in the style of {style}"),
     )
 
 
