@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from agnlib import Stylizer, demo
+from agnlib.demo._studio import Now, Wish
 
 META = {"_type": "gradio.FileData"}
 
@@ -139,3 +141,21 @@ def png(pixels: np.ndarray[Any, Any]) -> bytes:
     held = io.BytesIO()
     Image.fromarray(pixels).save(held, "png")
     return held.getvalue()
+
+
+class Endless:
+    """A painting that goes on until it is stopped."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        patch.setattr("agnlib.demo._studio.Studio._painted", self._painted)
+        patch.setattr("agnlib.demo._work._EVERY", 0.05)
+
+    def _painted(self, wish: Wish, told: Any) -> Any:
+        self.begun.release()
+        try:
+            while True:
+                told(Now(0.5))
+                time.sleep(0.01)
+        finally:
+            self.ended.release()

@@ -10,8 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,12 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import META, Page, launched, mounted, png, served
+from pages import META, Endless, Page, launched, mounted, png, served
 from PIL import Image
 
 from agnlib import Stylizer, demo
 from agnlib.demo._door import Door
-from agnlib.demo._studio import Now, Wish
 from agnlib.errors import InputError
 
 gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")
@@ -100,24 +97,6 @@ def test_nobody_paints_past_the_queue(page: Page) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             page.post(f"/gradio_api/run/{name}", {"data": page.values(page.functions()[page.number(name)])})
     assert [each["api_name"] for each in page.functions().values() if each["queue"]] == ["paint", "repaint"]
-
-
-class Endless:
-    """A painting that goes on until it is stopped."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
-        patch.setattr("agnlib.demo._studio.Studio._painted", self._painted)
-        patch.setattr("agnlib.demo._work._EVERY", 0.05)
-
-    def _painted(self, wish: Wish, told: Any) -> Any:
-        self.begun.release()
-        try:
-            while True:
-                told(Now(0.5))
-                time.sleep(0.01)
-        finally:
-            self.ended.release()
 
 
 def values_of(page: Page) -> list[Any]:
