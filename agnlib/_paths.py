@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from agnlib.errors import InputError
 
@@ -25,11 +25,35 @@ __all__ = [
     "may",
     "real",
     "refuse_taken",
+    "text_of",
     "utf8_name",
     "why_not",
 ]
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
+
+
+def text_of(path: Any, what: str = "") -> str:
+    """The path as text.
+
+    Args:
+        path: what was given for one.
+        what: the name of the argument, for the message.
+
+    Raises:
+        InputError: it is neither text nor a `pathlib.Path`: None, a number, bytes.
+
+    Example:
+        >>> text_of(None, "folder")
+        Traceback (most recent call last):
+        ...
+        agnlib.errors.InputError: folder: expected a path as text or pathlib.Path, got NoneType
+    """
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        said = f"{what}: " if what else ""
+        raise InputError(f"{said}expected a path as text or pathlib.Path, got {type(path).__name__}")
+    return text
 
 
 def exists(path: AnyPath) -> bool:

@@ -195,8 +195,8 @@ class Stylizer:
             strength: from 0 (the input, bit for bit) to 1.
             texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
             color: from 0 to 1, times `strength`: of the colours.
-            preserve_color: keep the photo's colours; as `color=0`.
-            color_only: keep the photo's lightness; as `texture=0`.
+            preserve_color: keep the photo's colours; as `color=0`, in place of it.
+            color_only: keep the photo's lightness; as `texture=0`, in place of it.
             scale: how broad the strokes are, from 0.1 to 10: at 2 the picture is painted at half its size and
                 enlarged. It costs sharpness above 1 and time below.
             mask: where the style goes: white there, black where the photo stays, grey between; any kind of picture,
@@ -240,7 +240,7 @@ class Stylizer:
             return painting.picture.unchanged()
         result = painting.picture.blank()
         for box, pixels in tiles(painting):
-            result[box.slices] = painting.picture.encoded(pixels, box)
+            result[box.slices] = painting.encoded(pixels, box)
         return painting.picture.finished(result)
 
     def stylize_file(

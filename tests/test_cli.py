@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import subprocess
@@ -447,6 +449,22 @@ def test_who_reads_no_further_ends_it_without_a_traceback() -> None:
     done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+class Full(io.StringIO):
+    """A file on a disk without room."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_cannot_be_printed_is_one_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_print_no_more", lambda: None)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(["styles", "--weights", str(weights)]) == 1
+    assert capsys.readouterr().err == "agnlib: error: what is printed cannot be written: No space left on device\n"
 
 
 def test_help_and_cheap_mistakes_import_no_torch() -> None:

@@ -286,6 +286,10 @@ OF_FILES = ("png", "JPE", "heic", "gif", "mp4", "safetensors", "json")
         (["photos", "-o", "out", "--shard", "3/2"], ["--shard", "I/N", "'3/2'"]),
         (["photos", "-o", "out", "--shard", "1"], ["--shard", "I/N", "'1'"]),
         (["photos", "-o", "out", "--report", "missing/r.json"], ["missing/r.json", "create it first"]),
+        (
+            ["photos", "-o", "out", "--save-style", "a.safetensors", "--report", "a.safetensors"],
+            ["--report", "--save-style"],
+        ),
         (["photos", "-o", "taken"], ["2 files are in the way", "agnlib did not write it", "--overwrite"]),
         (["photos", "-o", "style.png"], ["is a file, expected a folder"]),
         (["style.png", "-o", "out.png", "--shard", "1/2"], ["--shard", "is for a folder"]),
@@ -308,6 +312,11 @@ def test_mistakes_are_2_and_write_nothing(
     for part in parts:
         assert part in err
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_the_report_may_go_into_the_folder_that_the_run_makes(weights: Path, place: Path) -> None:
+    assert cli.main(arguments(weights, "photos", "-o", "made", "--report", "made/r.json", "--shard", "1/10")) == 0
+    assert json.loads(Path("made/r.json").read_text())["painted"] == 1
 
 
 def test_a_style_in_the_output_folder_is_not_overwritten(

@@ -164,7 +164,7 @@ OUTSIDE = {
     **{name: [-1e-3, math.nan, math.inf, "1"] for name in ("adversarial", "wrong_code", "uniformity", "identity")},
     **{name: [-1, 2.5, True] for name in ("warmup", "adversarial_ramp", "from_nothing_every")},
     **{name: [0, 1.5] for name in ("identity_every", "accumulate", "close_up_every", "ada_images", "penalty_every")},
-    "lr_generator": [0.0, -1.0, math.nan, math.inf],
+    "lr_generator": [0.0, -1.0, math.nan, math.inf, 1e30],
     "clip_gradient": [0.0, math.nan],
     "final_lr": [-1.0, 1.1, math.nan],
     "latent_probability": [-0.1, 1.1],

@@ -69,6 +69,12 @@ def test_networks_of_inference_mode_learn(way: str) -> None:
     assert trainer(given).fit(batches(0, 2), steps=2) == expected
 
 
+def test_the_callers_autocast_changes_nothing() -> None:
+    expected = trainer().fit(batches(0, 1), steps=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trainer().fit(batches(0, 1), steps=1) == expected
+
+
 @pytest.mark.parametrize("way", ["made", "unpickled", "copied"])
 def test_a_stylizer_of_inference_mode_refines(way: str) -> None:
     whole = stylizer()
@@ -313,6 +319,9 @@ def test_batches_that_are_not_several_are_named(batches_given: Any) -> None:
         (lambda g, d: g, "gave Adam; expected two optimizers, the generator's and the discriminator's"),
         (lambda g, d: (g, None), "gave Adam, NoneType; expected two optimizers"),
         (lambda g, d: None, "gave NoneType; expected two optimizers"),
+        (lambda g, d: (g, g), "gave one optimizer twice; expected one for each turn"),
+        (lambda g, d: (d, g), ": the first optimizer has parameters of the discriminator; expected first the optim"),
+        (lambda g, d: (g, torch.optim.SGD(g.param_groups[0]["params"])), ": the second optimizer has parameters of g"),
         (lambda g, d: ({"optimizer": g}, d), "gave dict, Adam; expected two optimizers"),
         (
             lambda g, d: (torch.optim.LBFGS(g.param_groups[0]["params"]), d),
@@ -325,7 +334,7 @@ def test_optimizers_that_cannot_be_used_are_named(change: Callable[..., Any], wo
         def configure_optimizers(self) -> Any:
             return change(*super().configure_optimizers())
 
-    with pytest.raises(InputError, match=f"configure_optimizers {words}"):
+    with pytest.raises(InputError, match=f"configure_optimizers ?{words}"):
         Own(**networks())
 
 
@@ -360,6 +369,10 @@ def test_limits_of_a_fit_may_be_numpys() -> None:
         (
             batches(0, 1, dtype=torch.uint8)[0],
             r"the batch's content has the shape \(2, 3, 16, 16\) of torch\.uint8; expected \(B, 3, H, W\), floats",
+        ),
+        (
+            Batch(255 * torch.ones(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)),
+            r"the batch's content has values from 255 to 255; expected floats in \[-1, 1\]: rescale them",
         ),
         (Batch(None, torch.rand(3, 8, 8)), r"the batch's style has the shape \(3, 8, 8\) of torch\.float32; expected"),
         (Batch(None, np.zeros((2, 3, 16, 16))), "the batch's style is a ndarray; expected a tensor"),  # type: ignore[arg-type]

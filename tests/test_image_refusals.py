@@ -81,6 +81,14 @@ def test_what_is_no_picture_is_not_saved(tmp_path: Path, value: object) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I", "I;16", "F"])
+def test_a_pil_image_without_pixels_is_refused_in_words(tmp_path: Path, mode: str) -> None:
+    for act in (Picture.take, lambda empty: image.save(empty, tmp_path / "a.png")):
+        with pytest.raises(InputError, match="expected at least one pixel, got 0 x 3"):
+            act(Image.new(mode, (0, 3)))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 def test_a_closed_image_is_said_to_be_closed(tmp_path: Path, suffix: str) -> None:
     COFFEE.save(tmp_path / f"a.{suffix}")

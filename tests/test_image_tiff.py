@@ -207,6 +207,18 @@ def test_kinds_of_tiff_that_are_not_read_are_said_to_be_such(tmp_path: Path, kin
         image.read(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("byteorder", "<>")
+def test_values_from_2_to_the_31_on_are_said_as_they_are(tmp_path: Path, byteorder: str, photometric: str) -> None:
+    values = np.array([[70000, 2**32 - 1]], np.uint32)
+    tifffile.imwrite(tmp_path / "a.tif", values, byteorder=byteorder, photometric=photometric)
+    for deep in (False, True):
+        with pytest.raises(
+            ImageError, match=r"must lie in 0\.\.65535, got values from 70000 to 4294967295; rescale it"
+        ):
+            image.read(tmp_path / "a.tif", deep=deep)
+
+
 def test_planes_that_claim_more_than_the_file_are_damage(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(4, 3, 64, 64), photometric="rgb", planarconfig="separate")
     data = bytearray((tmp_path / "a.tif").read_bytes())

@@ -297,7 +297,7 @@ def test_a_style_that_can_be_no_picture_is_named(
     monkeypatch.chdir(tmp_path)
     Image.fromarray(array(27)).save("photo.png")
     Path("damaged.SAFETENSORS").write_bytes(b"torn")
-    is_what = {"no.safetensors": "does not exist", "damaged.SAFETENSORS": "is a style code's file"}
+    is_what = {"no.safetensors": "does not exist", "damaged.SAFETENSORS": "is no style's file"}
     said = f"style: {style!r} {is_what.get(style, 'is no file')}, and "
     for wish in (style, [(style, 1.0), (array(28), 1.0)]):
         with pytest.raises(InputError, match=f"^{re.escape(said)}.*; (give a picture, or|there are auvers, )"):

@@ -14,23 +14,31 @@ import signal
 import stat
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from test_imports import modules
+from toy import batches as toy_batches
 from toy import in_new_process, make_folders, make_start, picture, train_arguments
 
+from agnlib import Stylizer
 from agnlib._paths import may
 from agnlib.cli import main as cli
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import FolderReport
 from agnlib.folder._tree import make_plan
 from agnlib.image._writing import check_place
-from agnlib.models import pretrained
+from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.styles.code import StyleCode
-from agnlib.training import PictureFolder
+from agnlib.styles.picture_style import PictureStyle
+from agnlib.training import PictureFolder, class_folders, mnist
+from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
+from agnlib.training.data.datasets import read_idx
+from agnlib.training.safety.checkpoint import load_state, save_state
+from agnlib.video import check_source
 
 ASK_THE_SYSTEM = {"is_dir", "is_file", "exists", "samefile", "is_mount"}
 IS_PATH = re.compile("FILE|FOLDER|DIR|PATH|PHOTO|PICTURE")
@@ -51,6 +59,46 @@ def test_files_are_looked_at_by_one_module() -> None:
                 assert node.func.attr not in ASK_THE_SYSTEM or is_entry(node), (
                     f"{name}:{node.lineno}: see agnlib._paths"
                 )
+
+
+# -- what is no path --------------------------------------------------------------------------------------------------
+
+TINY = Generator(style_dim=4, channels=(4, 4, 8), blocks=(0, 0, 1))
+TAKERS: dict[str, Callable[[Any], object]] = {
+    "StyleCode.load": StyleCode.load,
+    "StyleCode.save": StyleCode(torch.ones(4)).save,
+    "PictureStyle.load": PictureStyle.load,
+    "PictureStyle.is_in": PictureStyle.is_in,
+    "save_pretrained": TINY.save_pretrained,
+    "from_pretrained": Generator.from_pretrained,
+    "pretrained.load": pretrained.load,
+    "Stylizer.from_pretrained": Stylizer.from_pretrained,
+    "export": Stylizer(TINY, StyleExtractor(style_dim=4), device="cpu").export,
+    "save_state": lambda path: save_state(path, {}, {}),
+    "load_state": load_state,
+    "source": lambda path: make_plan(path, "out"),
+    "target": lambda path: make_plan(os.curdir, path),
+    "PictureFolder": lambda path: PictureFolder(path, 8),
+    "class_folders": class_folders,
+    "mnist": mnist,
+    "read_idx": read_idx,
+    "SaveCheckpoints": SaveCheckpoints,
+    "SaveSamples": lambda path: SaveSamples(path, toy_batches(0, 1)[0]),
+    "LogScalars": LogScalars,
+    "is_clip": check_source,
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+@pytest.mark.parametrize("path", [None, 3, b"a.safetensors"])
+def test_what_is_no_path_is_said(taker: str, path: object) -> None:
+    with pytest.raises(InputError, match=rf"expected a path as text or pathlib\.Path, got {type(path).__name__}$"):
+        TAKERS[taker](path)
+
+
+def test_an_idx_file_of_a_name_that_none_can_have() -> None:
+    with pytest.raises(InputError, match=r"'a.x00b' cannot be read"):
+        read_idx("a\0b")
 
 
 # -- every option of every command ------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from agnlib import Stylizer
 from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._neighbor_painter import NeighborPainter
+from agnlib.styles._names import PICTURES_FORMAT, picture_by_name
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
@@ -81,6 +83,32 @@ def test_each_kind_of_file_is_named_where_the_other_is_wanted(stylizer: Stylizer
 def test_what_is_no_style(pictures: tuple[torch.Tensor, ...], weights: tuple[float, ...], words: str) -> None:
     with pytest.raises(InputError, match=words):
         PictureStyle(pictures, weights)
+
+
+def test_works_are_taken_by_name() -> None:
+    style = PictureStyle.of([("wave", 2.0), (array(1), 1.0)])
+    assert style.source == "wave, ndarray"
+    assert torch.equal(style.pictures[0], PictureStyle.of(picture_by_name("wave")).pictures[0])
+    assert PictureStyle.of("wave").source == "wave"
+    with pytest.raises(InputError, match="'wafe' is no file, and no picture comes with agnlib by that name"):
+        PictureStyle.of("wafe")
+
+
+def test_a_file_with_fewer_weights_than_pictures_is_refused(tmp_path: Path) -> None:
+    path, one = tmp_path / "style.safetensors", torch.zeros(3, 4, 4, dtype=torch.uint8)
+    PictureStyle((one, one), (1.0, 2.0)).save(path)  # one tensor twice is two pictures
+    assert len(PictureStyle.load(path).pictures) == 2
+    tensors = {"picture0": one, "picture1": one.clone(), "weights": torch.ones(1)}
+    save_file(tensors, path, metadata={"format": PICTURES_FORMAT})
+    with pytest.raises(InputError, match=r"style\.safetensors': weights: expected 2 from 0"):
+        PictureStyle.load(path)
+
+
+def test_a_file_of_another_format_is_no_styles(stylizer: Stylizer, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.ones(1)}, path)
+    with pytest.raises(InputError, match=r"is no style's file, and .*; give a picture, or a file that Pict"):
+        stylizer(array(6), path, **BY_NEIGHBORS)
 
 
 def test_the_command_saves_and_takes_it(tmp_path: Path) -> None:

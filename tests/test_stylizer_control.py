@@ -118,6 +118,24 @@ def test_a_mask_paints_where_it_is_white() -> None:
     np.testing.assert_array_equal(painted[:, :65], whole[:, :65])
 
 
+@pytest.mark.parametrize(
+    ("kind", "channels"), [(np.float16, 3), (np.float64, 3), *((np.float32, count) for count in (None, 1, 2, 3, 4))]
+)
+def test_floats_that_no_mask_covers_come_back_bit_for_bit(kind: type, channels: int | None) -> None:
+    shape = (20, 30) if channels is None else (20, 30, channels)
+    photo = np.random.default_rng(5).uniform(-0.2, 1.2, shape).astype(kind)
+    if channels in (2, 4):
+        photo[..., -1] = photo[..., -1].clip(0.1, 1)
+    expected = photo[..., None] if channels is None else photo
+    if expected.shape[2] < 3:
+        expected = np.concatenate([expected[..., :1].repeat(3, 2), expected[..., 1:]], axis=2)
+    painted = STYLIZER(photo, STYLE, mask=halves(20, 30))
+    np.testing.assert_array_equal(painted[:, 15:], expected[:, 15:])
+    assert painted[:, :15].min() >= 0
+    assert painted[:, :15].max() <= 1
+    np.testing.assert_array_equal(STYLIZER(photo, STYLE, mask=np.zeros((20, 30), bool)), expected)
+
+
 def test_a_grey_mask_is_a_blend() -> None:
     painted = STYLIZER(PHOTO, STYLE, mask=np.full((90, 130), 128, np.uint8)).astype(float)
     expected = PHOTO + (STYLIZER(PHOTO, STYLE).astype(float) - PHOTO) * 128 / 255
@@ -213,6 +231,8 @@ def test_masks_that_do_not_fit(style: Any, mask: Any, parts: list[str]) -> None:
         ({"scale": 0}, ["scale", "0.1", "10"]),
         ({"scale": "big"}, ["scale", "'big'"]),
         ({"preserve_color": True, "color_only": True}, ["together", "one of them"]),
+        ({"preserve_color": True, "color": 0.5}, ["preserve_color is color=0, and color is 0.5", "one of them"]),
+        ({"color_only": True, "texture": 0.5}, ["color_only is texture=0, and texture is 0.5", "one of them"]),
     ],
 )
 def test_options_out_of_range(options: dict[str, Any], parts: list[str]) -> None:

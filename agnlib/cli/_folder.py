@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from agnlib._paths import real
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
 from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
@@ -27,6 +28,8 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
         raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {count}")
     regions = checked_regions(request)
     plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
+    if report is not None and request.save_style is not None and real(report) == real(request.save_style):
+        raise InputError(f"argument --report: {report!r} is the file of --save-style; give the two different names")
     written = [*(job.target for job in plan.jobs), *([] if report is None else [Path(report)])]
     refuse_to_overwrite(written, pictures_of(regions))
     stylizer = make_stylizer(request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import io
 import os
 import sys
@@ -26,6 +27,8 @@ from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import AgnError, InputError, TrainingError
 
 __all__ = ["main"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,8 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(end="", flush=True)
         return code
     except BrokenPipeError:  # who read what is printed has read enough, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
+        _print_no_more()
         return 128 + 13  # as ended by SIGPIPE
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _print_no_more()
+        say(f"error: what is printed cannot be written: {error.strerror}")
+        return 1
     except AgnError as error:
         say(f"error: {error}")
         return 1 if isinstance(error, TrainingError) else 2
@@ -66,6 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + ended.number
     finally:
         end_relay("agnlib.engine")
+
+
+def _print_no_more() -> None:
+    """Python flushes once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _Parser(argparse.ArgumentParser):

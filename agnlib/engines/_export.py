@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from agnlib import __version__
 from agnlib._optional import require
+from agnlib._paths import text_of
 from agnlib.errors import InputError
 from agnlib.image import check_place, write_file
 from agnlib.models import Generator
@@ -35,7 +36,7 @@ _USAGE = (
 def export(generator: Generator, path: str | os.PathLike[str], *, name: str, license: str) -> None:
     """Write the generator's whole work on a photo to one file; see `agnlib.stylizer.Stylizer.export`."""
     writers = {".onnx": onnx_model, ".pt2": _pt2_archive}
-    suffix = Path(path).suffix.lower()
+    suffix = Path(text_of(path)).suffix.lower()
     if suffix not in writers:
         raise InputError(
             f"{os.fspath(path)!r} has the suffix {suffix!r}, to which nothing can be exported; use .onnx or .pt2"

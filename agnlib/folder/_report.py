@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import __version__
-from agnlib._paths import is_file, is_folder, is_there, why_not
+from agnlib._paths import is_file, is_folder, is_there, real, text_of, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Plan, inside
 from agnlib.image import write_file
@@ -81,8 +81,8 @@ def report_path(plan: Plan, given: str | os.PathLike[str] | None, *, overwrite: 
     """
     number, count = plan.shard
     name = "agnlib-report.json" if count == 1 else f"agnlib-report-{number}-of-{count}.json"
-    path = plan.target / name if given is None else Path(given)
-    if given is not None and not is_folder(path.parent):
+    path = plan.target / name if given is None else Path(text_of(given, "report"))
+    if given is not None and not is_folder(path.parent) and real(path.parent) != plan.target:  # which the run makes
         raise ImageError(f"the folder of the report {str(path)!r} {why_not(path.parent, 'a folder')}; create it first")
     if is_folder(path):
         raise InputError(f"{str(path)!r} is a folder; give a file name for the report")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, why_not
+from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, text_of, why_not
 from agnlib._scan import is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
@@ -135,7 +135,7 @@ def _check_shard(shard: tuple[int, int]) -> None:
 
 
 def _real_folder(source: str | os.PathLike[str]) -> Path:
-    if not os.fspath(source):
+    if not text_of(source, "source"):
         raise InputError("the name of the folder of photographs is empty; give a folder")
     if not is_folder(source):
         raise ImageError(f"{os.fspath(source)!r} {why_not(source, 'a folder')}; give a folder of photographs")
@@ -148,7 +148,7 @@ def _real_folder(source: str | os.PathLike[str]) -> Path:
 
 def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str]) -> Path:
     """The output folder, which exists and may be written to, or can be made."""
-    shown, folder = repr(os.fspath(target)), real(target)
+    shown, folder = repr(text_of(target, "target")), real(target)
     if not os.fspath(target):
         raise InputError("the output folder's name is empty; give a folder")
     if not exists(folder) and is_slip(os.fspath(target)):

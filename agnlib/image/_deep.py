@@ -27,7 +27,7 @@ from agnlib.image._srgb import DEEP_GREY, orientation, upright_srgb
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
 from agnlib.image._tiff_samples import is_premultiplied
 
-__all__ = ["DEEP_GREY", "array_of", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
+__all__ = ["DEEP_GREY", "array_of", "check_pixels", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
 
 Pixels = npt.NDArray[np.uint16]
 
@@ -169,7 +169,9 @@ def eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
 
     Raises:
         ImageError: the data are damaged, or the mode cannot be turned into RGB.
+        InputError: it has no pixels.
     """
+    check_pixels(image, name)
     if needs_all_bits(image) and isinstance(image, PngImageFile) and image.fp is not None and not image.fp.closed:
         place = image.fp.tell()
         image.fp.seek(0)
@@ -179,6 +181,12 @@ def eight_bits(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
         if deep is not None:
             return shallow(deep)
     return array_of(upright_srgb(image, name))
+
+
+def check_pixels(image: Image.Image, name: str) -> None:
+    """Raise `InputError` for a PIL image without pixels."""
+    if 0 in image.size:
+        raise InputError(f"{name}: expected at least one pixel, got {image.width} x {image.height}")
 
 
 def array_of(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import math
 
 from agnlib.errors import InputError
 
-__all__ = ["must_be_clipped"]
+__all__ = ["OVERSHOOT", "must_be_clipped"]
 
 # Keys' kernel (1981) with the parameter a has the weights a t (1 - t)^2 and a t^2 (1 - t) for the outer two of the four
 # neighbours at a fraction t of a pixel: together a t (1 - t), at worst n = -a / 4 where t = 1/2. Weights sum to 1, so
@@ -16,7 +16,7 @@ __all__ = ["must_be_clipped"]
 _TORCH_A = -0.75
 _LOBES = -_TORCH_A / 4
 _ROUNDING = 0.004  # of float16 and bfloat16
-_OVERSHOOT = 2 * _LOBES * (1 + _LOBES) + _ROUNDING
+OVERSHOOT = 2 * _LOBES * (1 + _LOBES) + _ROUNDING
 
 
 def must_be_clipped(low: float, high: float, name: str) -> bool:
@@ -27,7 +27,7 @@ def must_be_clipped(low: float, high: float, name: str) -> bool:
     """
     if math.isnan(low) or math.isnan(high):
         raise InputError(f"{name}: a float picture must lie in [0, 1], got NaN; find its cause or replace it")
-    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise InputError(
             f"{name}: a float picture must lie in [0, 1], got values from {low:.7g} to {high:.7g}, which is more than "
             "a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, or undo Normalize) or clip it"

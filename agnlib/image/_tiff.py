@@ -113,13 +113,21 @@ def deep_samples(image: TiffImageFile) -> Pixels:
 
 def levels(image: Image.Image) -> Pixels:
     """What the values of a decoded grey picture of more than 8 bits mean: from black to white, all 16 bits."""
-    values = np.asarray(image)
+    values = _unsigned(np.asarray(image), image)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     if image.mode.startswith("I;16") and isinstance(image, TiffImageFile) and tag(image, BITS) == (12,):
         values = (values << 4) | (values >> 8)
-    if tags.get(PHOTOMETRIC) == 0:
+    out_of_range = image.mode == "I" and (values.min() < 0 or values.max() > 65535)  # which is said of what is stored
+    if tags.get(PHOTOMETRIC) == 0 and not out_of_range:
         values = (1 if image.mode == "F" else 65535) - values
     return values
+
+
+def _unsigned(values: Pixels, image: Image.Image) -> Pixels:
+    """Values from 2**31 on, which Pillow's mode "I" has as negative ones, where the file's have no sign."""
+    if image.mode != "I" or not isinstance(image, TiffImageFile) or tag(image, FORMAT, 1)[0] != 1:
+        return values
+    return values.astype(np.int64) & 0xFFFFFFFF if tag(image, BITS) == (32,) and values.min() < 0 else values
 
 
 def _is_ours(image: TiffImageFile) -> bool:

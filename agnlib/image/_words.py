@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agnlib.errors import InputError
+from agnlib._paths import text_of
 
 __all__ = ["quoted", "reason"]
 
@@ -15,9 +15,7 @@ def quoted(path: str | os.PathLike[str]) -> str:
     Raises:
         InputError: it is none.
     """
-    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-        raise InputError(f"expected a path as text or pathlib.Path, got {type(path).__name__}")
-    return repr(os.fspath(path))
+    return repr(text_of(path))
 
 
 def reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from agnlib._numbers import is_count, own_number
 from agnlib._paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
-from agnlib.image._deep import array_of, eight_bits, needs_all_bits, shallow
+from agnlib.image._deep import array_of, check_pixels, eight_bits, needs_all_bits, shallow
 from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
 from agnlib.image._profile import srgb_profile
 from agnlib.image._tiff import levels
@@ -92,7 +92,7 @@ def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *,
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:
-        InputError: `quality` is outside 1 to 100, or an array of another shape or dtype.
+        InputError: `quality` is outside 1 to 100, no pixels, or an array of another shape or dtype.
         ImageError: unknown suffix, or the file cannot be written there; nothing is left behind.
 
     Example:
@@ -236,6 +236,7 @@ def _fitted(rows: Rows, channels: int, depth: np.dtype[Any]) -> Rows:
 
 def _pixels_of(image: Image.Image, name: str) -> Rows:
     """The pixels `(H, W, C)` of a PIL image, in sRGB."""
+    check_pixels(image, name)
     if needs_all_bits(image):
         return eight_bits(image, name)
     decode(image, name)

@@ -74,6 +74,7 @@ class Picture:
     values: Tensor
     _container: Container
     _original: Any
+    _given: Tensor | None = None  # floats before they were clipped, of the result's dtype
     _continuation: Tensor | None = None  # of the visible colour, at 1/8; None where nothing is hidden
 
     @classmethod
@@ -223,6 +224,26 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
             values = torch.cat([values.to(alpha.dtype), alpha], dim=1)
         return quantised(values, self._container.dtype())
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether there are floats as they came in, which the way through [-1, 1] rounds and clips."""
+        return self._given is not None
+
+    def with_given(self, encoded: Tensor, box: Box, where: Tensor) -> Tensor:
+        """What `encoded` gave, with the floats that came in where `where`, `(1, 1, h, w)`, is true.
+
+        What is hidden under fully transparent pixels does not come back.
+        """
+        import torch
+
+        assert self._given is not None
+        given, where = self._given[box.slices], where.to(encoded.device)
+        if self._has_alpha():
+            where = where & (given[:, -1:] > 0)
+        if given.shape[1] < 3:
+            given = torch.cat([given[:, :1].expand(-1, 3, -1, -1), given[:, 1:]], dim=1)
+        return torch.where(where, given, encoded)
+
     def blank(self) -> Tensor:
         """Room for the result, to be filled with what `encoded` gives, in the order in which `finished` needs it."""
         import torch
@@ -366,8 +387,9 @@ def _picture(values: Tensor, name: str, container: Container, original: Any) -> 
         raise InputError(f"{name}: expected {order} with C from 1 to 4, got {channels} channels; reorder the axes")
     if values.numel() == 0:
         raise InputError(f"{name}: expected at least one pixel, got the shape {_dims(values)}")
+    given = values if values.dtype == container.dtype() and values.is_floating_point() else None
     if values.is_floating_point():
         low, high = (bound.item() for bound in values.aminmax())
         if must_be_clipped(low, high, name):
             values = values.clamp(0, 1)
-    return Picture(values, container, original)._with_continuation()
+    return Picture(values, container, original, given)._with_continuation()

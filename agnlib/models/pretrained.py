@@ -26,7 +26,7 @@ from torch.nn.utils import parametrize
 from agnlib._atomic import write_bytes
 from agnlib._gradients import ordinary
 from agnlib._numbers import own_number
-from agnlib._paths import exists, is_file, is_folder
+from agnlib._paths import exists, is_file, is_folder, text_of
 from agnlib.errors import InputError, WeightsError
 from agnlib.models import _hub
 
@@ -110,17 +110,18 @@ def find(name_or_folder: str | os.PathLike[str]) -> Path:
     Raises:
         WeightsError: it is none of these, or cannot be downloaded.
     """
-    if str(name_or_folder) in available():
-        return _SHIPPED / str(name_or_folder)
-    if str(name_or_folder).startswith(_hub.PREFIX):
-        return _hub.fetched(str(name_or_folder), (_CONFIG, _TENSORS))
+    name = text_of(name_or_folder, "weights")
+    if name in available():
+        return _SHIPPED / name
+    if name.startswith(_hub.PREFIX):
+        return _hub.fetched(name, (_CONFIG, _TENSORS))
     folder = Path(name_or_folder)
     if is_file(folder / _CONFIG):
         return folder
     if is_folder(folder):
         raise WeightsError(f"{folder} has no {_CONFIG}; expected a folder written by save_pretrained or agnlib train")
     names = ", ".join(available()) or "none"
-    raise WeightsError(f"unknown weights {str(name_or_folder)!r}; shipped: {names}; or give a folder with {_CONFIG}")
+    raise WeightsError(f"unknown weights {name!r}; shipped: {names}; or give a folder with {_CONFIG}")
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
@@ -173,7 +174,7 @@ def save(
         WeightsError: a weight is not finite, a model has parts that no model of its options has, or the folder cannot
             be written.
     """
-    if not os.fspath(folder):  # which would be the current folder
+    if not text_of(folder, "save"):  # which would be the current folder
         raise WeightsError("the name of the folder for the weights is empty; give a folder")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InputError(f"save: dtype is {dtype!r}; expected a floating-point one, such as torch.float16")

@@ -63,6 +63,11 @@ class Effect:
                 raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.preserve_color and self.color_only:
             raise InputError("preserve_color and color_only together leave nothing of the style; give one of them")
+        for name, share in (("preserve_color", "color"), ("color_only", "texture")):
+            if getattr(self, name) and 0 < getattr(self, share) < 1:
+                raise InputError(
+                    f"{name} is {share}=0, and {share} is {getattr(self, share)} as well; give one of them"
+                )
         if not is_number(self.scale, 0.1, 10):
             raise InputError(f"scale must be a number from 0.1 (fine strokes) to 10 (broad ones), got {self.scale!r}")
         if not (is_count(self.tile, 1) or self.tile is None or self.tile == "auto"):
@@ -176,6 +181,14 @@ class Painting:
             halo = math.ceil(self.generator.reach * self.effect.scale)
             return whole.split(int(side), align=self.generator.stride, halo=halo)
         return whole.split(int(tile), align=self.generator.stride)
+
+    def encoded(self, pixels: Tensor, box: Box) -> Tensor:
+        """Painted pixels of a part as the result has them; what no mask covers is as it came in, bit for bit."""
+        found = self.picture.encoded(pixels, box)
+        if self.masks is None or self.masks.rest or not self.picture.is_exact:
+            return found
+        bare = self.masks.shares(self.size, box).sum(1, keepdim=True) == 0
+        return self.picture.with_given(found, box, bare)
 
     @torch.inference_mode()
     def window(self, box: Box) -> Tensor:

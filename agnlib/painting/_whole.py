@@ -37,7 +37,7 @@ def rows(painting: Painting, told: Callable[[float], None] = lambda share: None)
     if painting.effect.leaves_the_photo:
         same = picture.unchanged()
         return Rows(same.shape, same.dtype, iter([same]))
-    encoded = ((box, picture.encoded(pixels, box)) for box, pixels in _told(tiles(painting), picture.size, told))
+    encoded = ((box, painting.encoded(pixels, box)) for box, pixels in _told(tiles(painting), picture.size, told))
     parts = (band[0].permute(1, 2, 0).numpy() for band in bands(encoded, picture.size[1]))
     return Rows(picture.shape, picture.kind, parts)
 

@@ -83,10 +83,14 @@ def file_format(path: str | os.PathLike[str]) -> str:
 
 def refuse_code(style: str | os.PathLike[str]) -> None:
     """Raise `InputError` where a path is one of a style code, and the strokes of a picture are asked for."""
-    if not is_code(style) or file_format(style) == PICTURES_FORMAT:
+    found = file_format(style) if is_code(style) else PICTURES_FORMAT
+    if found == PICTURES_FORMAT:
         return
-    is_what = "is a style code's file" if is_file(style) else why_not(style, "a file")
+    is_what, remedy = "is a style code's file", 'method="network"'
+    if found != CODE_FORMAT:
+        is_what = "is no style's file" if is_file(style) else why_not(style, "a file")
+        remedy = "a file that PictureStyle.save wrote"
     raise InputError(
         f'style: {os.fspath(style)!r} {is_what}, and method="neighbors" paints with the strokes of a picture; give a'
-        ' picture, or method="network"'
+        f" picture, or {remedy}"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._paths import is_file, utf8_name, why_not
+from agnlib._paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
 from agnlib.styles._names import CODE_FORMAT, CODE_SUFFIX
@@ -143,7 +143,7 @@ class StyleCode:
         """
         from safetensors import safe_open
 
-        shown = repr(os.fspath(path))
+        shown = repr(text_of(path))
         if not is_file(path):
             raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
         try:

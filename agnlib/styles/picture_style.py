@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._paths import is_file, utf8_name, why_not
+from agnlib._paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, reduced_size, write_file
-from agnlib.styles._names import PICTURES_FORMAT, file_format, is_code, refuse_code
+from agnlib.styles._names import PICTURES_FORMAT, file_format, is_code, is_name, picture_by_name, refuse_code
 
 __all__ = ["PictureStyle", "unpacked"]
 
@@ -68,13 +68,13 @@ class PictureStyle:
         """The style of one picture, or of a list of (picture, weight).
 
         Args:
-            pictures: paths, PIL images, arrays or tensors, as a `Stylizer` takes them; a shorter side of more than
-                1,536 pixels is reduced.
+            pictures: paths, PIL images, arrays or tensors, as a `Stylizer` takes them, or works of art by name; a
+                shorter side of more than 1,536 pixels is reduced.
             limits: of picture files, checked before they are decoded.
 
         Raises:
             ImageError: a picture file cannot be read.
-            InputError: something that is no picture, or weights that do not fit.
+            InputError: something that is no picture, an unknown name, or weights that do not fit.
 
         Example:
             >>> PictureStyle.of([(torch.rand(3, 8, 8), 2.0), (torch.rand(1, 8, 8), 1.0)])
@@ -84,7 +84,7 @@ class PictureStyle:
         pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in pairs]
         pairs = [part for pair in pairs for part in unpacked(*pair)]
         named = [os.fspath(each) if isinstance(each, (str, os.PathLike)) else type(each).__name__ for each, _ in pairs]
-        taken = tuple(_bytes(each, limits) for each, _ in pairs)
+        taken = tuple(_bytes(_of_name(each), limits) for each, _ in pairs)
         return cls(taken, tuple(float(weight) for _, weight in pairs), ", ".join(named))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -103,7 +103,7 @@ class PictureStyle:
         from safetensors.torch import save
 
         source = self.source.encode("utf-8", "backslashreplace").decode()
-        tensors = {f"picture{index}": each.contiguous() for index, each in enumerate(self.pictures)}
+        tensors = {f"picture{index}": each.contiguous().clone() for index, each in enumerate(self.pictures)}
         weights = torch.tensor(self.weights, dtype=torch.float64, device="cpu")
         metadata = {"format": PICTURES_FORMAT, "source": source}
         write_file(path, save({**tensors, "weights": weights}, metadata=metadata))
@@ -117,7 +117,7 @@ class PictureStyle:
         """
         from safetensors import safe_open
 
-        shown = repr(os.fspath(path))
+        shown = repr(text_of(path))
         if not is_file(path):
             raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
         if not cls.is_in(path):
@@ -125,7 +125,8 @@ class PictureStyle:
         try:
             with utf8_name(path) as name, safe_open(name, framework="pt") as file:
                 weights = file.get_tensor("weights").tolist()
-                pictures = tuple(file.get_tensor(f"picture{index}") for index in range(len(weights)))
+                count = max(len(weights), len(list(file.keys())) - 1)  # of the pictures: none is left out
+                pictures = tuple(file.get_tensor(f"picture{index}") for index in range(count))
                 source = file.metadata().get("source", "")
         except Exception as error:  # SafetensorError derives from Exception alone
             raise InputError(f"{shown} cannot be read ({' '.join(str(error).split())}); {_REMEDY}") from error
@@ -136,8 +137,12 @@ class PictureStyle:
 
     @staticmethod
     def is_in(path: str | os.PathLike[str]) -> bool:
-        """Whether a file says of itself that it holds such a style."""
-        return file_format(path) == PICTURES_FORMAT
+        """Whether a file says of itself that it holds such a style.
+
+        Raises:
+            InputError: `path` is none.
+        """
+        return file_format(text_of(path)) == PICTURES_FORMAT
 
 
 def unpacked(style: Any, weight: float) -> list[tuple[Any, float]]:
@@ -153,6 +158,11 @@ def unpacked(style: Any, weight: float) -> list[tuple[Any, float]]:
         return [(style, weight)]
     whole = sum(style.weights)
     return [(each, weight * part / whole) for each, part in zip(style.pictures, style.weights, strict=True)]
+
+
+def _of_name(picture: Any) -> Any:
+    """The file of a work, where its name was given."""
+    return picture_by_name(picture) if isinstance(picture, str) and is_name(picture) else picture
 
 
 def _bytes(picture: PictureLike, limits: Limits) -> Tensor:

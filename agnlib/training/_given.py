@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from agnlib._numbers import is_count, is_number
 from agnlib.errors import InputError, WeightsError
+from agnlib.image._range import OVERSHOOT
 from agnlib.models.pretrained import PretrainedModel, loadable_state, plain
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import Batch
@@ -98,11 +99,11 @@ def style_dim(network: nn.Module) -> int | None:
     return width
 
 
-def checked_optimizers(found: Any) -> Optimizers:
+def checked_optimizers(found: Any, trained: nn.Module, discriminator: nn.Module) -> Optimizers:
     """What `configure_optimizers` gave.
 
     Raises:
-        InputError: no two optimizers, or one whose step asks for a closure.
+        InputError: no two optimizers, one that moves the other's network, or one whose step asks for a closure.
     """
     given = tuple(found) if isinstance(found, (tuple, list)) else (found,)
     if len(given) != 2 or not all(isinstance(each, torch.optim.Optimizer) for each in given):
@@ -118,7 +119,38 @@ def checked_optimizers(found: Any) -> Optimizers:
                 f"configure_optimizers gave {type(each).__name__}, whose step asks for a closure that computes the loss"
                 " again; expected optimizers that step by one gradient, such as Adam or SGD"
             )
+    if given[0] is given[1]:
+        raise InputError("configure_optimizers gave one optimizer twice; expected one for each turn")
+    _check_apart(given[0], discriminator, trained, "the first optimizer", "the discriminator")
+    _check_apart(given[1], trained, discriminator, "the second optimizer", "generator and extractor")
     return given[0], given[1]
+
+
+def _check_apart(optimizer: torch.optim.Optimizer, other: nn.Module, own: nn.Module, which: str, whose: str) -> None:
+    """Whether an optimizer leaves the network of the other turn alone, but for what both have."""
+    foreign = {id(p) for p in other.parameters()} - {id(p) for p in own.parameters()}
+    if any(id(p) in foreign for group in optimizer.param_groups for p in group["params"]):
+        raise InputError(
+            f"configure_optimizers: {which} has parameters of {whose}; expected first the optimizer of generator and"
+            " extractor, then the discriminator's"
+        )
+
+
+def _check_range(batch: Batch) -> None:
+    """Whether pictures lie in [-1, 1], or no further out than a bicubic resize carries them.
+
+    Raises:
+        InputError: they do not, such as those from 0 to 255.
+    """
+    for name, picture in (("content", batch.content), ("style", batch.style)):
+        if picture is None or not picture.numel():
+            continue
+        low, high = (bound.item() for bound in picture.detach().aminmax())
+        if max(-low, high) > 1 + 2 * OVERSHOOT:
+            raise InputError(
+                f"fit: the batch's {name} has values from {low:.4g} to {high:.4g}; expected floats in [-1, 1]:"
+                " rescale them (x / 127.5 - 1, 2 * x - 1, or undo Normalize)"
+            )
 
 
 def started(batches: Any, steps: Any, minutes: Any) -> Iterator[Any]:
@@ -157,11 +189,11 @@ def name_skipped(batch: Batch, known: Collection[str]) -> set[str]:
     return set(batch.skipped)
 
 
-def taken(batch: Any, device: torch.device, dtype: torch.dtype) -> Batch:
+def taken(batch: Any, device: torch.device, dtype: torch.dtype, *, ranged: bool = False) -> Batch:
     """A batch on the device, its pictures in the networks' precision.
 
     Raises:
-        InputError: it is no `Batch`, or its pictures have no floats.
+        InputError: it is no `Batch`, or its pictures have no floats; with `ranged`, floats far outside [-1, 1].
     """
     if not isinstance(batch, Batch):
         raise InputError(f"fit: the batches gave a {type(batch).__name__}; expected an agnlib.training.Batch of each")
@@ -173,6 +205,8 @@ def taken(batch: Any, device: torch.device, dtype: torch.dtype) -> Batch:
                 f"fit: the batch's {name} has the shape {tuple(picture.shape)} of {picture.dtype}; expected"
                 " (B, 3, H, W), floats in [-1, 1]"
             )
+    if ranged:
+        _check_range(batch)
     here: Batch = batch.to(device)
     content = None if here.content is None else here.content.to(dtype)
     return replace(here, content=content, style=here.style.to(dtype))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from agnlib import image as images
 from agnlib._atomic import write_bytes
 from agnlib._numbers import checked_count
-from agnlib._paths import is_file
+from agnlib._paths import is_file, text_of
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.training.run.tensorboard import EventFile
 from agnlib.training.run.tensorboard import is_installed as tensorboard_is_installed
@@ -82,7 +82,8 @@ class LogScalars:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every: int = 50, batch: int = 1) -> None:
-        self.path, self.every, self.batch = Path(path), checked_count(every, "LogScalars: every", 1), batch
+        self.path, self.batch = Path(text_of(path, "LogScalars: path")), batch
+        self.every = checked_count(every, "LogScalars: every", 1)
         self._sums: dict[str, list[float]] = {}  # of each number its sum and how many
         self._steps = 0
         self._events: EventFile | None = None
@@ -203,7 +204,7 @@ class SaveCheckpoints:
         self.every, self.keep = (
             checked_count(value, f"SaveCheckpoints: {name}", 1) for name, value in (("every", every), ("keep", keep))
         )
-        self.folder, self.best, self.mode = Path(folder), best, mode
+        self.folder, self.best, self.mode = Path(text_of(folder, "SaveCheckpoints: folder")), best, mode
         self.saved: int | None = None  # the step of the last one that was written
         self._best: float | None = None
         self._seen: list[float] = []
@@ -270,7 +271,8 @@ class SaveSamples:
     """
 
     def __init__(self, folder: str | os.PathLike[str], batch: Batch, *, every: int = 500) -> None:
-        self.folder, self.batch, self.every = Path(folder), batch, checked_count(every, "SaveSamples: every", 1)
+        self.folder, self.batch = Path(text_of(folder, "SaveSamples: folder")), batch
+        self.every = checked_count(every, "SaveSamples: every", 1)
         self._painted: int | None = None  # the step of the last one
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:

@@ -110,7 +110,7 @@ _MOST_SEED = 2**63 - 2  # the seed after it is used, too
 _TINY, _HUGE = math.nextafter(0, 1), math.nextafter(math.inf, 0)
 _RANGES: Ranges = (
     (("loss",), f"one of {', '.join(LOSSES)}", lambda v: isinstance(v, str) and v in LOSSES),
-    (("lr_generator", "lr_discriminator"), "more than 0", lambda v: is_number(v, _TINY, _HUGE)),
+    (("lr_generator", "lr_discriminator"), "more than 0, at most 100", lambda v: is_number(v, _TINY, 100)),
     (("clip_gradient",), "more than 0, inf for no limit", lambda v: is_number(v, _TINY)),
     (("final_lr", "latent_probability", "augment_probability"), "a number from 0 to 1", lambda v: is_number(v, 0, 1)),
     (("betas",), "two numbers from 0, below 1", lambda v: len(v) == 2 and all(is_number(b, 0, _BELOW_1) for b in v)),

@@ -78,7 +78,7 @@ class AdversarialTrainer:
     Raises:
         InputError: networks whose widths or precisions do not fit each other, or that could not be loaded again; a term
             that is no callable or has the name of one of the trainer's own losses; a callback with an unknown hook;
-            optimizers that are not two, or step by a closure.
+            optimizers that are not two, have the other's parameters, or step by a closure.
 
     Example:
         >>> from agnlib.training import AdversarialTrainer, Batch
@@ -124,7 +124,8 @@ class AdversarialTrainer:
         self._game = AdversarialGame(self.config, self.discriminator, self._dice)
         self._layer_dice = LayerDice(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
-        self.generator_optimizer, self.discriminator_optimizer = checked_optimizers(self.configure_optimizers())
+        found = checked_optimizers(self.configure_optimizers(), self._trained(), uncompiled(self.discriminator))
+        self.generator_optimizer, self.discriminator_optimizer = found
         self._configured = groups_options(self)
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
 
@@ -222,20 +223,21 @@ class AdversarialTrainer:
             The last step's named numbers.
 
         Raises:
-            InputError: neither limit is given, or one that is none; a batch that is no `Batch` of floats.
+            InputError: neither limit is given, or one that is none; a batch that is no `Batch` of floats; the first one
+                lies far outside [-1, 1].
             TrainingError: the system has ended a process that reads pictures.
             TrainingDivergedError: a network had no finite loss or gradient five times in a row, and again after going
                 back to the last good state at half the learning rate.
         """
         logs, coming = {}, started(batches, steps, minutes)
         self.terms = weighted_terms(self.terms)  # a subclass may have added some
-        self.stop_reason = None
+        self.stop_reason, self._range_is_known = None, False
         if not self._guard.has_good:
             self._guard.remember(self.step, take_learned(self))
         self._call("on_fit_start")
         self._begun = time.monotonic() - self.seconds
         try:
-            with naming_ended_readers():
+            with naming_ended_readers(), torch.autocast(self.device.type, enabled=False):
                 while self._goes_on(steps, minutes):
                     batch = next_batch(coming, lambda: self.stopping)  # after the check: what is taken is trained on
                     if batch is None:
@@ -323,7 +325,8 @@ class AdversarialTrainer:
         return not stop
 
     def _whole_step(self, batch: Batch) -> dict[str, float]:
-        batch = taken(batch, self.device, next(self.generator.parameters()).dtype)
+        batch = taken(batch, self.device, next(self.generator.parameters()).dtype, ranged=not self._range_is_known)
+        self._range_is_known = True  # of the first batch alone: on a GPU it waits for the numbers
         self.between_steps = False
         self.undecodable |= name_skipped(batch, self.undecodable)
         with (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agnlib._paths import is_file, is_folder, why_not
+from agnlib._paths import is_file, is_folder, text_of, why_not
 from agnlib.errors import VideoError
 
 __all__ = ["SUFFIXES", "TARGET_SUFFIXES", "check_source", "check_target", "is_clip"]
@@ -38,7 +38,7 @@ def check_source(path: str | os.PathLike[str]) -> str:
     Raises:
         VideoError: no file, or not the name of a clip.
     """
-    name = repr(os.fspath(path))
+    name = repr(text_of(path))
     if not is_clip(path):
         raise VideoError(f"{name}: expected a clip that ends in {_listed(SUFFIXES)}; rename or convert it")
     if not is_file(path):
@@ -56,7 +56,7 @@ def check_target(path: str | os.PathLike[str]) -> str:
         >>> check_target("painted.mkv")
         'matroska'
     """
-    name, target = repr(os.fspath(path)), Path(path)
+    name, target = repr(text_of(path)), Path(path)
     if target.suffix.lower() not in TARGET_SUFFIXES:
         raise VideoError(f"{name}: a painted clip must end in {_listed(TARGET_SUFFIXES)}; choose such a name")
     if is_folder(target):

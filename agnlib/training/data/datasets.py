@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from agnlib._optional import require
-from agnlib._paths import is_file, is_folder
+from agnlib._paths import is_file, is_folder, text_of
 from agnlib._scan import files_below, is_junk
 from agnlib.errors import InputError
 
@@ -86,6 +86,7 @@ def mnist(
         ...
         agnlib.errors.InputError: no/such/folder has no train-images-idx3-ubyte, packed (.gz) or not; expected ...
     """
+    folder = text_of(folder, "mnist: folder")
     if download:
         datasets = require("torchvision.datasets", extra="", purpose="mnist(download=True)")
         try:
@@ -121,11 +122,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         ...     read_idx(file)
         array([5, 0, 4], dtype=uint8)
     """
+    path = Path(text_of(path, "read_idx"))
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}); expected a whole idx file, packed or not") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: a NUL, which no name can have
+        raise InputError(f"{str(path)!r} cannot be read ({error}); expected a whole idx file, packed or not") from error
     dimensions = content[3] if len(content) > 3 else 0
     start = 4 + 4 * dimensions
     if content[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(content) < start or dimensions == 0:
@@ -158,7 +160,7 @@ def class_folders(folder: str | os.PathLike[str], transform: Callable[[Any], Any
         ...     class_folders(folder).classes
         ['cats', 'dogs']
     """
-    folder = Path(folder)
+    folder = Path(text_of(folder, "class_folders"))
     expected = f"expected {folder / 'CLASS' / 'PICTURE.png'} and the like"
     if not is_folder(folder):
         raise InputError(f"{folder} is not a folder; {expected}")

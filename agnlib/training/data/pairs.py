@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
 from agnlib._numbers import are_counts, checked_count, is_count
-from agnlib._paths import is_folder, may
+from agnlib._paths import is_folder, may, text_of
 from agnlib._scan import files_below, is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image._header import header
@@ -62,7 +62,7 @@ class PictureFolder:
         seed: int = 0,
         classes: bool = True,
     ) -> None:
-        if not os.fspath(folder):  # which would be the current folder
+        if not text_of(folder, "PictureFolder: folder"):  # which would be the current folder
             raise InputError("the name of the folder of pictures is empty; give a folder")
         self.folder, self.size, self.seed = Path(folder), checked_count(size, "PictureFolder: size", 1), seed
         if not isinstance(variants, (tuple, list)) or not are_counts(variants, 1, 2) or variants[0] > variants[1]:

@@ -16,7 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from agnlib._atomic import write_bytes
-from agnlib._paths import is_file, is_folder, utf8_name, why_not
+from agnlib._paths import is_file, is_folder, text_of, utf8_name, why_not
 from agnlib.errors import InputError, WeightsError
 
 __all__ = ["checkpoints_in", "copy_state", "load_state", "newest_whole", "pack", "save_state", "unpack"]
@@ -31,7 +31,7 @@ def save_state(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta
     Raises:
         WeightsError: the file cannot be written.
     """
-    path = Path(path)
+    path = Path(text_of(path, "checkpoint"))
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     state = json.dumps(meta)
     manifest = {"format_version": FORMAT_VERSION, "sha256": {"state": _hash(state), "tensors": _hash_tensors(stored)}}
@@ -51,7 +51,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[st
     Raises:
         WeightsError: the file is missing, corrupt, or of another format version.
     """
-    path = Path(path)
+    path = Path(text_of(path, "checkpoint"))
     if not is_file(path):
         raise WeightsError(f"the checkpoint {path} {why_not(path, 'a file')}; take another one")
     try:
