@@ -290,6 +290,10 @@ OF_FILES = ("png", "JPE", "heic", "gif", "mp4", "safetensors", "json")
             ["photos", "-o", "out", "--save-style", "a.safetensors", "--report", "a.safetensors"],
             ["--report", "--save-style"],
         ),
+        (
+            ["photos", "-o", "out", "--preserve-color", "--color", "0.5", "--save-style", "a.safetensors"],
+            ["--preserve-color", "--color is 0.5"],
+        ),
         (["photos", "-o", "taken"], ["2 files are in the way", "agnlib did not write it", "--overwrite"]),
         (["photos", "-o", "style.png"], ["is a file, expected a folder"]),
         (["style.png", "-o", "out.png", "--shard", "1/2"], ["--shard", "is for a folder"]),

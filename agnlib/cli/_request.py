@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agnlib.errors import InputError
+
 if TYPE_CHECKING:
     from agnlib.image import Limits
 
@@ -30,6 +32,9 @@ class Request:
         quiet: say nothing but errors.
         limits: of all picture files.
         options: those of `Stylizer.stylize_file`.
+
+    Raises:
+        InputError: options that contradict each other, said before a style is saved.
     """
 
     photos: Sequence[str]
@@ -45,3 +50,10 @@ class Request:
     quiet: bool
     limits: Limits
     options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, share in (("preserve_color", "color"), ("color_only", "texture")):
+            amount = self.options.get(share, 1)
+            if self.options.get(name) and 0 < amount < 1:
+                option = name.replace("_", "-")
+                raise InputError(f"argument --{option}: is --{share} 0, and --{share} is {amount:g}; give one of them")
