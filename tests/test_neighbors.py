@@ -211,7 +211,7 @@ def test_a_plan_goes_from_coarse_to_fine_and_drawing_shortens_it() -> None:
     starts = [Plan(drawing / 10).sides(512)[0][0] for drawing in range(11)]
     assert starts == sorted(starts)
     assert (starts[0], starts[-1]) == (64, 512)
-    assert Plan(0.5).sides(40) == [(40, 12)]
+    assert Plan(0.5).sides(40) == [(40, 10)]
 
 
 @pytest.mark.parametrize("drawing", [-0.1, 1.1, float("nan"), True, "much"])

@@ -34,6 +34,7 @@ def evaluate(
     judge: Judge,
     *,
     known: Callable[[str, Pair], dict[str, float] | None] = lambda row, pair: None,
+    pan: bool = True,
     progress: bool = False,
 ) -> dict[str, list[dict[str, float]]]:
     """What each painter's pictures are worth: row -> the scores of each pair; `BASELINES` are the first rows.
@@ -47,6 +48,7 @@ def evaluate(
         pairs: from `choose_pairs`.
         judge: from `installed_judge`, or one's own.
         known: gives the scores of a row and a pair that need no painting, else None.
+        pan: measure flicker, for which each photograph is painted twice more.
         progress: show a bar.
 
     Raises:
@@ -64,7 +66,8 @@ def evaluate(
             found = known(row, pair)
             if found is None:
                 found = judge(painter(photo, reference), photo, reference)
-                found["flicker"] = _panned(painter, photo, reference)
+                if pan:
+                    found["flicker"] = _panned(painter, photo, reference)
             scores[row].append(found)
     return scores
 

@@ -22,7 +22,7 @@ __all__ = ["Plan", "Progress", "paint"]
 
 _COARSEST = 64  # pixels of the shorter side, where the composition dissolves into the reference's forms
 _FINE = 320  # pixels, from where on fewer steps do
-_STEPS, _FINE_STEPS = 12, 8
+_STEPS, _FINE_STEPS = 10, 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
 
     Example:
         >>> Plan(drawing=1.0).sides(256), Plan(drawing=0.0).sides(256)
-        ([(256, 12)], [(64, 12), (128, 12), (256, 12)])
+        ([(256, 10)], [(64, 10), (128, 10), (256, 10)])
     """
 
     drawing: float = 0.5
@@ -53,7 +53,7 @@ class Plan:
 
     def sides(self, shorter: int) -> list[tuple[int, int]]:
         """The shorter sides at which a picture is painted, coarse to fine, and the steps at each."""
-        doublings = (1 - self.drawing) * max(0.0, math.log2(shorter / _COARSEST))
+        doublings = (1 - self.drawing) ** 2 * max(0.0, math.log2(shorter / _COARSEST))
         count = math.ceil(doublings - 1e-9)
         sides = [round(shorter / 2 ** (doublings * (count - k) / max(count, 1))) for k in range(count)]
         return [(side, _STEPS if side <= _FINE else _FINE_STEPS) for side in [*sides, shorter]]
@@ -109,7 +109,7 @@ def paint(
     picture = None
     for index, (side, count) in enumerate(steps.sides):
         small, seen = (_at(each, side) for each in (start, photo))
-        begun = small if picture is None else _carried(picture, small, plan.drawing)
+        begun = small if picture is None else _carried(picture, small, min(1.0, 2 * plan.drawing))
         scale = Scale(
             encoder,
             seen,

@@ -23,7 +23,7 @@ from agnlib.tiling import Box
 __all__ = ["Scale", "Weights"]
 
 _LEVELS = 7  # of the pyramid
-_RATE, _LAST_RATE = 0.04, 0.005  # of Adam, in pictures of [-1, 1], falling evenly: what stays high leaves grain
+_RATE = 0.01  # of Adam, in pictures of [-1, 1]; larger ones leave grain and lose drawing, for no more of the style
 _WINDOW, _MARGIN = 640, 64  # pixels: what is looked at at once, and what it sees around it
 _SAMPLE = 1024  # places of a window whose likeness to each other is compared
 _DEEP = 2  # the last so many taps, for self-similarity
@@ -101,8 +101,7 @@ class Scale:
         drawing = self._drawing() if self._weights.similarity else None
         levels = [level.requires_grad_() for level in pyramid(start, _LEVELS)]
         adam = torch.optim.Adam(levels, lr=_RATE, betas=(0.9, 0.99))
-        for step in range(steps):
-            adam.param_groups[0]["lr"] = _RATE + (_LAST_RATE - _RATE) * step / max(steps - 1, 1)
+        for _ in range(steps):
             image = collapsed(levels)
             slope, sums = self._slope(image.detach(), wanted, sums, drawing)
             adam.zero_grad()
