@@ -117,7 +117,7 @@ def paint(
             regions=None if shares is None else _regions(shares, (seen.shape[2], seen.shape[3])),
             split=index == len(steps.sides) - 1,
             amount=amount,
-            weights=Weights(similarity=4 * plan.drawing**2),
+            weights=Weights(similarity=2 * plan.drawing**2),
         )
         picture = scale.paint(begun, count, steps.listener(seen))
     assert picture is not None

