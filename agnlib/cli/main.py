@@ -16,11 +16,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from agnlib import __version__
 from agnlib._paths import is_folder
-from agnlib.cli import _training, _types
+from agnlib.cli import _stylize_options, _training, _types
 from agnlib.cli._ending import Ended, ended_by_signals
 from agnlib.cli._messages import end_relay, say
 from agnlib.engines.memory import keep_freed_memory
@@ -89,19 +89,6 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-class _InOrder(argparse.Action):
-    """Notes options of several names in one list, since it matters which follows which."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), (self.option_strings[0], values)])
-
-
 def _refuse_empty(given: Sequence[str]) -> None:
     """An empty text, mostly an unset variable, would be taken for the current folder."""
     for before, text in zip(["PHOTO|DIR", *given], given, strict=False):
@@ -132,7 +119,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     parser = _Parser(prog="agnlib", description="Repaint photographs in the style of a picture.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"agnlib {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_stylize(commands)
+    _stylize_options.add_stylize(commands, run=_stylize)
     _training.add_train(commands)
     _training.add_finetune(commands)
     _add_evaluate(commands)
@@ -141,178 +128,6 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
     doctor.set_defaults(run=_doctor)
     return parser, commands.choices
-
-
-def _add_stylize(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser(
-        "stylize",
-        help="repaint photographs in the style of a picture",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_STYLIZE_NOTES,
-    )
-    command.add_argument(
-        "photos",
-        nargs="+",
-        metavar="PHOTO|DIR",
-        help="JPEG, PNG, WebP, TIFF or BMP; one folder of them; or one clip; see below",
-    )
-    command.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE|DIR",
-        help="a file for one photograph, or a folder (made if need be), where each keeps its name",
-    )
-    style = command.add_argument_group("styles")
-    style.add_argument(
-        "--style",
-        dest="styles",
-        action=_InOrder,
-        required=True,
-        metavar="PICTURE[:WEIGHT]",
-        help="a picture with the style, a file from --save-style, or a style by name: a work of art that"
-        " comes with agnlib, a class, or random (`agnlib styles` lists them; --seed varies the last two); give"
-        " several to mix them, with weights relative to their sum",
-    )
-    style.add_argument(
-        "--mask",
-        dest="styles",
-        action=_InOrder,
-        metavar="PICTURE",
-        help="where the styles before it go: white there, black elsewhere, grey between; see below",
-    )
-    style.add_argument(
-        "--save-style",
-        metavar="FILE.safetensors",
-        help="write the style, for --style later: a code, or with --method neighbors the pictures",
-    )
-    effect = command.add_argument_group("effect")
-    effect.add_argument(
-        "--method",
-        choices=("network", "neighbors"),
-        default="network",
-        help="network: in one pass (default); neighbors: with the reference's own forms and strokes, which takes half a"
-        " minute and more",
-    )
-    effect.add_argument(
-        "--drawing",
-        type=_types.share,
-        metavar="S",
-        help="of --method neighbors, how much of the photo's drawing stays: 0 to 1 (default 0.5)",
-    )
-    effect.add_argument(
-        "--strength", type=_types.share, default=1.0, metavar="S", help="from 0 (the photo) to 1 (default)"
-    )
-    effect.add_argument(
-        "--texture",
-        type=_types.share,
-        default=1.0,
-        metavar="S",
-        help="of lightness, where brushwork is: 0 to 1 (default)",
-    )
-    effect.add_argument("--color", type=_types.share, default=1.0, metavar="S", help="of the colours: 0 to 1 (default)")
-    only = effect.add_mutually_exclusive_group()
-    only.add_argument("--preserve-color", action="store_true", help="keep the photo's colours, as --color 0")
-    only.add_argument("--color-only", action="store_true", help="keep the photo's lightness, as --texture 0")
-    effect.add_argument(
-        "--scale",
-        type=_types.scale,
-        default=1.0,
-        metavar="X",
-        help="how broad the strokes are, 0.1 to 10 (default 1)",
-    )
-    effect.add_argument(
-        "--seed",
-        type=_types.seed,
-        metavar="N",
-        help="draw a latent, which varies styles by name, and the painting a little; without it the result is fixed,"
-        " but for the style random",
-    )
-    effect.add_argument(
-        "--smoothing",
-        type=_types.smoothing,
-        metavar="SECONDS",
-        help="of a clip: over how long it is steadied against flicker, 0 to 60 (default 0.5)",
-    )
-    files = command.add_argument_group("files and machine")
-    files.add_argument("--size", type=_types.count, metavar="PX", help="reduce a longer side above it first")
-    files.add_argument(
-        "--max-pixels",
-        dest="limits",
-        type=_types.limits,
-        metavar="N",
-        help="refuse larger picture files, such as 200M for 200 million pixels (default 67M, and 16,384 a side); raise"
-        " it only for files that you trust",
-    )
-    files.add_argument(
-        "--metadata",
-        choices=("none", "no-gps", "all"),
-        default="none",
-        help="of the photo's EXIF, what is written along (default none)",
-    )
-    files.add_argument(
-        "--tile",
-        type=_types.tile,
-        default="auto",
-        metavar="auto|whole|PX",
-        help="side of the tiles in which large pictures are painted (default auto); the result is the same",
-    )
-    files.add_argument(
-        "--weights",
-        default="agn-small",
-        metavar="NAME|FOLDER",
-        help="shipped weights (default agn-small), or a folder from agnlib train",
-    )
-    _types.add_device(files)
-    files.add_argument(
-        "--engine",
-        choices=("torch", "onnx"),
-        default="torch",
-        help="what paints: torch (default), or onnx: onnxruntime, on the CPU, photographs of up to a megapixel",
-    )
-    _types.add_overwrite(files)
-    files.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    files.add_argument(
-        "--format",
-        choices=("jpg", "png", "webp", "tiff", "bmp"),
-        help="of all that goes to a folder (default: each photograph's own)",
-    )
-    folder = command.add_argument_group("a folder of photographs")
-    folder.add_argument(
-        "--shard", type=_types.shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)"
-    )
-    folder.add_argument("--report", metavar="FILE", help="where the JSON report goes (default: into the output folder)")
-    command.set_defaults(run=_stylize)
-
-
-_STYLIZE_NOTES = """\
-styles by name (`agnlib styles` lists them):
-  --style wave                                    a work of art that comes with agnlib, for either method
-  --style random --seed 3                         a style of no picture, another with every seed
-  --style ukiyo-e --seed 3                        one of a class: cubism, fauvism, impressionism, museum, naive,
-                                                  pointillism, rococo or ukiyo-e
-
-regions:
-  --style A --mask m.png                          A where m is white, the photo elsewhere
-  --style A --mask m.png --style B                A where m is white, B elsewhere
-  --style A --mask m.png --style B --mask n.png   each where its mask is white
-  --style A --style B --mask m.png                A and B mixed, where m is white
-
-folders:
-  agnlib stylize DIR --style A -o OUT             every photograph under DIR, to the same tree under OUT
-  The same command goes on where a run was stopped or killed. What it painted already is kept; all else that is in the
-  way stops it before it begins, unless --overwrite is given.
-
-clips (extra video):
-  clip.mp4 -o painted.mp4                         MP4, MOV, MKV, WebM or AVI; the sound is copied
-
-exit status:
-  0    done
-  1    some of several photographs could not be painted; the others were
-  2    a mistake in what was asked for, or of the photographs named none could be painted: nothing was written
-  130  interrupted; 143 ended by SIGTERM, 129 by SIGHUP
-"""
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
