@@ -3,17 +3,19 @@
     python examples/make_grid.py --weights agn-small --size 512 -o docs/images/grid.jpg
     python examples/make_grid.py --weights agn-small --before-after docs/images/before-after.jpg
 
-The grid has the references along the top and the photographs on the left; the strip has photograph, reference and
-result under each other, the first photograph with the first reference and so on. Nothing is chosen or drawn by
-chance: the same weights give the same picture.
+The grid has the references along the top and the photographs on the left; the strip has photograph, reference and what
+the network and neural neighbours made of them under each other, with the median of their seconds: the first photograph
+with the first reference and so on. Nothing is chosen or drawn by chance: the same weights give the same picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
 from agnlib import Stylizer
@@ -23,7 +25,7 @@ IMAGES = Path(__file__).resolve().parent / "images"
 PHOTOS = ("astronaut", "castle", "mountain", "chelsea", "coffee", "city")
 REFERENCES = ("poppies", "mackerel", "spring", "summertime", "auvers", "composition")
 GAP = 8
-STRIP_CELL, STRIP_BYTES = 240, 600_000
+STRIP_CELL, STRIP_SIDE, STRIP_BYTES = 240, 512, 600_000
 
 
 def grid(stylizer: Stylizer, size: int) -> Image.Image:
@@ -37,11 +39,37 @@ def grid(stylizer: Stylizer, size: int) -> Image.Image:
 
 
 def strip(stylizer: Stylizer) -> Image.Image:
-    """Photographs, references and results, cut to squares, one pair a column."""
+    """Photographs, references and results by each method, cut to squares, one pair a column."""
     photos, references = ([_open(name) for name in names] for names in (PHOTOS, REFERENCES))
-    results = [stylizer(photo, reference) for photo, reference in zip(photos, references, strict=True)]
+    photos = [_with_longer_side(photo, STRIP_SIDE) for photo in photos]
     cell = (STRIP_CELL, STRIP_CELL)
-    return lay_out([[ImageOps.fit(image, cell) for image in row] for row in (photos, references, results)])
+    rows = [[ImageOps.fit(image, cell) for image in row] for row in (photos, references)]
+    stylizer(photos[0], references[0])  # the first call does not count
+    for method, words in (("network", "network"), ("neighbors", "neighbours")):
+        painted, seconds = _timed(stylizer, list(zip(photos, references, strict=True)), method)
+        row = [ImageOps.fit(image, cell) for image in painted]
+        took = statistics.median(seconds)
+        _write(row[0], f"{words}, {took:.2g} s" if took < 10 else f"{words}, {took:.0f} s")
+        rows.append(row)
+    return lay_out(rows)
+
+
+def _timed(
+    stylizer: Stylizer, pairs: list[tuple[Image.Image, Image.Image]], method: str
+) -> tuple[list[Image.Image], list[float]]:
+    painted, seconds = [], []
+    for photo, reference in tqdm(pairs, desc=method, unit="photo"):
+        begun = time.perf_counter()
+        painted.append(stylizer(photo, reference, method=method))
+        seconds.append(time.perf_counter() - begun)
+    return painted, seconds
+
+
+def _write(image: Image.Image, text: str) -> None:
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(16)
+    box = draw.textbbox((8, image.height - 26), text, font=font)
+    draw.rectangle((box[0] - 5, box[1] - 4, box[2] + 5, box[3] + 4), fill="white")
+    draw.text((8, image.height - 26), text, fill="black", font=font)
 
 
 def lay_out(rows: list[list[Image.Image | None]]) -> Image.Image:
