@@ -192,7 +192,10 @@ def judged(options: argparse.Namespace) -> None:
             "device": options.device,
         }
         write_json(options.out, header(**settings) | {"caption": CAPTION, "summary": summary})
-        options.out.with_name(f"{options.out.stem}_short.md").write_text(f"{digest(summary, len(pairs))}\n", "utf-8")
+        if options.neighbors:
+            options.out.with_name(f"{options.out.stem}_short.md").write_text(
+                f"{digest(summary, len(pairs))}\n", "utf-8"
+            )
 
 
 def main() -> None:

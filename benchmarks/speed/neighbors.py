@@ -2,7 +2,7 @@
 
     python benchmarks/speed/neighbors.py --out neighbors_speed.json
 
-Each size is painted in a process of its own, file to file: once at 256 px to warm up, then as many times as asked for.
+Each size is painted in a process of its own, file to file: once at 256 px to warm up, then three times, 1024 px once.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from benchmarks._common import CHECKOUT, header, markdown_table, median_iqr, pea
 from benchmarks.speed._stylize_products import SIZES, photo_file
 
 REFERENCE = CHECKOUT / "examples" / "images" / "auvers.jpg"
+THREADS = 2
 PARTS = ("features", "their slope", "matching")
 
 
-def paint(size: str, rounds: int, threads: int) -> dict[str, Any]:
+def paint(size: str) -> dict[str, Any]:
     """Seconds of each round, the peak of the process, and the seconds of parts in one more round."""
     import torch
 
     from agnlib import Stylizer
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(THREADS)
     stylizer = Stylizer.from_pretrained(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "painted.jpg"
@@ -41,7 +42,7 @@ def paint(size: str, rounds: int, threads: int) -> dict[str, Any]:
             return time.perf_counter() - begun
 
         once("256")
-        seconds = [once(size) for _ in range(rounds)]
+        seconds = [once(size) for _ in range(1 if size == "1024" else 3)]
         peak = peak_megabytes()
         return {"seconds": seconds, "peak": peak, "parts": parts(lambda: once(size))}
 
@@ -57,21 +58,16 @@ def parts(paint_once: Any) -> dict[str, float]:
     def timed(part: str, function: Any) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             begun = time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                spent[part] += time.perf_counter() - begun
+            found = function(*arguments, **options)
+            spent[part] += time.perf_counter() - begun
+            return found
 
         return call
 
-    kept = _scale.columns, _reference.nearest_by_share, torch.autograd.grad
-    _scale.columns = timed("features", kept[0])
-    _reference.nearest_by_share = timed("matching", kept[1])
-    torch.autograd.grad = timed("their slope", kept[2])
-    try:
-        whole = paint_once()
-    finally:
-        _scale.columns, _reference.nearest_by_share, torch.autograd.grad = kept
+    _scale.columns = timed("features", _scale.columns)  # for the rest of this process
+    _reference.nearest_by_share = timed("matching", _reference.nearest_by_share)
+    torch.autograd.grad = timed("their slope", torch.autograd.grad)
+    whole = paint_once()
     return {**spent, "the rest": whole - sum(spent.values())}
 
 
@@ -89,24 +85,19 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description='Speed and memory of method="neighbors".')
     parser.add_argument("--sizes", nargs="+", default=["256", "512", "1024"], choices=list(SIZES))
-    parser.add_argument("--rounds", type=int, default=3, help="of each size but the largest (default 3)")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     parser.add_argument("--one", choices=list(SIZES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(paint(options.one, options.rounds, options.threads)))
+        print(json.dumps(paint(options.one)))
         return
     found = {}
     for size in options.sizes:
-        rounds = 1 if size == options.sizes[-1] else options.rounds
-        command = [sys.executable, "-m", "benchmarks.speed.neighbors", "--one", size, "--rounds", str(rounds)]
-        command += ["--threads", str(options.threads)]
+        command = [sys.executable, "-m", "benchmarks.speed.neighbors", "--one", size]
         found[size] = json.loads(subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True).stdout)
     print(table(found))
     if options.out:
-        settings = {"threads": options.threads, "rounds": options.rounds}
-        write_json(options.out, header(**settings) | {"measurements": found})
+        write_json(options.out, header(threads=THREADS) | {"measurements": found})
 
 
 if __name__ == "__main__":
