@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-__all__ = ["stylize"]
+__all__ = ["gmic_stylize"]
 
 
-def stylize(photo: Image.Image, reference: Image.Image) -> Image.Image:
+def gmic_stylize(photo: Image.Image, reference: Image.Image) -> Image.Image:
     """The command `stylize` of G'MIC."""
     import gmic
 

@@ -23,7 +23,7 @@ from agnlib import Stylizer, evaluation
 from agnlib.errors import AgnError
 from agnlib.evaluation import Painter
 from benchmarks._common import SHARED, fail, header, markdown_table, write_json
-from benchmarks.quality import _gmic
+from benchmarks.quality._gmic import gmic_stylize
 from benchmarks.quality._lpips import JudgeWithLPIPS, published_vgg16
 from benchmarks.quality.colour_transfer import colour_transfer
 
@@ -48,7 +48,7 @@ def baselines(threads: int) -> dict[str, Painter]:
         fail(f"the peer cannot be imported ({error}); install it: pip install {PEER}")
     peer = StyleTransfer(device="cpu", max_size=4096, threads=threads)
     rows = {"global colour transfer": colour_transfer, PEER: peer.stylize_with}
-    return rows | ({"G'MIC stylize": _gmic.stylize} if importlib.util.find_spec("gmic") else {})
+    return rows | ({"G'MIC stylize": gmic_stylize} if importlib.util.find_spec("gmic") else {})
 
 
 def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
