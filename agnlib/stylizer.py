@@ -28,9 +28,9 @@ from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._painting import Effect, Painting
 from agnlib.painting._photo import Photo, write_rows
 from agnlib.painting._regions import paired, styles_of
+from agnlib.painting._rendering import rows, tiles
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying
-from agnlib.painting._whole import rows, tiles
 from agnlib.styles._names import ANY, is_name, picture_by_name
 from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened, pictured
 from agnlib.styles._sampling import sampled

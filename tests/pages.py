@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from agnlib import Stylizer, demo
-from agnlib.demo._studio import Now, Wish
+from agnlib.demo._service import Now, Wish
 
 META = {"_type": "gradio.FileData"}
 
@@ -148,8 +148,8 @@ class Endless:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
-        patch.setattr("agnlib.demo._studio.Studio._painted", self._painted)
-        patch.setattr("agnlib.demo._work._EVERY", 0.05)
+        patch.setattr("agnlib.demo._service.Studio._painted", self._painted)
+        patch.setattr("agnlib.demo._jobs._EVERY", 0.05)
 
     def _painted(self, wish: Wish, told: Any) -> Any:
         self.begun.release()

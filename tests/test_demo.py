@@ -25,9 +25,9 @@ from skimage import data
 
 from agnlib import Stylizer, demo
 from agnlib.cli.main import main
-from agnlib.demo._look import growing, so_far
-from agnlib.demo._studio import Now, Studio, Wish, blamed
-from agnlib.demo._work import StoppedError, Work
+from agnlib.demo._jobs import StoppedError, Work
+from agnlib.demo._service import Now, Studio, Wish, blamed
+from agnlib.demo._style_sheet import growing, so_far
 from agnlib.errors import AgnError, InputError, MissingDependencyError
 from agnlib.styles import works
 
@@ -48,8 +48,8 @@ def studio(stylizer: Stylizer, tmp_path: Path) -> Studio:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours paint small pictures in few steps."""
-    monkeypatch.setattr("agnlib.demo._studio._NEIGHBORS_SIDE", 48)
-    monkeypatch.setattr("agnlib.neighbors._painting._STEPS", 2)
+    monkeypatch.setattr("agnlib.demo._service._NEIGHBORS_SIDE", 48)
+    monkeypatch.setattr("agnlib.neighbors._coarse_to_fine._STEPS", 2)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_what_grows_is_a_picture_and_a_share() -> None:
 def test_a_painting_that_takes_too_long_is_given_up(
     studio: Studio, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr("agnlib.demo._studio._LONGEST_SECONDS", -60)
+    monkeypatch.setattr("agnlib.demo._service._LONGEST_SECONDS", -60)
     with pytest.raises(InputError, match="give a smaller photo"):
         studio.painted(wish(photo, "chance", method=method))
     assert not [each for each in tmp_path.glob("*/*") if each.is_file()]
@@ -282,7 +282,7 @@ def test_a_port_that_is_taken_says_so(stylizer: Stylizer, capsys: pytest.Capture
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agnlib.demo._work._EVERY", 0.01)
+    monkeypatch.setattr("agnlib.demo._jobs._EVERY", 0.01)
 
 
 def endless(begun: threading.Event, ended: threading.Event) -> Callable[[Callable[[int], None]], None]:

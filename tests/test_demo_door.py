@@ -23,7 +23,7 @@ from pages import META, Endless, Page, launched, mounted, png, served
 from PIL import Image
 
 from agnlib import Stylizer, demo
-from agnlib.demo._door import Door
+from agnlib.demo._security import Door
 from agnlib.errors import InputError
 
 gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")
@@ -85,7 +85,7 @@ def test_a_value_that_no_control_can_have_is_said(
     answer = page.called(page.number("paint"), values)
     assert not answer["success"]
     assert words in answer["output"]["error"]
-    said = [record.getMessage() for record in caplog.records if record.name == "agnlib.demo._door"]
+    said = [record.getMessage() for record in caplog.records if record.name == "agnlib.demo._security"]
     assert len(said) == 1
     assert said[0].startswith("a request was refused: ")
     assert said[0].isprintable()

@@ -23,7 +23,7 @@ from agnlib.folder import FolderReport, stylize_folder
 from agnlib.folder._manifest import Manifest
 from agnlib.folder._tree import NOTES, make_plan, output_name
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting import _whole
+from agnlib.painting import _rendering
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
@@ -193,14 +193,14 @@ def test_broken_files_do_not_stop_the_rest(photos: Path, tmp_path: Path) -> None
 
 
 def test_a_program_error_in_one_picture_is_named(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = _whole.rows
+    inner = _rendering.rows
 
     def rows(painting: Any) -> Any:
         if painting.size[1] == 9:  # only two.png
             raise RuntimeError("the device is gone")
         return inner(painting)
 
-    monkeypatch.setattr(_whole, "rows", rows)
+    monkeypatch.setattr(_rendering, "rows", rows)
     report = run(photos, tmp_path / "out")
     assert report.failed == {"two.png": "RuntimeError: the device is gone"}
     assert report.painted == 4

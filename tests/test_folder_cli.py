@@ -24,7 +24,7 @@ from toy import in_new_process, program, start_process
 import agnlib
 from agnlib.cli import main as cli
 from agnlib.folder._tree import NOTES
-from agnlib.painting import _whole
+from agnlib.painting import _rendering
 from agnlib.stylizer import Stylizer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -119,13 +119,13 @@ def run(command: list[str], log: Path) -> int:
 
 def slowly(command: list[str], log: Path) -> int:
     """The program, with a short sleep before every painting."""
-    inner = _whole.rows
+    inner = _rendering.rows
 
     def rows(painting: Any) -> Any:
         time.sleep(0.05)
         return inner(painting)
 
-    _whole.rows = rows
+    _rendering.rows = rows
     return run(command, log)
 
 

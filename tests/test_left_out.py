@@ -16,7 +16,7 @@ from agnlib.errors import InputError
 from agnlib.evaluation import choose_pairs
 from agnlib.folder import stylize_folder
 from agnlib.image import Picture
-from agnlib.image._kinds import left_out
+from agnlib.image._suffixes import left_out
 from agnlib.stylizer import Stylizer
 from agnlib.training import PictureFolder
 from agnlib.transforms import RandomStyle

@@ -21,8 +21,8 @@ from typing import NoReturn
 from agnlib import __version__
 from agnlib._paths import is_folder
 from agnlib.cli import _stylize_options, _training, _types
-from agnlib.cli._ending import Ended, ended_by_signals
 from agnlib.cli._messages import end_relay, say
+from agnlib.cli._signals import Ended, ended_by_signals
 from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import AgnError, InputError, TrainingError
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib._optional import require
-from agnlib.demo._door import Door, Uploads
 from agnlib.demo._layout import EXAMPLES, Layout
-from agnlib.demo._studio import KEPT_SECONDS, Studio
+from agnlib.demo._security import Door, Uploads
+from agnlib.demo._service import KEPT_SECONDS, Studio
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS
 

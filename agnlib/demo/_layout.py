@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import image
-from agnlib.demo._door import Uploads
-from agnlib.demo._look import SCROLL_TO_RESULT, TO_PAINT, WELCOME, growing, said, sheet, so_far, wrong
-from agnlib.demo._studio import (
+from agnlib.demo._jobs import StoppedError, Work
+from agnlib.demo._security import Uploads
+from agnlib.demo._service import (
     BY_CHANCE,
     BY_NAME,
     BY_PICTURE,
@@ -27,7 +27,7 @@ from agnlib.demo._studio import (
     blamed,
     is_drawn,
 )
-from agnlib.demo._work import StoppedError, Work
+from agnlib.demo._style_sheet import SCROLL_TO_RESULT, TO_PAINT, WELCOME, growing, said, sheet, so_far, wrong
 from agnlib.errors import AgnError
 from agnlib.styles import works
 

@@ -18,7 +18,7 @@ from agnlib import image
 from agnlib._paths import is_folder, real, why_not
 from agnlib._scan import files_below
 from agnlib.errors import InputError
-from agnlib.image._kinds import READ_SUFFIXES, left_out
+from agnlib.image._suffixes import READ_SUFFIXES, left_out
 
 __all__ = ["PHOTO_SIDE", "Pair", "choose_pairs"]
 

@@ -113,7 +113,7 @@ class Recipe:
     def paint(self, photo: Photo) -> Rows:
         """The painting, not yet painted."""
         from agnlib.painting._painting import Painting
-        from agnlib.painting._whole import rows
+        from agnlib.painting._rendering import rows
 
         stylizer, picture = self._stylizer, photo.picture
         if self._size is not None:

@@ -14,7 +14,7 @@ from agnlib._paths import is_file, is_folder, is_there, real, text_of, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Plan, inside
 from agnlib.image import write_file
-from agnlib.image._kinds import READ_SUFFIXES
+from agnlib.image._suffixes import READ_SUFFIXES
 
 __all__ = ["FolderReport", "report_path"]
 

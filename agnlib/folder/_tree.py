@@ -12,7 +12,7 @@ from agnlib._paths import exists, is_closed, is_file, is_folder, is_same, is_the
 from agnlib._scan import is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
-from agnlib.image._kinds import READ_SUFFIXES, left_out, names_a_file
+from agnlib.image._suffixes import READ_SUFFIXES, left_out, names_a_file
 from agnlib.video import is_clip
 
 __all__ = ["NOTES", "Job", "Plan", "Stamp", "folded", "inside", "is_slip", "make_plan", "output_name", "stamp_of"]

@@ -10,11 +10,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from agnlib.errors import ImageError, InputError
-from agnlib.image._declared import note_cicp
+from agnlib.image._color_signals import note_cicp
 from agnlib.image._jpeg_end import load_jpeg
+from agnlib.image._messages import reason
 from agnlib.image._png import note_transparency
 from agnlib.image._tiff import load_tiff
-from agnlib.image._words import reason
 
 __all__ = ["decode", "decoded"]
 

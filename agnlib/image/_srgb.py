@@ -9,13 +9,13 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from agnlib.errors import ImageError, InputError
-from agnlib.image._declared import profile_of
+from agnlib.image._color_signals import profile_of
 from agnlib.image._decoding import decode
+from agnlib.image._messages import reason
 from agnlib.image._png import fitting_key
 from agnlib.image._profile import is_srgb, to_srgb
 from agnlib.image._range import must_be_clipped
 from agnlib.image._tiff import levels
-from agnlib.image._words import reason
 
 __all__ = ["DEEP_GREY", "METADATA_ERRORS", "orientation", "upright", "upright_srgb"]
 

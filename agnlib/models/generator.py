@@ -21,7 +21,7 @@ from agnlib.layers import (
     Upsample,
     current_window,
 )
-from agnlib.models import _by_index
+from agnlib.models import _export_padding
 from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
@@ -181,7 +181,7 @@ class Generator(PretrainedModel):
             skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
         image = self._decode(*skips, style)
         if torch.compiler.is_exporting():
-            return _by_index.cut(image, top, left, (height, width))
+            return _export_padding.cut(image, top, left, (height, width))
         return image[:, :, top : top + height, left : left + width]
 
     def sample_style(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -311,7 +311,7 @@ class Generator(PretrainedModel):
 def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     """Reflect the picture at its borders; a picture smaller than the margin repeats its edge for the rest."""
     if torch.compiler.is_exporting():
-        return _by_index.extend(image, pad)
+        return _export_padding.extend(image, pad)
     left, right, top, bottom = pad
     height, width = image.shape[2:]
     inner = (min(left, width - 1), min(right, width - 1), min(top, height - 1), min(bottom, height - 1))
@@ -328,5 +328,5 @@ def _renew_border(x: Tensor) -> Tensor:
     if any(side < 3 for side in x.shape[2:]):
         return x
     if torch.compiler.is_exporting():
-        return _by_index.renew_border(x)
+        return _export_padding.renew_border(x)
     return F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")

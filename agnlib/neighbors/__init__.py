@@ -6,7 +6,7 @@ nearest neighbours among the reference's, and the picture changes until it has t
 Paper: Kolkin et al., "Neural neighbor style transfer", 2022.
 """
 
-from agnlib.neighbors._painting import Plan, Progress, paint
+from agnlib.neighbors._coarse_to_fine import Plan, Progress, paint
 from agnlib.neighbors._reference import Reference
 
 __all__ = ["Plan", "Progress", "Reference", "paint"]

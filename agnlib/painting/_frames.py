@@ -10,9 +10,9 @@ from torch import Tensor
 
 from agnlib.image import Picture
 from agnlib.painting._painting import Painting
+from agnlib.painting._rendering import tiles
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying
-from agnlib.painting._whole import tiles
 
 __all__ = ["FramePainter"]
 

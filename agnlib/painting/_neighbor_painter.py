@@ -17,7 +17,7 @@ from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
 from agnlib.models import VGG16Features
 from agnlib.neighbors import Plan, Progress, Reference, paint
-from agnlib.neighbors._painting import check_listener
+from agnlib.neighbors._coarse_to_fine import check_listener
 from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import unpacked

@@ -17,8 +17,20 @@ from agnlib._gradients import with_gradients
 from agnlib.engines._device import resolve_device
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.models.pretrained import uncompiled
-from agnlib.training._checkpoint import load, save
-from agnlib.training._given import (
+from agnlib.training._alternation import (
+    backward,
+    forget_gradients,
+    frozen,
+    joined,
+    named_parameters,
+    parameters_of,
+    slowed,
+    stepped,
+)
+from agnlib.training._generation import generated, knows_labels, of_this_step, paint, seen
+from agnlib.training._state_file import load, save
+from agnlib.training._terms import forget_pictures, weighted_losses, weighted_terms
+from agnlib.training._validation import (
     check_networks,
     checked_config,
     checked_optimizers,
@@ -28,18 +40,6 @@ from agnlib.training._given import (
     reached,
     started,
     taken,
-)
-from agnlib.training._painting import generated, knows_labels, of_this_step, paint, seen
-from agnlib.training._terms import forget_pictures, weighted_losses, weighted_terms
-from agnlib.training._turns import (
-    backward,
-    forget_gradients,
-    frozen,
-    joined,
-    named_parameters,
-    parameters_of,
-    slowed,
-    stepped,
 )
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig

@@ -21,7 +21,7 @@ from torch import Tensor
 from agnlib._optional import require
 from agnlib.errors import VideoError
 from agnlib.image import DEFAULT_LIMITS
-from agnlib.image._words import reason
+from agnlib.image._messages import reason
 from agnlib.video._cuts import THUMBNAIL_SIDE, is_cut
 from agnlib.video._names import check_source
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from agnlib._atomic import replacing
 from agnlib._optional import require
 from agnlib.errors import VideoError
-from agnlib.image._words import reason
+from agnlib.image._messages import reason
 from agnlib.video._names import check_target
 from agnlib.video._reading import Chunk, Clip
 

@@ -23,7 +23,7 @@ from agnlib._paths import is_folder, may, text_of
 from agnlib._scan import files_below, is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image._header import header
-from agnlib.image._kinds import READ_SUFFIXES, left_out
+from agnlib.image._suffixes import READ_SUFFIXES, left_out
 from agnlib.training.data._batch import Batch
 from agnlib.training.distributed import World
 from agnlib.training.safety.interrupt import leave_signals_to_parent

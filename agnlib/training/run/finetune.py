@@ -11,7 +11,7 @@ from typing import Any
 from agnlib import image
 from agnlib._paths import exists, is_folder, why_not
 from agnlib.errors import InputError
-from agnlib.image._kinds import READ_SUFFIXES
+from agnlib.image._suffixes import READ_SUFFIXES
 from agnlib.training.run.options import TrainOptions
 from agnlib.training.run.run import train
 

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from agnlib.errors import InputError
-from agnlib.image._declared import profile_of
+from agnlib.image._color_signals import profile_of
 from agnlib.image._decoding import decode, decoded
 from agnlib.image._profile import to_srgb
 from agnlib.image._range import must_be_clipped

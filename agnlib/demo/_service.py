@@ -28,7 +28,7 @@ from agnlib.neighbors import Plan, Progress
 from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._painting import Effect
 from agnlib.painting._photo import Photo
-from agnlib.painting._whole import rows
+from agnlib.painting._rendering import rows
 from agnlib.styles import works
 from agnlib.styles._names import ANY
 from agnlib.styles._reader import pictured

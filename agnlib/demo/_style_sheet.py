@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from agnlib.demo._studio import Now, data_url
+from agnlib.demo._service import Now, data_url
 
 __all__ = ["SCROLL_TO_RESULT", "TO_PAINT", "WELCOME", "growing", "said", "sheet", "so_far", "wrong"]
 
