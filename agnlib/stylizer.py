@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from agnlib._gradients import ordinary
-from agnlib._numbers import is_count, is_number
-from agnlib._paths import refuse_taken
+from agnlib._shared.gradients import ordinary
+from agnlib._shared.numbers import is_count, is_number
+from agnlib._shared.paths import refuse_taken
 from agnlib.engines._device import device_for, resolve_device
 from agnlib.engines._onnx import OnnxEngine
 from agnlib.errors import InputError

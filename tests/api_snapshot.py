@@ -2,7 +2,7 @@
 
     python tests/api_snapshot.py --write   # after an addition, in the same commit
 
-A line that goes away or changes needs a deprecation first (`agnlib/_deprecation.py`); tests/test_api.py compares.
+A line that goes away or changes needs a deprecation first (`agnlib/_shared/deprecation.py`); test_api.py compares.
 """
 
 from __future__ import annotations

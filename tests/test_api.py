@@ -14,7 +14,7 @@ def test_public_names_signatures_fields_and_weights_are_those_of_the_snapshot() 
         line for line in difflib.unified_diff(before, now, lineterm="", n=0) if line[:2] not in ("--", "++", "@@")
     ]
     gone = [line for line in changes if line.startswith("-")]
-    assert not gone, "gone or changed; deprecate first, see agnlib/_deprecation.py:\n" + "\n".join(changes)
+    assert not gone, "gone or changed; deprecate first, see agnlib/_shared/deprecation.py:\n" + "\n".join(changes)
     assert not changes, "new; run python tests/api_snapshot.py --write and commit it along:\n" + "\n".join(changes)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agnlib._atomic import write_bytes
+from agnlib._shared.atomic import write_bytes
 from agnlib.errors import WeightsError
 from agnlib.models import StyleExtractor, pretrained
 from agnlib.training.safety.checkpoint import save_state

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from agnlib._deprecation import deprecated
+from agnlib._shared.deprecation import deprecated
 
 
 @deprecated(since="0.2", remove_in="0.4", use="add")

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from agnlib import __version__, _atomic, _optional, image
+from agnlib import __version__, image
+from agnlib._shared import atomic, optional
 from agnlib.cli import main as cli
 from agnlib.engines import _export
 from agnlib.engines import _onnx as _engine
@@ -189,7 +190,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     target = tmp_path / "model.pt2"
     target.write_text("old")
     monkeypatch.setattr(_export, "_pt2_archive", lambda *_, **__: b"new")
-    monkeypatch.setattr(_atomic.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(ImageError, match="No space left"):
         STYLIZER.export(target)
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
@@ -205,14 +206,14 @@ def test_a_missing_package_is_named(package: str, tmp_path: Path, monkeypatch: p
 
 def forbid(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a package were not installed."""
-    found = _optional.importlib.import_module
+    found = optional.importlib.import_module
 
     def import_module(name: str) -> Any:
         if name == package:
             raise ModuleNotFoundError(f"No module named {name!r}")
         return found(name)
 
-    monkeypatch.setattr(_optional.importlib, "import_module", import_module)
+    monkeypatch.setattr(optional.importlib, "import_module", import_module)
 
 
 # -- onnxruntime as an engine

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from toy import picture, train_arguments, trainer
 
-from agnlib._lock import locked_folder
+from agnlib._shared.lock import locked_folder
 from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.evaluation import choose_pairs

@@ -20,7 +20,7 @@ import agnlib
 ROOT = Path(agnlib.__file__).parent
 FLOORS = (  # from the ground up
     {"errors"},
-    {"_numbers", "_optional", "_gradients", "_lock", "_paths", "_scan", "_signals", "_atomic", "_deprecation"},
+    {"_shared"},
     {"_perceptual", "tiling", "ops"},
     {"image", "layers", "losses", "neighbors"},
     {"models", "video"},

@@ -25,7 +25,7 @@ from toy import batches as toy_batches
 from toy import in_new_process, make_folders, make_start, picture, train_arguments
 
 from agnlib import Stylizer
-from agnlib._paths import may
+from agnlib._shared.paths import may
 from agnlib.cli import main as cli
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import FolderReport
@@ -55,9 +55,9 @@ def is_entry(call: ast.Call) -> bool:
 def test_files_are_looked_at_by_one_module() -> None:
     for name, tree in modules():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and name != "agnlib._paths":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and name != "agnlib._shared.paths":
                 assert node.func.attr not in ASK_THE_SYSTEM or is_entry(node), (
-                    f"{name}:{node.lineno}: see agnlib._paths"
+                    f"{name}:{node.lineno}: see agnlib._shared.paths"
                 )
 
 

@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         AgnError: Gradio is not installed, unknown weights, or the port is taken.
     """
-    from agnlib._optional import require
+    from agnlib._shared.optional import require
     from agnlib.demo import serve
     from agnlib.stylizer import Stylizer
 

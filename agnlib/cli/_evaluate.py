@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnlib._paths import is_there, real, refuse_taken
+from agnlib._shared.paths import is_there, real, refuse_taken
 from agnlib.cli._messages import say
 from agnlib.errors import InputError
 
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         AgnError: folders without pictures, unknown weights, or a place that cannot be written to. Said before the work.
     """
     from agnlib import evaluation, image
-    from agnlib._atomic import write_bytes
+    from agnlib._shared.atomic import write_bytes
     from agnlib.stylizer import Stylizer
 
     if arguments.out:

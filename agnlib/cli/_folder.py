@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from agnlib._paths import real
+from agnlib._shared.paths import real
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
 from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from agnlib._signals import handled
+from agnlib._shared.signals import handled
 
 __all__ = ["Ended", "ended_by_signals"]
 

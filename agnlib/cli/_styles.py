@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agnlib import image
-from agnlib._paths import refuse_taken
+from agnlib._shared.paths import refuse_taken
 from agnlib.cli._stylize import refuse_to_overwrite
 from agnlib.errors import InputError
 from agnlib.styles._names import ANY

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib._paths import exists, is_file, is_folder, is_there, refuse_taken, why_not
+from agnlib._shared.paths import exists, is_file, is_folder, is_there, refuse_taken, why_not
 from agnlib.cli._messages import relay, say
 from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError

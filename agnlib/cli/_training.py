@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from agnlib._paths import is_folder, why_not
 from agnlib._perceptual import PERCEPTUAL
+from agnlib._shared.paths import is_folder, why_not
 from agnlib.cli._messages import line
 from agnlib.cli._types import add_device, count, from_zero, minutes, number, perceptual, positive, seed, stroke_scale
 from agnlib.errors import InputError

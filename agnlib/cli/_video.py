@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from agnlib import video
-from agnlib._paths import is_folder, refuse_taken
+from agnlib._shared.paths import is_folder, refuse_taken
 from agnlib.cli._messages import say
 from agnlib.cli._request import Request
 from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agnlib import __version__
-from agnlib._paths import is_folder
+from agnlib._shared.paths import is_folder
 from agnlib.cli import _stylize_options, _training, _types
 from agnlib.cli._messages import end_relay, say
 from agnlib.cli._signals import Ended, ended_by_signals

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnlib._optional import require
+from agnlib._shared.optional import require
 from agnlib.demo._layout import EXAMPLES, Layout
 from agnlib.demo._security import Door, Uploads
 from agnlib.demo._service import KEPT_SECONDS, Studio

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from agnlib import image
-from agnlib._paths import is_folder
+from agnlib._shared.paths import is_folder
 from agnlib.errors import AgnError, InputError
 from agnlib.image import DEFAULT_LIMITS, reduced_size
 from agnlib.neighbors import Plan, Progress

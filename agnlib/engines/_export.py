@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from agnlib import __version__
-from agnlib._optional import require
-from agnlib._paths import text_of
+from agnlib._shared.optional import require
+from agnlib._shared.paths import text_of
 from agnlib.errors import InputError
 from agnlib.image import check_place, write_file
 from agnlib.models import Generator

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from agnlib import __version__
-from agnlib._atomic import write_bytes
-from agnlib._optional import require
+from agnlib._shared.atomic import write_bytes
+from agnlib._shared.optional import require
 from agnlib.layers import current_window
 from agnlib.models import Generator
 from agnlib.models.pretrained import picklable

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agnlib._atomic import remove_leftovers
-from agnlib._lock import lock
+from agnlib._shared.atomic import remove_leftovers
+from agnlib._shared.lock import lock
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import NOTES, Job, Plan, Stamp
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from agnlib._numbers import own_number
+from agnlib._shared.numbers import own_number
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Job
 from agnlib.image import Limits, probe, reduced_size

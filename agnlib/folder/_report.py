@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import __version__
-from agnlib._paths import is_file, is_folder, is_there, real, text_of, why_not
+from agnlib._shared.paths import is_file, is_folder, is_there, real, text_of, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Plan, inside
 from agnlib.image import write_file

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agnlib._paths import is_folder
+from agnlib._shared.paths import is_folder
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._manifest import Begun, Done, Identity, Records
 from agnlib.folder._recipe import Recipe, differences

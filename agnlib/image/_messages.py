@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agnlib._paths import text_of
+from agnlib._shared.paths import text_of
 
 __all__ = ["quoted", "reason"]
 

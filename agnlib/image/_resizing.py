@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agnlib._numbers import is_count
+from agnlib._shared.numbers import is_count
 from agnlib.errors import InputError
 
 if TYPE_CHECKING:

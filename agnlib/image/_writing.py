@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from agnlib._atomic import replacing, write_bytes
-from agnlib._numbers import is_count, own_number
-from agnlib._paths import is_folder, may, why_not
+from agnlib._shared.atomic import replacing, write_bytes
+from agnlib._shared.numbers import is_count, own_number
+from agnlib._shared.paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
 from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder

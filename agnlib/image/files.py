@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from agnlib._numbers import is_count
+from agnlib._shared.numbers import is_count
 from agnlib.errors import ImageError, InputError
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import DEEP_GREY, array_of, deep_pixels, is_deep, needs_all_bits, shallow

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from agnlib import _optional
+from agnlib._shared import optional
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_aligned, features_of
 from agnlib.ops._precision import in_full_precision
@@ -73,7 +73,7 @@ def lpips_heads() -> Mapping[str, Tensor]:
         >>> lpips_heads()["relu4_3"].shape  # doctest: +SKIP
         torch.Size([1, 512, 1, 1])
     """
-    package = _optional.require("lpips", extra="test", purpose="LPIPS (content_distance)")
+    package = optional.require("lpips", extra="test", purpose="LPIPS (content_distance)")
     file = Path(str(package.__file__)).parent / "weights" / "v0.1" / "vgg.pth"
     stored = torch.load(file, map_location="cpu", weights_only=True)
     return MappingProxyType({tap: stored[f"lin{number}.model.1.weight"] for number, tap in enumerate(_TAPS)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from agnlib._optional import require
+from agnlib._shared.optional import require
 from agnlib.errors import WeightsError
 
 __all__ = ["PREFIX", "fetched"]

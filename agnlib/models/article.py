@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib._numbers import Ranges, are_counts, is_count, is_number, settle
+from agnlib._shared.numbers import Ranges, are_counts, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.losses import class_log_odds
 from agnlib.models.discriminator import Discriminator

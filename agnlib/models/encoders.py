@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from agnlib._gradients import ordinary
-from agnlib._optional import require
-from agnlib._paths import is_file, utf8_name
+from agnlib._shared.gradients import ordinary
+from agnlib._shared.optional import require
+from agnlib._shared.paths import is_file, utf8_name
 from agnlib.errors import WeightsError
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.vgg import VGG16Trunk

@@ -23,10 +23,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from agnlib._atomic import write_bytes
-from agnlib._gradients import ordinary
-from agnlib._numbers import own_number
-from agnlib._paths import exists, is_file, is_folder, text_of
+from agnlib._shared.atomic import write_bytes
+from agnlib._shared.gradients import ordinary
+from agnlib._shared.numbers import own_number
+from agnlib._shared.paths import exists, is_file, is_folder, text_of
 from agnlib.errors import InputError, WeightsError
 from agnlib.models import _hub
 

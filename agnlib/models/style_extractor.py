@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from agnlib._numbers import Ranges, is_count, settle
+from agnlib._shared.numbers import Ranges, is_count, settle
 from agnlib.errors import InputError
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk
 from agnlib.models.pretrained import PretrainedModel

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib._numbers import is_number, settle
+from agnlib._shared.numbers import is_number, settle
 from agnlib.errors import InputError
 from agnlib.neighbors._color import color_moments, recolored
 from agnlib.neighbors._features import ALIGN, Encoder, grid

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib._numbers import is_count, is_number, settle
+from agnlib._shared.numbers import is_count, is_number, settle
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import Picture, reduced_size

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from agnlib._paths import exists, is_file, utf8_name, why_not
+from agnlib._shared.paths import exists, is_file, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.styles import works
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib._gradients import with_gradients
-from agnlib._numbers import is_count, is_number
+from agnlib._shared.gradients import with_gradients
+from agnlib._shared.numbers import is_count, is_number
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features, palette_loss
 from agnlib.models import Generator, StyleExtractor

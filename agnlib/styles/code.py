@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._paths import is_file, text_of, utf8_name, why_not
+from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import write_file
 from agnlib.styles._names import CODE_FORMAT, CODE_SUFFIX

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._paths import is_file, text_of, utf8_name, why_not
+from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, reduced_size, write_file
 from agnlib.styles._names import PICTURES_FORMAT, file_format, is_code, is_name, picture_by_name, refuse_code

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from agnlib._gradients import ordinary
+from agnlib._shared.gradients import ordinary
 from agnlib.errors import InputError
 from agnlib.training._alternation import scalar
 from agnlib.training.data.pairs import Batch

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from agnlib._numbers import is_count, is_number
+from agnlib._shared.numbers import is_count, is_number
 from agnlib.errors import InputError, WeightsError
 from agnlib.image._range import OVERSHOOT
 from agnlib.models.pretrained import PretrainedModel, loadable_state, plain

@@ -18,9 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from agnlib import image as images
-from agnlib._atomic import write_bytes
-from agnlib._numbers import checked_count
-from agnlib._paths import is_file, text_of
+from agnlib._shared.atomic import write_bytes
+from agnlib._shared.numbers import checked_count
+from agnlib._shared.paths import is_file, text_of
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.training.run.tensorboard import EventFile
 from agnlib.training.run.tensorboard import is_installed as tensorboard_is_installed

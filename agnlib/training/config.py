@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from agnlib._numbers import Ranges, is_count, is_number, settle
+from agnlib._shared.numbers import Ranges, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.training.data.augment import check_augmentations
 

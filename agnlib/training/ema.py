@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-from agnlib._numbers import is_number
+from agnlib._shared.numbers import is_number
 from agnlib.errors import InputError
 
 __all__ = ["ExponentialMovingAverage"]

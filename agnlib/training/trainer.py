@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from agnlib._gradients import with_gradients
+from agnlib._shared.gradients import with_gradients
 from agnlib.engines._device import resolve_device
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.models.pretrained import uncompiled

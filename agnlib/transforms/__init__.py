@@ -3,7 +3,7 @@
 This is the only part of agnlib that imports torchvision at once; without it the import is one typed error.
 """
 
-from agnlib._optional import require
+from agnlib._shared.optional import require
 
 require("torchvision.transforms.v2", extra="", purpose="agnlib.transforms")
 

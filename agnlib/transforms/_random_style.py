@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from agnlib._numbers import is_count, is_number
+from agnlib._shared.numbers import is_count, is_number
 from agnlib.errors import InputError
 from agnlib.image.door import check_dense, has_floats
 from agnlib.stylizer import Stylizer

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from agnlib._numbers import is_count
+from agnlib._shared.numbers import is_count
 from agnlib.errors import InputError
 from agnlib.image._range import must_be_clipped
 from agnlib.image.door import check_dense, has_floats

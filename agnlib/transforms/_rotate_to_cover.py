@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from agnlib._numbers import is_count
+from agnlib._shared.numbers import is_count
 from agnlib.errors import InputError
 from agnlib.transforms._pil import tensor_of
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from agnlib._paths import exists, is_folder, why_not
+from agnlib._shared.paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
 from agnlib.styles._reader import STYLE_SIDE

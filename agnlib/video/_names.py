@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agnlib._paths import is_file, is_folder, text_of, why_not
+from agnlib._shared.paths import is_file, is_folder, text_of, why_not
 from agnlib.errors import VideoError
 
 __all__ = ["SUFFIXES", "TARGET_SUFFIXES", "check_source", "check_target", "is_clip"]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from agnlib._optional import require
+from agnlib._shared.optional import require
 from agnlib.errors import VideoError
 from agnlib.image import DEFAULT_LIMITS
 from agnlib.image._messages import reason

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from agnlib._atomic import replacing
-from agnlib._optional import require
+from agnlib._shared.atomic import replacing
+from agnlib._shared.optional import require
 from agnlib.errors import VideoError
 from agnlib.image._messages import reason
 from agnlib.video._names import check_target

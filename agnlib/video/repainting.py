@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from agnlib._paths import is_same, refuse_taken
+from agnlib._shared.paths import is_same, refuse_taken
 from agnlib.errors import VideoError
 from agnlib.video._names import check_source, check_target
 from agnlib.video._reading import opened

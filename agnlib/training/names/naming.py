@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib._gradients import with_gradients
+from agnlib._shared.gradients import with_gradients
 from agnlib.engines._device import placed
 from agnlib.errors import ImageError
 from agnlib.image import Picture, reduced_size

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agnlib._numbers import Ranges, is_count, is_number, settle
+from agnlib._shared.numbers import Ranges, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.losses import (
     FeatureMoments,

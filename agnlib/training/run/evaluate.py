@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from agnlib import metrics
-from agnlib._optional import require
+from agnlib._shared.optional import require
 from agnlib.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import image
-from agnlib._paths import exists, is_folder, why_not
+from agnlib._shared.paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image._suffixes import READ_SUFFIXES
 from agnlib.training.run.options import TrainOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from agnlib._paths import real
+from agnlib._shared.paths import real
 
 if TYPE_CHECKING:
     from agnlib.training.data.pairs import PairData

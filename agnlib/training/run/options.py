@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agnlib._atomic import write_bytes
-from agnlib._numbers import settle
-from agnlib._paths import exists, is_file, is_folder, is_there, may, real
+from agnlib._shared.atomic import write_bytes
+from agnlib._shared.numbers import settle
+from agnlib._shared.paths import exists, is_file, is_folder, is_there, may, real
 from agnlib.errors import InputError
 
 __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read_record", "write_record"]

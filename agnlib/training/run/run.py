@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 import agnlib
-from agnlib._atomic import remove_leftovers, write_bytes
-from agnlib._lock import locked_folder
-from agnlib._paths import is_folder, real
+from agnlib._shared.atomic import remove_leftovers, write_bytes
+from agnlib._shared.lock import locked_folder
+from agnlib._shared.paths import is_folder, real
 from agnlib.errors import InputError, TrainingError, WeightsError
 from agnlib.models import PerceptualEncoder, pretrained
 from agnlib.stylizer import resolve_device

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from agnlib._optional import require
+from agnlib._shared.optional import require
 
 __all__ = ["EventFile", "is_installed"]
 

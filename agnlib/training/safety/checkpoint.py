@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from agnlib._atomic import write_bytes
-from agnlib._paths import is_file, is_folder, text_of, utf8_name, why_not
+from agnlib._shared.atomic import write_bytes
+from agnlib._shared.paths import is_file, is_folder, text_of, utf8_name, why_not
 from agnlib.errors import InputError, WeightsError
 
 __all__ = ["checkpoints_in", "copy_state", "load_state", "newest_whole", "pack", "save_state", "unpack"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from agnlib._signals import handled
+from agnlib._shared.signals import handled
 
 __all__ = ["leave_signals_to_parent", "stopping_on_signals"]
 
@@ -17,7 +17,7 @@ __all__ = ["leave_signals_to_parent", "stopping_on_signals"]
 def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """While inside, the first SIGTERM, SIGINT or SIGHUP calls `stop` with its name; a second ends the process at once.
 
-    SIGHUP is what a closed terminal sends. See `agnlib._signals.handled`.
+    SIGHUP is what a closed terminal sends. See `agnlib._shared.signals.handled`.
 
     Example:
         >>> reasons = []

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from agnlib._paths import is_file
+from agnlib._shared.paths import is_file
 
 __all__ = ["remove_leftovers", "replacing", "write_bytes"]
 
