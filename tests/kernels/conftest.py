@@ -1,6 +1,6 @@
 """Tests of the Triton kernels: on a GPU for real, elsewhere through Triton's interpreter.
 
-`TRITON_INTERPRET=1 pytest tests/kernels`; the variable is read at Triton's import, so tests/test_kernels_interpret.py
+`TRITON_INTERPRET=1 pytest tests/kernels`; Triton reads the variable at its import, so ops/test_kernels_interpret.py
 gives these tests a process of their own.
 """
 
@@ -23,7 +23,7 @@ def device() -> torch.device:
         return torch.device("cuda")
     if INTERPRETED:
         return torch.device("cpu")
-    pytest.skip("needs a CUDA device or TRITON_INTERPRET=1 (tests/test_kernels_interpret.py sets it)")
+    pytest.skip("needs a CUDA device or TRITON_INTERPRET=1 (tests/ops/test_kernels_interpret.py sets it)")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from agnlib.errors import InputError
 from agnlib.evaluation import Judge
 from agnlib.styles.code import StyleCode
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "images"
 FILES = sorted(EXAMPLES.glob("*.jpg"))
 
 

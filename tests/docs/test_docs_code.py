@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / "examples" / "images"
 PEERS = {"kornia", "lightning"}  # whose recipes we give; run where they are installed
 # a reader's minutes are not a test's

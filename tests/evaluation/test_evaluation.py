@@ -18,7 +18,7 @@ from agnlib.errors import ImageError, InputError
 from agnlib.evaluation import Judge
 from agnlib.models import VGG16Features
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "images"
 stats = pytest.importorskip("scipy.stats")
 
 

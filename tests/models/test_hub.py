@@ -22,7 +22,7 @@ from agnlib import Stylizer
 from agnlib.errors import MissingDependencyError, WeightsError
 from agnlib.models import Generator, pretrained
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ADDRESS = f"hf://somebody/paint@{COMMIT}"
 

@@ -12,7 +12,7 @@ from PIL import Image
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_it_is_drawn_once_and_again_for_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

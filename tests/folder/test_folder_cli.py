@@ -371,7 +371,7 @@ assert "torch" not in sys.modules
 
 # -- the guide ---------------------------------------------------------------------------------------------------------
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "howto" / "folders.md"
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "folders.md"
 
 
 def blocks(language: str) -> list[str]:

@@ -20,7 +20,7 @@ from agnlib import Stylizer
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.styles.code import StyleCode
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import ray_data  # noqa: E402 - from the folder above

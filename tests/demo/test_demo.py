@@ -31,7 +31,7 @@ from agnlib.demo._style_sheet import growing, so_far
 from agnlib.errors import AgnError, InputError, MissingDependencyError
 from agnlib.styles import works
 
-IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
+IMAGES = Path(__file__).resolve().parents[2] / "examples" / "images"
 FULL = {"strength": 1.0, "texture": 1.0, "color": 1.0, "scale": 1.0}
 
 

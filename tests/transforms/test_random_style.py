@@ -27,7 +27,7 @@ from agnlib.models import pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.transforms import RandomStyle, RandomStyleBatch
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")

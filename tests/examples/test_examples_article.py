@@ -22,7 +22,7 @@ from agnlib.training import class_folders, mnist, read_idx
 from agnlib.training.safety.checkpoint import load_state
 
 torchvision = pytest.importorskip("torchvision")
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 try:
     import article_mnist

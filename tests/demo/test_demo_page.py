@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
+IMAGES = Path(__file__).resolve().parents[2] / "examples" / "images"
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from agnlib.painting import _painting
 from agnlib.stylizer import Stylizer
 from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, window_side
 
-IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
+IMAGES = Path(__file__).resolve().parents[2] / "examples" / "images"
 SIDES = st.integers(1, 90)
 
 

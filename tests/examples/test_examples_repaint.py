@@ -24,7 +24,7 @@ from agnlib.models import Generator, StyleExtractor
 from agnlib.training import Batch
 
 pytest.importorskip("torchvision")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = str(ROOT / "examples")
 sys.path.insert(0, EXAMPLES)
 color = pytest.importorskip("skimage.color")

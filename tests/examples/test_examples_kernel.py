@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")

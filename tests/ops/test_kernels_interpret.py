@@ -12,7 +12,7 @@ import pytest
 
 import agnlib
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]
 FILES = sorted((HERE / "kernels").glob("test_*.py"))
 
 

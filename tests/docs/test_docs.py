@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from api_snapshot import public_modules
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ data = pytest.importorskip("skimage.data")
 ndimage = pytest.importorskip("scipy.ndimage")
 stats = pytest.importorskip("scipy.stats")
 
-IMAGES = Path(__file__).resolve().parent.parent / "examples" / "images"
+IMAGES = Path(__file__).resolve().parents[2] / "examples" / "images"
 PHOTOS = ("astronaut", "castle", "chelsea", "city", "coffee", "mountain")
 PAINTINGS = ("auvers", "composition", "mackerel", "poppies", "spring", "summertime")
 SIDES = (240, 203)

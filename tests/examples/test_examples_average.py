@@ -10,7 +10,7 @@ import torch
 
 from agnlib.models import Generator, pretrained
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from agnlib import Generator
 from agnlib.models import pretrained
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
