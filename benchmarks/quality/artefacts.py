@@ -2,7 +2,7 @@
 
     python benchmarks/quality/artefacts.py --weights agn-small agn-fast --out artefacts.json
 
-The quantiles of real art are the thresholds of `tests/metrics/test_metrics_artefacts.py`. Works and photographs are JPEGs;
+The quantiles of real art are the thresholds of `tests/metrics/test_metrics_artefacts.py`. Works and photos are JPEGs;
 they are reduced to 80% first, which takes JPEG's own grid of 8 px off the strides that are looked for.
 """
 

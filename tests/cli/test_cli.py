@@ -387,10 +387,10 @@ def test_regions_by_masks_in_order(folder: Path, weights: Path) -> None:
 
 
 def test_control_arrives(folder: Path, weights: Path) -> None:
-    given_ = ("--texture", 0.5, "--color-only", "--scale", 2, "--tile", "whole", "--metadata", "all")
+    given_ = ("--color", 0.5, "--color-only", "--scale", 2, "--tile", "whole", "--metadata", "all")
     assert stylize("two.png", "--style", "style.png", *given_, "-o", "out.png", weights=weights) == 0
     expected = Stylizer.from_pretrained(weights, device="cpu")(
-        "two.png", "style.png", texture=0.5, color_only=True, scale=2, tile=None
+        "two.png", "style.png", color=0.5, color_only=True, scale=2, tile=None
     )
     np.testing.assert_array_equal(pixels(folder / "out.png"), np.asarray(expected))
 
