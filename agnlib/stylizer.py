@@ -83,6 +83,7 @@ class Stylizer:
     Example:
         >>> from agnlib.models import Generator, StyleExtractor
         >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+        >>> import numpy as np
         >>> photo, painting = np.zeros((30, 40, 3), dtype=np.uint8), np.ones((20, 20, 3))
         >>> stylizer(photo, painting).shape
         (30, 40, 3)
@@ -227,6 +228,7 @@ class Stylizer:
             >>> photo, painting = Image.new("RGB", (40, 30), "navy"), Image.new("RGB", (20, 20), "gold")
             >>> stylizer(photo, [(painting, 2.0), (photo, 1.0)], strength=0.5, size=20).size
             (20, 15)
+            >>> import numpy as np
             >>> left = np.arange(40) < 20
             >>> stylizer(photo, [painting, photo], mask=np.tile(left, (30, 1))).size
             (40, 30)
