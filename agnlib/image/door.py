@@ -338,6 +338,8 @@ def _planes(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _from_array(array: np.ndarray[Any, Any], name: str) -> Picture:
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"{name}: got a masked array, and what it masks has no colour; give its filled() values")
     kind, size = array.dtype.kind, array.dtype.itemsize
     if (kind, size) not in (("u", 1), ("u", 2), ("f", 2), ("f", 4), ("f", 8)):
         raise InputError(f"{name}: expected an array of uint8, uint16 or float, got {array.dtype}")

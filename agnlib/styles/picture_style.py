@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agnlib._shared.numbers import is_number
 from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, reduced_size, write_file
@@ -82,6 +83,9 @@ class PictureStyle:
         """
         pairs: list[Any] = list(pictures) if isinstance(pictures, list) else [(pictures, 1.0)]
         pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in pairs]
+        if any(len(pair) != 2 or not is_number(pair[1], 0) for pair in pairs):
+            got = [pair[1:] if len(pair) != 2 else pair[1] for pair in pairs]
+            raise InputError(f"pictures: expected a list of (picture, weight), weights from 0, got the weights {got}")
         pairs = [part for pair in pairs for part in unpacked(*pair)]
         named = [os.fspath(each) if isinstance(each, (str, os.PathLike)) else type(each).__name__ for each, _ in pairs]
         taken = tuple(_bytes(_of_name(each), limits) for each, _ in pairs)

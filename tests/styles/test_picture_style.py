@@ -119,3 +119,16 @@ def test_the_command_saves_and_takes_it(tmp_path: Path) -> None:
     assert cli.main([*command, str(tmp_path / "style.png"), "-o", str(tmp_path / "a.png"), "--save-style", kept]) == 0
     assert cli.main([*command, kept, "-o", str(tmp_path / "b.png")]) == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("pair", [(array(1), "2"), (array(1), -1), (array(1), True), (array(1), 1.0, 2.0)])
+def test_weights_that_are_none_are_said(pair: tuple[object, ...]) -> None:
+    with pytest.raises(InputError, match=r"expected a list of \(picture, weight\), weights from 0"):
+        PictureStyle.of([pair])  # type: ignore[list-item]
+
+
+def test_a_masked_array_is_refused(stylizer: Stylizer) -> None:
+    masked = np.ma.masked_less(array(1), 9)
+    for given in ((masked, array(2)), (array(2), masked)):
+        with pytest.raises(InputError, match=r"got a masked array.* give its filled\(\) values"):
+            stylizer(*given)
