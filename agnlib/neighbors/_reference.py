@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.neighbors._features import ALIGN, Columns, Encoder, chosen, columns
+from agnlib.neighbors._features import ALIGN, Columns, Encoder, chosen
 from agnlib.neighbors._matching import directions, nearest_by_share
 from agnlib.neighbors._statistics import Moments, Sums, mixed
+from agnlib.neighbors._windows import windows
 
 __all__ = ["Keys", "Reference", "aligned_size", "resized"]
 
@@ -66,11 +67,9 @@ class Keys:
         """The references and their mirror images, seen with their shorter sides near so many pixels."""
         sets, moments = [], []
         for reference in references:
-            picture = reference.at(side)
-            seen = [columns(encoder, each) for each in (picture, picture.flip(3))]
-            rows = {tap: torch.cat([one[tap] for one in seen]) for tap in seen[0]}
-            moments.append((Sums.of(rows).moments(), reference.share))
-            sets.append(_some(rows, seed))
+            rows, sums = _seen(encoder, reference.at(side), seed)
+            moments.append((sums.moments(), reference.share))
+            sets.append(rows)
         return cls(sets, [reference.share for reference in references], mixed(moments))
 
     def match(self, rows: Columns, mean: Moments, taps: Sequence[Sequence[str]]) -> dict[str, Tensor]:
@@ -99,10 +98,23 @@ def _joined(rows: Columns, taps: Sequence[str]) -> Tensor:
     return rows[taps[0]] if len(taps) == 1 else torch.cat([rows[tap] for tap in taps], dim=1)
 
 
-def _some(rows: Columns, seed: int) -> Columns:
-    count = len(next(iter(rows.values())))
-    if count <= _MOST:
-        return rows
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")[:_MOST]
-    device = next(iter(rows.values())).device
-    return chosen(rows, order.sort().values.to(device))
+def _seen(encoder: Encoder, picture: Tensor, seed: int) -> tuple[Columns, Sums]:
+    """Rows of a picture and its mirror image, some by chance where they are many, and the sums of all."""
+    parts = windows(picture.shape[2:])
+    count = sum(len(window.places) for window in parts)
+    kept, sums, found = _some(2 * count, seed), [], []
+    for index, side in enumerate((picture, picture.flip(3))):
+        for window in parts:
+            rows, numbers = window.rows(encoder, side), window.places + index * count
+            sums.append(Sums.of(rows))
+            found.append((numbers[kept[numbers]], chosen(rows, kept[numbers])))
+    order = torch.cat([numbers for numbers, _ in found]).argsort()
+    rows = {tap: torch.cat([each[tap] for _, each in found]) for tap in found[0][1]}
+    return chosen(rows, order), sum(sums[1:], sums[0])
+
+
+def _some(count: int, seed: int) -> Tensor:
+    """Which of so many rows are kept, bool `(count,)`."""
+    kept = torch.zeros(count, dtype=torch.bool, device="cpu")
+    kept[torch.randperm(count, generator=torch.Generator().manual_seed(seed), device="cpu")[:_MOST]] = True
+    return kept

@@ -14,18 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.neighbors._features import ALIGN, STRIDE, Columns, Encoder, chosen, columns, grid
+from agnlib.neighbors._features import Columns, Encoder, chosen, columns, grid
 from agnlib.neighbors._pyramid import collapsed, pyramid
 from agnlib.neighbors._reference import Keys
 from agnlib.neighbors._statistics import MomentSlopes, Sums
-from agnlib.tiling import Box
+from agnlib.neighbors._windows import Window, windows
 
 __all__ = ["Scale", "Weights"]
 
 _LEVELS = 7  # of the pyramid
 _RATE = 0.01  # of Adam, in pictures of [-1, 1]; larger ones leave grain and lose drawing, for no more of the style
-_WINDOW, _MARGIN = 640, 64  # pixels: what is looked at at once, and what it sees around it
-_SAMPLE = 1024  # places of a window whose likeness to each other is compared
 _DEEP = 2  # the last so many taps, for self-similarity
 
 
@@ -36,23 +34,6 @@ class Weights:
     nearest: float = 1.0
     moments: float = 1.0
     similarity: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A part of the picture with its margin, and which of the places in it are its own.
-
-    Attributes:
-        box: with the margin.
-        inside: rows of the window's own places, among those of the box.
-        places: the same places, among those of the picture.
-        sample: some of `inside`, for self-similarity.
-    """
-
-    box: Box
-    inside: Tensor
-    places: Tensor
-    sample: Tensor
 
 
 class Scale:
@@ -83,7 +64,7 @@ class Scale:
         self._weights = weights or Weights()
         count = grid(photo.shape[2:])[0] * grid(photo.shape[2:])[1]
         self._regions = torch.zeros(count, dtype=torch.int64, device="cpu") if regions is None else regions
-        self._windows = _windows((photo.shape[2], photo.shape[3]))
+        self._windows = windows((photo.shape[2], photo.shape[3]))
         taps = list(keys[0].moments)
         self._groups = [[tap] for tap in taps] if split else [taps]
         self._deep = taps[-_DEEP:]
@@ -114,19 +95,16 @@ class Scale:
     @torch.no_grad()
     def _match(self, image: Tensor) -> tuple[list[dict[str, Tensor]], list[Sums | None]]:
         """For each window the rows wanted at its places, as indices into the table; and the picture's sums."""
-        parts = [self._sums(self._rows(image, window), window) for window in self._windows]
+        parts = [self._sums(window.rows(self._encoder, image), window) for window in self._windows]
         sums = _added(parts)
-        return [self._neighbors(self._rows(image, window), window, sums) for window in self._windows], sums
+        return [self._neighbors(window.rows(self._encoder, image), window, sums) for window in self._windows], sums
 
-    def _rows(self, image: Tensor, window: _Window) -> Columns:
-        return chosen(columns(self._encoder, image[window.box.slices]), window.inside)
-
-    def _sums(self, rows: Columns, window: _Window) -> list[Sums | None]:
+    def _sums(self, rows: Columns, window: Window) -> list[Sums | None]:
         region = self._regions[window.places]
         found = [(region == index).nonzero()[:, 0] for index in range(len(self._keys))]
         return [Sums.of(chosen(rows, each)) if len(each) else None for each in found]
 
-    def _neighbors(self, rows: Columns, window: _Window, sums: Sequence[Sums | None]) -> dict[str, Tensor]:
+    def _neighbors(self, rows: Columns, window: Window, sums: Sequence[Sums | None]) -> dict[str, Tensor]:
         region, offset = self._regions[window.places], 0
         found = {tap: torch.zeros(len(window.places), dtype=torch.int64, device=rows[tap].device) for tap in rows}
         for index, keys in enumerate(self._keys):
@@ -170,12 +148,12 @@ class Scale:
         return total, _added(found)
 
     @torch.no_grad()
-    def _wanted(self, indices: Mapping[str, Tensor], window: _Window) -> Columns:
+    def _wanted(self, indices: Mapping[str, Tensor], window: Window) -> Columns:
         """The rows to be had: the matched ones, or on the way to them from the photo's."""
         matched = {tap: self._table[tap][each] for tap, each in indices.items()}
         if self._amount == 1:
             return matched
-        own = self._rows(self._photo, window)
+        own = window.rows(self._encoder, self._photo)
         return {tap: torch.lerp(own[tap], each, self._amount) for tap, each in matched.items()}
 
     def _nearest(self, rows: Columns, wanted: Columns) -> Tensor:
@@ -186,7 +164,7 @@ class Scale:
             parts.append((1 - F.cosine_similarity(own, other, dim=1)).sum())
         return torch.stack(parts).mean()
 
-    def _moments(self, rows: Columns, window: _Window, sums: Sequence[Sums | None]) -> Tensor:
+    def _moments(self, rows: Columns, window: Window, sums: Sequence[Sums | None]) -> Tensor:
         """Of each region, by its share of the picture."""
         region, parts = self._regions[window.places], []
         for index, (keys, whole) in enumerate(zip(self._keys, sums, strict=True)):
@@ -195,27 +173,6 @@ class Scale:
                 slopes = MomentSlopes.at(whole, keys.moments)
                 parts.append(slopes.surrogate(chosen(rows, mine)) * (whole.count / len(self._regions)))
         return torch.stack(parts).sum()
-
-
-def _windows(size: tuple[int, int]) -> list[_Window]:
-    boxes = Box(0, 0, *size).split(_WINDOW, align=ALIGN, halo=_MARGIN)
-    numbers = torch.arange(grid(size)[0] * grid(size)[1], device="cpu").view(grid(size))
-    return [_window(box, size, numbers) for box in boxes]
-
-
-def _window(box: Box, size: tuple[int, int], numbers: Tensor) -> _Window:
-    outer = box.grown(_MARGIN, size, align=ALIGN)
-    inner = box.within(outer)
-    inside = torch.arange(outer.height // STRIDE * (outer.width // STRIDE), device="cpu").view(
-        grid((outer.height, outer.width))
-    )
-    inside = inside[_quarter(inner)].flatten()
-    order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0), device="cpu")[:_SAMPLE]
-    return _Window(outer, inside, numbers[_quarter(box)].flatten(), inside[order.sort().values])
-
-
-def _quarter(box: Box) -> tuple[slice, slice]:
-    return slice(box.top // STRIDE, box.bottom // STRIDE), slice(box.left // STRIDE, box.right // STRIDE)
 
 
 def _added(parts: Sequence[Sequence[Sums | None]]) -> list[Sums | None]:
