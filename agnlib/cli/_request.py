@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import glob
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from agnlib._shared.paths import is_there
 from agnlib.errors import InputError
+from agnlib.styles._names import ANY
 
 if TYPE_CHECKING:
     from agnlib.image import Limits
 
-__all__ = ["Request"]
+__all__ = ["Request", "expanded"]
+
+_SEEDS = 10**6  # few enough digits to be typed in again
+
+
+def expanded(photos: Iterable[str]) -> list[str]:
+    """What is there by such a name, else the files that match it as a pattern: shells do not expand quoted ones.
+
+    Raises:
+        InputError: a pattern that nothing matches.
+    """
+    found = list[str]()
+    for photo in photos:
+        known = is_there(photo) or not glob.has_magic(photo)
+        matches = [photo] if known else sorted(glob.glob(photo, recursive=True))  # noqa: PTH207
+        if not matches:
+            raise InputError(f"argument PHOTO|DIR: no file matches {photo!r}; check the pattern and the folder")
+        found += matches
+    return found
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,7 @@ class Request:
         quiet: say nothing but errors.
         limits: of all picture files.
         options: those of `Stylizer.stylize_file`.
+        drawn: whether the seed among them was drawn here.
 
     Raises:
         InputError: options that contradict each other, said before a style is saved.
@@ -50,6 +73,7 @@ class Request:
     quiet: bool
     limits: Limits
     options: Mapping[str, Any]
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         for name, share in (("preserve_color", "color"), ("color_only", "texture")):
@@ -57,3 +81,10 @@ class Request:
             if self.options.get(name) and 0 < amount < 1:
                 option = name.replace("_", "-")
                 raise InputError(f"argument --{option}: is --{share} 0, and --{share} is {amount:g}; give one of them")
+
+    def with_seed(self) -> Request:
+        """With a seed, where a random style is asked for without one: so it can be had again."""
+        names = [text.partition(":")[0] for option, text in self.styles if option == "--style"]
+        if self.options["seed"] is not None or ANY not in names or is_there(ANY):
+            return self
+        return replace(self, options={**self.options, "seed": random.SystemRandom().randrange(_SEEDS)}, drawn=True)

@@ -128,6 +128,8 @@ def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Reques
     from agnlib.styles._reader import pictured
     from agnlib.styles.picture_style import PictureStyle
 
+    if request.drawn and not request.quiet:
+        say(f"a random style: --seed {request.options['seed']} gives it again")
     masks = [region.mask for region in regions if region.mask is not None]
     if by_neighbors(request):
         pictures = [region.styles for region in regions]
@@ -223,6 +225,11 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
     if not _is_folder(output, len(photos)):
         if suffix is not None:
             raise InputError(f"argument --format: {output!r} is a file, whose name says its format; leave --format out")
+        if not Path(output).suffix:
+            raise InputError(
+                f"argument -o: {output!r} has no suffix; give a file such as {output + '.jpg'!r}, or"
+                f" {output + os.sep!r} for a folder of this name"
+            )
         image.check_output(output)
         return [Job(Path(photos[0]), Path(output))]
     folder = Path(output)

@@ -52,7 +52,7 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         "photos",
         nargs="+",
         metavar="PHOTO|DIR",
-        help="JPEG, PNG, WebP, TIFF or BMP; one folder of them; or one clip; see below",
+        help="JPEG, PNG, WebP, TIFF or BMP, also by a pattern; one folder of them; or one clip; see below",
     )
     command.add_argument(
         "-o",
@@ -124,7 +124,8 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         type=_types.seed,
         metavar="N",
         help="draw a latent, which varies styles by name, and the painting a little; without it the result is fixed,"
-        " but for the style random",
+        " but for the style random, of"
+        " which a seed is drawn and said",
     )
     effect.add_argument(
         "--smoothing",

@@ -188,18 +188,19 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib import video
     from agnlib.cli import _folder, _stylize, _video
-    from agnlib.cli._request import Request
+    from agnlib.cli._request import Request, expanded
     from agnlib.image import DEFAULT_LIMITS
 
     effect = ("method", "drawing", "strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
     same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads", "overwrite")
+    arguments.photos = expanded(arguments.photos)
     with _saying_warnings():
         request = Request(
             **{name: getattr(arguments, name) for name in same},
             limits=arguments.limits or DEFAULT_LIMITS,
             suffix=arguments.format and f".{arguments.format}",
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
-        )
+        ).with_seed()
         for_folders = {name: getattr(arguments, name) for name in ("shard", "report")}
         if any(is_folder(photo) for photo in arguments.photos):
             return _folder.run(request, **for_folders)

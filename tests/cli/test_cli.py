@@ -93,6 +93,30 @@ def test_one_photo_to_a_folder(folder: Path, weights: Path) -> None:
     assert names(folder / "made") == ["one.jpg"]
 
 
+def test_a_pattern_that_no_shell_expanded(folder: Path, weights: Path) -> None:
+    (folder / "odd[1].png").write_bytes((folder / "two.png").read_bytes())
+    assert stylize("t*.png", "odd[1].png", "--style", "style.png", "-o", "made/", weights=weights) == 0
+    assert names(folder / "made") == ["odd[1].png", "two.png"]
+    assert stylize(folder / "o*.jpg", "--style", "style.png", "-o", "made/", weights=weights) == 0
+    assert names(folder / "made") == ["odd[1].png", "one.jpg", "two.png"]
+
+
+@pytest.mark.parametrize("output", ["out.png", "made/"])
+def test_a_random_style_can_be_had_again(
+    folder: Path, weights: Path, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stylize("two.png", "--style", "random:2", "-o", "first.png", weights=weights) == 0
+    found = re.search(r"a random style: --seed (\d+) gives it again", capsys.readouterr().err)
+    assert found is not None
+    assert stylize("two.png", "--style", "random", "--seed", found[1], "-o", output, weights=weights) == 0
+    assert "random" not in capsys.readouterr().err
+    again = folder / (output if output == "out.png" else "made/two.png")
+    np.testing.assert_array_equal(pixels(again), pixels(folder / "first.png"))
+    assert stylize("two.png", "--style", "random", "-o", "third.png", "--quiet", weights=weights) == 0
+    assert capsys.readouterr().err == ""
+    assert (pixels(folder / "third.png") != pixels(again)).any()
+
+
 def test_one_broken_photo_does_not_stop_the_rest(
     folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +196,8 @@ NO_NET = ("--perceptual", "none")
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.png", "--device", "tpu"], ["tpu", "cuda:N"]),
         (["stylize", "one.jpg", "--style", "style.png:0", "-o", "out.png"], ["style.png", "above 0"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "out.gif"], ["out.gif", ".png"]),
-        (["stylize", "one.jpg", "--style", "style.png", "-o", "out"], ["'out'", "suffix"]),
+        (["stylize", "one.jpg", "--style", "style.png", "-o", "out"], ["'out'", "suffix", "'out.jpg'", "'out/'"]),
+        (["stylize", "*.heic", "--style", "style.png", "-o", "out/"], ["PHOTO|DIR", "'*.heic'", "no file matches"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", ""], ["-o", "empty"]),
         (["stylize", "", "--style", "style.png", "-o", "out"], ["PHOTO|DIR", "empty", "unset"]),
         (["stylize", "one.jpg", "", "--style", "style.png", "-o", "out/"], ["PHOTO|DIR", "empty"]),
