@@ -4,64 +4,40 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from agnlib._shared.gradients import ordinary
-from agnlib._shared.numbers import is_count, is_number
 from agnlib._shared.paths import refuse_taken
-from agnlib.engines._device import device_for, resolve_device
-from agnlib.engines._onnx import OnnxEngine
-from agnlib.errors import InputError
+from agnlib.engines._device import resolve_device
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
+from agnlib.image._resizing import checked_size
 from agnlib.image._writing import check_quality
-from agnlib.models import Generator, StyleExtractor
-from agnlib.models.pretrained import picklable, plain
 from agnlib.neighbors import Progress
+from agnlib.painting._effect import Effect
 from agnlib.painting._frames import FramePainter
 from agnlib.painting._neighbor_painter import NeighborPainter
-from agnlib.painting._painting import Effect, Painting
+from agnlib.painting._options import BY_NETWORK, PaintingOptions, refuse_neighbors
+from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
 from agnlib.painting._regions import paired, styles_of
 from agnlib.painting._rendering import rows, tiles
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying
-from agnlib.styles._names import ANY, is_name, picture_by_name
-from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened, pictured
-from agnlib.styles._sampling import sampled
+from agnlib.styles._encoder import StyleEncoder
+from agnlib.styles._reader import pictured
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
 __all__ = ["Stylizer", "resolve_device"]
 
-_BY_NETWORK = {"method": "network", "drawing": None, "on_step": None}  # the options of `method`, as they begin
-
-Network = TypeVar("Network", bound=nn.Module)
 Style: TypeAlias = "PictureLike | StyleCode | PictureStyle | Sequence[tuple[PictureLike | PictureStyle, float]]"
 
 
-class _Options(TypedDict, total=False):
-    method: Literal["network", "neighbors"]
-    drawing: float | None
-    on_step: Callable[[Progress], None] | None
-    strength: float
-    texture: float
-    color: float
-    preserve_color: bool
-    color_only: bool
-    scale: float
-    mask: PictureLike | Sequence[PictureLike] | None
-    seed: int | None
-    size: int | None
-    tile: int | Literal["auto"] | None
-
-
-class Stylizer:
+class Stylizer(StyleEncoder):
     """Repaints pictures in the style of reference pictures.
 
     Holds no state that a call changes: it may be shared by threads, and it can be pickled.
@@ -88,67 +64,6 @@ class Stylizer:
         >>> stylizer(photo, painting).shape
         (30, 40, 3)
     """
-
-    def __init__(
-        self,
-        generator: Generator,
-        extractor: StyleExtractor,
-        *,
-        device: str | torch.device = "auto",
-        engine: str = "torch",
-    ) -> None:
-        generator, extractor = plain(generator, "generator", "Stylizer"), plain(extractor, "extractor", "Stylizer")
-        wanted, given = (getattr(network.config, "style_dim", None) for network in (generator, extractor))
-        if wanted is None or wanted != given:
-            raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
-        self.name: str | None = None
-        self.license = "unknown"
-        self.class_names: tuple[str, ...] = ()
-        self.device, self.engine = device_for(engine, device), engine
-        self.generator, self.extractor = _ready(generator, self.device), _ready(extractor, self.device)
-        self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str] = "agn-small",
-        device: str | torch.device = "auto",
-        *,
-        engine: str = "torch",
-    ) -> Stylizer:
-        """Load weights by name (offline: they come with the package) or from a folder.
-
-        Args:
-            name_or_path: a name that `agnlib.models.pretrained.available()` lists, a folder with `config.json` and
-                `model.safetensors`, or `hf://OWNER/NAME@COMMIT` on the Hugging Face Hub (extra `hub`).
-            device: see the class.
-            engine: see the class.
-
-        Raises:
-            WeightsError: unknown name, or files that are incomplete, damaged or do not fit together.
-            InputError: see the class.
-            MissingDependencyError: see the class.
-        """
-        from agnlib.models import pretrained
-
-        resolved = device_for(engine, device)
-        bundle = pretrained.load(name_or_path)
-        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
-        stylizer.name, stylizer.license = bundle.name, bundle.license
-        stylizer.class_names = bundle.class_names
-        return stylizer
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "generator": picklable(self.generator), "extractor": picklable(self.extractor)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for network in (self.generator, self.extractor):
-            ordinary(network)
-
-    def __repr__(self) -> str:
-        dim = self.generator.config.style_dim
-        return f"Stylizer({self.name or 'weights given'!r}, style_dim={dim}, device={str(self.device)!r})"
 
     def __call__(
         self,
@@ -234,7 +149,7 @@ class Stylizer:
             (40, 30)
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
-        picture = Picture.take(content, "content", limits=replace(DEFAULT_LIMITS, reduced_to=_checked_size(size)))
+        picture = Picture.take(content, "content", limits=_reduced_to(size))
         style = pictured(style, seed) if method == "neighbors" else style
         by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, drawing=drawing, on_step=on_step)
         painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
@@ -255,7 +170,7 @@ class Stylizer:
         metadata: Literal["none", "no-gps", "all"] = "none",
         quality: int = 95,
         limits: Limits = DEFAULT_LIMITS,
-        **options: Unpack[_Options],
+        **options: Unpack[PaintingOptions],
     ) -> tuple[int, int]:
         """Repaint a picture file into another: written whole or not at all, in the format of the target's suffix.
 
@@ -294,14 +209,13 @@ class Stylizer:
         check_output(target)
         refuse_taken([target], overwrite=overwrite)
         check_quality(quality)
-        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **_BY_NETWORK, **options}
+        given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **BY_NETWORK, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
-        method = {name: given.pop(name) for name in _BY_NETWORK}
+        method = {name: given.pop(name) for name in BY_NETWORK}
         effect = Effect(**given)
         style = pictured(style, seed) if method["method"] == "neighbors" else style
         by = NeighborPainter.chosen(styles=styles_of(style, mask), device=self.device, limits=limits, **method)
-        reduced = replace(limits, reduced_to=_checked_size(size))
-        photo = Photo.open(content, target, metadata=metadata, limits=reduced)
+        photo = Photo.open(content, target, metadata=metadata, limits=_reduced_to(size, limits))
         if photo.further:
             warnings.warn(
                 f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
@@ -321,7 +235,7 @@ class Stylizer:
         overwrite: bool = False,
         smoothing: float = 0.5,
         progress: bool = False,
-        **options: Unpack[_Options],
+        **options: Unpack[PaintingOptions],
     ) -> tuple[int, int, int]:
         """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
 
@@ -366,8 +280,8 @@ class Stylizer:
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, size = (values.pop(name) for name in ("mask", "seed", "size"))
-        _refuse_neighbors({name: values.pop(name, default) for name, default in _BY_NETWORK.items()})
-        effect, averages = Effect(**values), Smoothing(_checked_smoothing(smoothing))
+        refuse_neighbors({name: values.pop(name, default) for name, default in BY_NETWORK.items()})
+        effect, averages = Effect(**values), Smoothing(smoothing)
         z = self._styles.latent(seed)
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
@@ -376,7 +290,7 @@ class Stylizer:
 
             def painting(frames: Picture, photo: Picture) -> Painting:
                 if size is not None:
-                    frames, photo = (each.reduced(longer=_checked_size(size)) for each in (frames, photo))
+                    frames, photo = (each.reduced(longer=checked_size(size)) for each in (frames, photo))
                 given = (self.generator, self.extractor, frames, codes, masks, z, effect)
                 return Painting(*given, averages if smoothing else None, self._engine, photo)
 
@@ -384,17 +298,6 @@ class Stylizer:
 
         given: dict[str, Any] = {"batch": self._frames_at_once, "overwrite": overwrite, "progress": progress}
         return repaint(content, target, painter, **given)
-
-    @property
-    def _styles(self) -> StyleReader:
-        return StyleReader(self.generator, self.extractor, self.class_names, self.device)
-
-    def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
-        if isinstance(style, StyleCode):
-            return self._styles.vector(style)
-        if limits != DEFAULT_LIMITS:  # not handed on: a subclass's `encode_style` may not know them
-            style = opened(style, limits)
-        return self._styles.vector(self.encode_style(style, seed=seed))
 
     @property
     def _frames_at_once(self) -> int:
@@ -416,7 +319,7 @@ class Stylizer:
         z = self._styles.latent(seed)
         styles, masks = paired(style, mask, picture.size, limits)
         if size is not None:
-            picture = picture.reduced(longer=_checked_size(size))
+            picture = picture.reduced(longer=checked_size(size))
         codes = torch.cat([self._style_vector(each, seed, limits) for each in styles])
         given = (self.generator, self.extractor, picture, codes, masks, z, effect)
         return Painting(*given, engine=self._engine, painter=painter)
@@ -451,134 +354,6 @@ class Stylizer:
 
         export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
-    def random_style(self, seed: int | None = None, name: str | None = None) -> StyleCode:
-        """A style without a reference, by chance: like those of the pictures that the weights were trained on.
 
-        Args:
-            seed: the same gives the same style; None draws a new one each time.
-            name: of a class, one of `class_names`; None for any.
-
-        Raises:
-            InputError: a name that the weights do not know, or a seed that is none.
-
-        Example:
-            >>> from agnlib.models import Generator, StyleExtractor
-            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
-            >>> stylizer.random_style(3)
-            StyleCode(style_dim=16, source='random, seed 3')
-        """
-        if seed is None:
-            seed = int(torch.randint(2**62, (), device="cpu"))
-        return sampled(self.generator, self.class_names, ANY if name is None else name, seed)
-
-    def encode_style(
-        self,
-        pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]],
-        *,
-        seed: int | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> StyleCode:
-        """The style of one picture, or the weighted mean of several, as a reusable `StyleCode`.
-
-        Args:
-            pictures: one picture, a list of pictures (equal weights), or a list of (picture, weight); weights count
-                relative to their sum. Each is read with its shorter side reduced to 208 pixels. A text that names no
-                file is a style by name: one of `class_names`, or "random" for any.
-            seed: of styles by name, see `random_style`; without it a class gives that of seed 0, "random" a new one.
-            limits: of picture files, checked before they are decoded.
-
-        Raises:
-            ImageError: a picture file cannot be read.
-            InputError: no pictures, something that is none, a batch of more than one, or weights that do not add up.
-
-        Example:
-            >>> from PIL import Image
-            >>> from agnlib.models import Generator, StyleExtractor
-            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
-            >>> stylizer.encode_style(Image.new("RGB", (20, 20), "gold"))
-            StyleCode(style_dim=16, source='Image')
-        """
-        return replace(self._styles, limits=limits).code(pictures, seed)
-
-    def refine_style(
-        self,
-        style: PictureLike,
-        content: PictureLike | Sequence[PictureLike],
-        *,
-        steps: int = 60,
-        size: int = 192,
-        drawing: float = 4.0,
-    ) -> StyleCode:
-        """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
-
-        The weights stay as they are; the code moves by gradient descent until paintings of the photos have the
-        reference's statistics of features and colours (Gatys et al., CVPR 2016), with as much of the photos' drawing as
-        `encode_style` keeps. It mostly suits other photos too.
-
-        Args:
-            style: a picture.
-            content: one photo, or a list of them, whose size is the cost.
-            steps: of gradient descent; 0 gives `encode_style(style)`.
-            size: the photos' shorter side is reduced to so many pixels first.
-            drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
-                into the reference's strokes and colours.
-
-        Raises:
-            ImageError: a picture file cannot be read.
-            InputError: no photo, a batch of several, a style's name, or an argument outside its range.
-
-        Example:
-            >>> from PIL import Image
-            >>> from agnlib.models import Generator, StyleExtractor
-            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
-            >>> photo, painting = Image.new("RGB", (40, 30), "navy"), Image.new("RGB", (20, 20), "gold")
-            >>> stylizer.refine_style(painting, photo, steps=2)
-            StyleCode(style_dim=16, source='Image, refined')
-        """
-        from agnlib.styles._refining import refined
-
-        photos = list(content) if isinstance(content, (list, tuple)) else [content]
-        pixels = [self._styles.pixels(photo, "content", _checked_size(size)) for photo in photos]
-        source = named_source(style)
-        if isinstance(style, str) and is_name(style):
-            if style in (ANY, *self.class_names):
-                raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
-            style = picture_by_name(style)
-        reference = self._styles.pixels(style, "style", STYLE_SIDE)
-        code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
-        return StyleCode(code, f"{source}, refined")
-
-
-def _refuse_neighbors(options: Mapping[str, Any]) -> None:
-    if options != _BY_NETWORK:
-        raise InputError(
-            'method="neighbors" is for pictures: it takes half a minute for each, and frames would flicker;'
-            " leave method, drawing and on_step out for a clip"
-        )
-
-
-def _ready(model: Network, device: torch.device) -> Network:
-    with torch.inference_mode(False):  # so that it may be trained later
-        return model.to(device, torch.float32).to(memory_format=torch.channels_last).eval()
-
-
-def _checked_smoothing(seconds: float) -> float:
-    if not is_number(seconds, 0, 60):
-        raise InputError(f"smoothing must be a number of seconds from 0 (each frame by itself) to 60, got {seconds!r}")
-    return float(seconds)
-
-
-@overload
-def _checked_size(size: int) -> int: ...
-
-
-@overload
-def _checked_size(size: int | None) -> int | None: ...
-
-
-def _checked_size(size: int | None) -> int | None:
-    if size is None:
-        return None
-    if not is_count(size, 1):
-        raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
-    return int(size)
+def _reduced_to(size: int | None, limits: Limits = DEFAULT_LIMITS) -> Limits:
+    return replace(limits, reduced_to=None if size is None else checked_size(size))

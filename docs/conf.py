@@ -71,7 +71,7 @@ ALIASES = {
     "State": "collections.abc.Mapping",
     "agnlib.models.pretrained.Model": "agnlib.models.pretrained.PretrainedModel",
     "agnlib.training.ema.Network": "torch.nn.Module",
-    "_Options": "agnlib.stylizer.Stylizer.__call__",
+    "PaintingOptions": "agnlib.stylizer.Stylizer.__call__",
     "npt.DTypeLike": "numpy.typing.DTypeLike",
     "torch.nn.modules.conv.Conv2d": "torch.nn.Conv2d",
     "torchvision.transforms.v2._transform.Transform": "torchvision.transforms.v2.Transform",

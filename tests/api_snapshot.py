@@ -47,7 +47,10 @@ def _facts(path: str, value: Any) -> Iterator[str]:
             yield from (
                 f"field {path}.{field.name}: {field.type} = {_default(field)}" for field in dataclasses.fields(value)
             )
-        for name, member in vars(value).items():
+        private = [
+            base for base in value.__mro__[1:] if base.__module__.startswith("agnlib.") and "._" in base.__module__
+        ]
+        for name, member in [entry for each in (value, *private) for entry in vars(each).items()]:
             if not name.startswith("_") or name == "__call__":
                 yield from _member(f"{path}.{name}", member)
     elif callable(value):

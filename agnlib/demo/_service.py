@@ -25,8 +25,8 @@ from agnlib._shared.paths import is_folder
 from agnlib.errors import AgnError, InputError
 from agnlib.image import DEFAULT_LIMITS, reduced_size
 from agnlib.neighbors import Plan, Progress
+from agnlib.painting._effect import Effect
 from agnlib.painting._neighbor_painter import NeighborPainter
-from agnlib.painting._painting import Effect
 from agnlib.painting._photo import Photo
 from agnlib.painting._rendering import rows
 from agnlib.styles import works

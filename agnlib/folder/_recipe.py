@@ -22,7 +22,7 @@ from agnlib.painting._photo import Photo, Rows, write_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agnlib.painting._painting import Masks
+    from agnlib.painting._painted_windows import Masks
     from agnlib.stylizer import Stylizer
 
 __all__ = ["Recipe", "differences"]
@@ -56,8 +56,8 @@ class Recipe:
     ) -> None:
         import torch
 
+        from agnlib.painting._effect import Effect
         from agnlib.painting._neighbor_painter import NeighborPainter
-        from agnlib.painting._painting import Effect
         from agnlib.painting._regions import styles_of
         from agnlib.styles._reader import pictured
 
@@ -112,7 +112,7 @@ class Recipe:
 
     def paint(self, photo: Photo) -> Rows:
         """The painting, not yet painted."""
-        from agnlib.painting._painting import Painting
+        from agnlib.painting._painted_windows import Painting
         from agnlib.painting._rendering import rows
 
         stylizer, picture = self._stylizer, photo.picture

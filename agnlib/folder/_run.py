@@ -24,7 +24,8 @@ from agnlib.painting._photo import Photo, Rows
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from agnlib.stylizer import Style, Stylizer, _Options
+    from agnlib.painting._options import PaintingOptions
+    from agnlib.stylizer import Style, Stylizer
 
 __all__ = ["FolderRun", "stylize_folder"]
 
@@ -48,7 +49,7 @@ def stylize_folder(
     metadata: Literal["none", "no-gps", "all"] = "none",
     quality: int = 95,
     limits: Limits = DEFAULT_LIMITS,
-    **options: Unpack[_Options],
+    **options: Unpack[PaintingOptions],
 ) -> FolderReport:
     """Repaint every photograph under a folder into another folder, which gets the same tree.
 

@@ -11,7 +11,22 @@ from agnlib.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["reduced_size", "resized"]
+__all__ = ["checked_size", "reduced_size", "resized"]
+
+
+def checked_size(size: int) -> int:
+    """The side that a picture is to be reduced to, in pixels.
+
+    Raises:
+        InputError: it is not a whole number of at least 1.
+
+    Example:
+        >>> checked_size(208)
+        208
+    """
+    if not is_count(size, 1):
+        raise InputError(f"size must be a whole number of pixels, at least 1, got {size!r}")
+    return int(size)
 
 
 def reduced_size(size: tuple[int, int], *, longer: int | None = None, shorter: int | None = None) -> tuple[int, int]:

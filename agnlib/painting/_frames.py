@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agnlib.image import Picture
-from agnlib.painting._painting import Painting
+from agnlib.painting._painted_windows import Painting
 from agnlib.painting._rendering import tiles
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying

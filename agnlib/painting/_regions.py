@@ -19,7 +19,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.image._header import header
 from agnlib.image.door import check_dense
 from agnlib.image.files import all_bits
-from agnlib.painting._painting import Masks
+from agnlib.painting._painted_windows import Masks
 from agnlib.tiling import Box
 
 __all__ = ["paired", "styles_of"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.painting._painting import Painting
+from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Rows
 from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
 

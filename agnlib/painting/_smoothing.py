@@ -8,6 +8,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
+from agnlib._shared.numbers import is_number
+from agnlib.errors import InputError
+
 __all__ = ["SmoothedStatistics", "Smoothing"]
 
 
@@ -19,6 +22,9 @@ class Smoothing:
     Args:
         seconds: after so long a change has come through to 1 - 1/e; 0 for every frame by itself.
 
+    Raises:
+        InputError: `seconds` is not a number from 0 to 60.
+
     Example:
         >>> smoothing = Smoothing(1.0)
         >>> smoothing.advance([math.inf, math.log(2)])  # a first frame, and one after which half is left of it
@@ -27,7 +33,11 @@ class Smoothing:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        if not is_number(seconds, 0, 60):
+            raise InputError(
+                f"smoothing must be a number of seconds from 0 (each frame by itself) to 60, got {seconds!r}"
+            )
+        self._seconds = float(seconds)
         self._before: dict[Hashable, Tensor] = {}
         self._now: dict[Hashable, Tensor] = {}
         self._shares = torch.ones(1, 2, device="cpu", dtype=torch.float32)

@@ -15,7 +15,7 @@ from agnlib.errors import InputError
 from agnlib.image import Picture
 from agnlib.image._resizing import resized
 from agnlib.models import pretrained
-from agnlib.painting._painting import OVERVIEW_PIXELS
+from agnlib.painting._painted_windows import OVERVIEW_PIXELS
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 

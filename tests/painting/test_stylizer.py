@@ -20,7 +20,7 @@ from PIL import Image
 import agnlib
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.models import Generator, StyleExtractor, pretrained
-from agnlib.painting._painting import BLEND_BELOW, STYLE_SIDE
+from agnlib.painting._painted_windows import BLEND_BELOW, STYLE_SIDE
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer, resolve_device
 

@@ -24,7 +24,7 @@ from agnlib.models import (
     StyleExtractorConfig,
 )
 from agnlib.neighbors import Plan
-from agnlib.painting._painting import Effect
+from agnlib.painting._effect import Effect
 from agnlib.training import PairData, PictureFolder, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
 from agnlib.training.ema import ExponentialMovingAverage

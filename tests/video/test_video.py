@@ -25,8 +25,9 @@ from agnlib import Stylizer
 from agnlib.cli.main import main
 from agnlib.errors import InputError, MissingDependencyError, VideoError
 from agnlib.models import Generator, StyleExtractor
+from agnlib.painting._effect import Effect
 from agnlib.painting._frames import FramePainter
-from agnlib.painting._painting import Effect, Masks, Painting
+from agnlib.painting._painted_windows import Masks, Painting
 from agnlib.painting._regions import paired
 from agnlib.painting._smoothing import Smoothing
 from agnlib.painting._steadying import Steadying

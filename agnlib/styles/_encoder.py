@@ -1,0 +1,210 @@
+"""The part of a `Stylizer` that knows no photo: two networks on a device, and styles as their codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from agnlib._shared.gradients import ordinary
+from agnlib.engines._device import device_for
+from agnlib.engines._onnx import OnnxEngine
+from agnlib.errors import InputError
+from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
+from agnlib.image._resizing import checked_size
+from agnlib.models import Generator, StyleExtractor
+from agnlib.models.pretrained import picklable, plain
+from agnlib.styles._names import ANY, is_name, picture_by_name
+from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened
+from agnlib.styles._sampling import sampled
+from agnlib.styles.code import StyleCode
+
+__all__ = ["StyleEncoder"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class StyleEncoder:
+    """Encodes styles for a generator; what it is made of, `Stylizer` says."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        extractor: StyleExtractor,
+        *,
+        device: str | torch.device = "auto",
+        engine: str = "torch",
+    ) -> None:
+        generator, extractor = plain(generator, "generator", "Stylizer"), plain(extractor, "extractor", "Stylizer")
+        wanted, given = (getattr(network.config, "style_dim", None) for network in (generator, extractor))
+        if wanted is None or wanted != given:
+            raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
+        self.name: str | None = None
+        self.license = "unknown"
+        self.class_names: tuple[str, ...] = ()
+        self.device, self.engine = device_for(engine, device), engine
+        self.generator, self.extractor = _ready(generator, self.device), _ready(extractor, self.device)
+        self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str] = "agn-small",
+        device: str | torch.device = "auto",
+        *,
+        engine: str = "torch",
+    ) -> Self:
+        """Load weights by name (offline: they come with the package) or from a folder.
+
+        Args:
+            name_or_path: a name that `agnlib.models.pretrained.available()` lists, a folder with `config.json` and
+                `model.safetensors`, or `hf://OWNER/NAME@COMMIT` on the Hugging Face Hub (extra `hub`).
+            device: see the class.
+            engine: see the class.
+
+        Raises:
+            WeightsError: unknown name, or files that are incomplete, damaged or do not fit together.
+            InputError: see the class.
+            MissingDependencyError: see the class.
+        """
+        from agnlib.models import pretrained
+
+        resolved = device_for(engine, device)
+        bundle = pretrained.load(name_or_path)
+        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
+        stylizer.name, stylizer.license = bundle.name, bundle.license
+        stylizer.class_names = bundle.class_names
+        return stylizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "generator": picklable(self.generator), "extractor": picklable(self.extractor)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for network in (self.generator, self.extractor):
+            ordinary(network)
+
+    def __repr__(self) -> str:
+        dim = self.generator.config.style_dim
+        return f"Stylizer({self.name or 'weights given'!r}, style_dim={dim}, device={str(self.device)!r})"
+
+    def random_style(self, seed: int | None = None, name: str | None = None) -> StyleCode:
+        """A style without a reference, by chance: like those of the pictures that the weights were trained on.
+
+        Args:
+            seed: the same gives the same style; None draws a new one each time.
+            name: of a class, one of `class_names`; None for any.
+
+        Raises:
+            InputError: a name that the weights do not know, or a seed that is none.
+
+        Example:
+            >>> from agnlib import Stylizer
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> stylizer.random_style(3)
+            StyleCode(style_dim=16, source='random, seed 3')
+        """
+        if seed is None:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+        return sampled(self.generator, self.class_names, ANY if name is None else name, seed)
+
+    def encode_style(
+        self,
+        pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]],
+        *,
+        seed: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> StyleCode:
+        """The style of one picture, or the weighted mean of several, as a reusable `StyleCode`.
+
+        Args:
+            pictures: one picture, a list of pictures (equal weights), or a list of (picture, weight); weights count
+                relative to their sum. Each is read with its shorter side reduced to 208 pixels. A text that names no
+                file is a style by name: one of `class_names`, or "random" for any.
+            seed: of styles by name, see `random_style`; without it a class gives that of seed 0, "random" a new one.
+            limits: of picture files, checked before they are decoded.
+
+        Raises:
+            ImageError: a picture file cannot be read.
+            InputError: no pictures, something that is none, a batch of more than one, or weights that do not add up.
+
+        Example:
+            >>> from PIL import Image
+            >>> from agnlib import Stylizer
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> stylizer.encode_style(Image.new("RGB", (20, 20), "gold"))
+            StyleCode(style_dim=16, source='Image')
+        """
+        return replace(self._styles, limits=limits).code(pictures, seed)
+
+    def refine_style(
+        self,
+        style: PictureLike,
+        content: PictureLike | Sequence[PictureLike],
+        *,
+        steps: int = 60,
+        size: int = 192,
+        drawing: float = 4.0,
+    ) -> StyleCode:
+        """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
+
+        The weights stay as they are; the code moves by gradient descent until paintings of the photos have the
+        reference's statistics of features and colours (Gatys et al., CVPR 2016), with as much of the photos' drawing as
+        `encode_style` keeps. It mostly suits other photos too.
+
+        Args:
+            style: a picture.
+            content: one photo, or a list of them, whose size is the cost.
+            steps: of gradient descent; 0 gives `encode_style(style)`.
+            size: the photos' shorter side is reduced to so many pixels first.
+            drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
+                into the reference's strokes and colours.
+
+        Raises:
+            ImageError: a picture file cannot be read.
+            InputError: no photo, a batch of several, a style's name, or an argument outside its range.
+
+        Example:
+            >>> from PIL import Image
+            >>> from agnlib import Stylizer
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+            >>> photo, painting = Image.new("RGB", (40, 30), "navy"), Image.new("RGB", (20, 20), "gold")
+            >>> stylizer.refine_style(painting, photo, steps=2)
+            StyleCode(style_dim=16, source='Image, refined')
+        """
+        from agnlib.styles._refining import refined
+
+        photos = list(content) if isinstance(content, (list, tuple)) else [content]
+        pixels = [self._styles.pixels(photo, "content", checked_size(size)) for photo in photos]
+        source = named_source(style)
+        if isinstance(style, str) and is_name(style):
+            if style in (ANY, *self.class_names):
+                raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
+            style = picture_by_name(style)
+        reference = self._styles.pixels(style, "style", STYLE_SIDE)
+        code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
+        return StyleCode(code, f"{source}, refined")
+
+    @property
+    def _styles(self) -> StyleReader:
+        return StyleReader(self.generator, self.extractor, self.class_names, self.device)
+
+    def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
+        if isinstance(style, StyleCode):
+            return self._styles.vector(style)
+        if limits != DEFAULT_LIMITS:  # not handed on: a subclass's `encode_style` may not know them
+            style = opened(style, limits)
+        return self._styles.vector(self.encode_style(style, seed=seed))
+
+
+def _ready(model: Network, device: torch.device) -> Network:
+    with torch.inference_mode(False):  # so that it may be trained later
+        return model.to(device, torch.float32).to(memory_format=torch.channels_last).eval()
