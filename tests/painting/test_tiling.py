@@ -19,7 +19,7 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.layers import Window
 from agnlib.models import Generator, StyleExtractor
-from agnlib.painting import _painting
+from agnlib.painting import _painted_windows
 from agnlib.stylizer import Stylizer
 from agnlib.tiling import Box, Computed, Resampled, bands, paint_tiles, window_side
 
@@ -269,7 +269,7 @@ def test_auto_tiles_what_is_large_and_halves_when_memory_runs_out(monkeypatch: p
         return forward(self, *arguments, content=content, **options)
 
     monkeypatch.setattr(Generator, "forward", forgetful)
-    monkeypatch.setattr(_painting, "_WINDOW_PIXELS", 512 * 400)
+    monkeypatch.setattr(_painted_windows, "_WINDOW_PIXELS", 512 * 400)
     tiled = STYLIZER(photo, photo)
     assert np.abs(tiled - whole).max() <= 1
     assert seen[0] == 512 * 512  # the overview
@@ -284,8 +284,8 @@ def test_the_network_never_sees_more_than_its_budget(monkeypatch: pytest.MonkeyP
     stylizer.generator.register_forward_pre_hook(
         lambda _, __, options: seen.append(options["content"].shape[2:].numel()), with_kwargs=True
     )
-    monkeypatch.setattr(_painting, "OVERVIEW_PIXELS", 200**2)
-    monkeypatch.setattr(_painting, "_WINDOW_PIXELS", 320**2)
+    monkeypatch.setattr(_painted_windows, "OVERVIEW_PIXELS", 200**2)
+    monkeypatch.setattr(_painted_windows, "_WINDOW_PIXELS", 320**2)
     most = []
     for side in (500, 1000):
         seen.clear()
