@@ -42,8 +42,8 @@ def windows(size: Sequence[int]) -> list[Window]:
     """Those of a picture of this height and width, multiples of 16; each of its places is in one of them.
 
     Example:
-        >>> [(window.box, len(window.places)) for window in windows((64, 32))]
-        [(Box(top=0, left=0, height=64, width=32), 128)]
+        >>> [len(window.places) for window in windows((64, 1024))]
+        [1472, 1216, 1408]
     """
     height, width = size
     numbers = torch.arange(grid(size)[0] * grid(size)[1], device="cpu").view(grid(size))
