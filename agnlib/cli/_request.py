@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import glob
-import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agnlib._shared.paths import is_there
 from agnlib.errors import InputError
-from agnlib.styles._names import ANY
 
 if TYPE_CHECKING:
     from agnlib.image import Limits
 
 __all__ = ["Request", "expanded"]
-
-_SEEDS = 10**6  # few enough digits to be typed in again
 
 
 def expanded(photos: Iterable[str]) -> list[str]:
@@ -54,7 +50,6 @@ class Request:
         quiet: say nothing but errors.
         limits: of all picture files.
         options: those of `Stylizer.stylize_file`.
-        drawn: whether the seed among them was drawn here.
 
     Raises:
         InputError: options that contradict each other, said before a style is saved.
@@ -73,7 +68,6 @@ class Request:
     quiet: bool
     limits: Limits
     options: Mapping[str, Any]
-    drawn: bool = False
 
     def __post_init__(self) -> None:
         for name, share in (("preserve_color", "color"), ("color_only", "texture")):
@@ -81,10 +75,3 @@ class Request:
             if self.options.get(name) and 0 < amount < 1:
                 option = name.replace("_", "-")
                 raise InputError(f"argument --{option}: is --{share} 0, and --{share} is {amount:g}; give one of them")
-
-    def with_seed(self) -> Request:
-        """With a seed, where a random style is asked for without one: so it can be had again."""
-        names = [text.partition(":")[0] for option, text in self.styles if option == "--style"]
-        if self.options["seed"] is not None or ANY not in names or is_there(ANY):
-            return self
-        return replace(self, options={**self.options, "seed": random.SystemRandom().randrange(_SEEDS)}, drawn=True)

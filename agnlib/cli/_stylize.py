@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from agnlib.cli._request import Request
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._tree import folded, is_slip, output_name
 from agnlib.styles._names import (
+    ANY,
     CODE_FORMAT,
     PICTURES_FORMAT,
     file_format,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from agnlib.neighbors import Progress
     from agnlib.painting._neighbor_painter import OnStep
     from agnlib.stylizer import Stylizer
+
+_SEEDS = 10**6  # few enough digits to be typed in again
 
 
 @dataclass(frozen=True)
@@ -124,24 +128,32 @@ def pictures_of(regions: Sequence[Region]) -> list[str]:
 
 
 def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:
-    """The regions as the arguments "style" and "mask" of a `Stylizer`; the style is saved if asked for."""
+    """The regions as the arguments "style", "mask" and "seed" of a `Stylizer`; the style is saved if asked for."""
     from agnlib.styles._reader import pictured
     from agnlib.styles.picture_style import PictureStyle
 
-    if request.drawn and not request.quiet:
-        say(f"a random style: --seed {request.options['seed']} gives it again")
-    masks = [region.mask for region in regions if region.mask is not None]
+    masks, seed = [region.mask for region in regions if region.mask is not None], _settled_seed(regions, request)
     if by_neighbors(request):
         pictures = [region.styles for region in regions]
         if request.save_style is not None:
-            kept = PictureStyle.of(pictured(pictures[0], request.options["seed"]), limits=request.limits)
+            kept = PictureStyle.of(pictured(pictures[0], seed), limits=request.limits)
             kept.save(request.save_style)
-        return {"style": pictures if masks else pictures[0], "mask": masks or None}
-    seed, limits = request.options["seed"], request.limits
-    codes = [stylizer.encode_style(region.styles, seed=seed, limits=limits) for region in regions]
+        return {"style": pictures if masks else pictures[0], "mask": masks or None, "seed": seed}
+    codes = [stylizer.encode_style(region.styles, seed=seed, limits=request.limits) for region in regions]
     if request.save_style is not None:
         codes[0].save(request.save_style)
-    return {"style": codes if masks else codes[0], "mask": masks or None}
+    return {"style": codes if masks else codes[0], "mask": masks or None, "seed": seed}
+
+
+def _settled_seed(regions: Sequence[Region], request: Request) -> int | None:
+    """The seed given; for a random style without one, a seed that is drawn and said, so that it can be had again."""
+    given: int | None = request.options["seed"]
+    if given is not None or not any(name == ANY and is_name(name) for region in regions for name, _ in region.styles):
+        return given
+    seed = random.SystemRandom().randrange(_SEEDS)
+    if not request.quiet:
+        say(f"a random style: --seed {seed} gives it again")
+    return seed
 
 
 def parse_regions(given: Sequence[tuple[str, str]]) -> list[Region]:

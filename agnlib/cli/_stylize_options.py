@@ -124,8 +124,7 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         type=_types.seed,
         metavar="N",
         help="draw a latent, which varies styles by name, and the painting a little; without it the result is fixed,"
-        " but for the style random, of"
-        " which a seed is drawn and said",
+        " but for the style random, whose seed is said",
     )
     effect.add_argument(
         "--smoothing",

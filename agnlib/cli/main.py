@@ -200,7 +200,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
             limits=arguments.limits or DEFAULT_LIMITS,
             suffix=arguments.format and f".{arguments.format}",
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
-        ).with_seed()
+        )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "report")}
         if any(is_folder(photo) for photo in arguments.photos):
             return _folder.run(request, **for_folders)

@@ -106,8 +106,9 @@ def _seen(encoder: Encoder, picture: Tensor, seed: int) -> tuple[Columns, Sums]:
     for index, side in enumerate((picture, picture.flip(3))):
         for window in parts:
             rows, numbers = window.rows(encoder, side), window.places + index * count
+            mine = kept[numbers]
             sums.append(Sums.of(rows))
-            found.append((numbers[kept[numbers]], chosen(rows, kept[numbers])))
+            found.append((numbers[mine], chosen(rows, mine)))
     order = torch.cat([numbers for numbers, _ in found]).argsort()
     rows = {tap: torch.cat([each[tap] for _, each in found]) for tap in found[0][1]}
     return chosen(rows, order), sum(sums[1:], sums[0])
