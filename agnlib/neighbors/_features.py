@@ -6,17 +6,19 @@ Paper: Hariharan et al., "Hypercolumns for object segmentation and fine-grained 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ALIGN", "STRIDE", "Columns", "Encoder", "chosen", "columns", "grid"]
+__all__ = ["ALIGN", "STRIDE", "Columns", "Encoder", "Places", "chosen", "columns", "grid"]
 
 STRIDE = 4  # pixels between neighbouring places
 ALIGN = 16  # pictures and windows have sides of so many times n: no map is cut off then
 
 Columns: TypeAlias = "dict[str, Tensor]"
+Places: TypeAlias = "Tensor | slice"
 Encoder: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 
 
@@ -41,23 +43,39 @@ def columns(encoder: Encoder, image: Tensor) -> Columns:
         image: `(1, 3, H, W)`, sides a multiple of 16.
 
     Example:
-        >>> import torch
         >>> fine_and_coarse = lambda x: {"fine": x, "coarse": F.avg_pool2d(x, 8)}
         >>> {tap: tuple(rows.shape) for tap, rows in columns(fine_and_coarse, torch.zeros(1, 3, 16, 32)).items()}
         {'fine': (32, 3), 'coarse': (32, 3)}
     """
     size = grid(image.shape[2:])
-    return {tap: _resized(each.float(), size)[0].flatten(1).T for tap, each in encoder(image).items()}
+    return {tap: _resized(each, size)[0].flatten(1).T for tap, each in encoder(image).items()}
 
 
-def chosen(found: Columns, places: Tensor) -> Columns:
+def chosen(found: Columns, places: Places) -> Columns:
     """Only the rows of some places."""
     return {tap: rows[places] for tap, rows in found.items()}
 
 
 def _resized(features: Tensor, size: tuple[int, int]) -> Tensor:
     if features.shape[2:] == size:
-        return features
+        return features.float()
     if features.shape[2] > size[0]:
-        return F.adaptive_avg_pool2d(features, size)
-    return F.interpolate(features, size, mode="bilinear", align_corners=False)
+        averaged: Tensor = _Averaged.apply(features, features.shape[2] // size[0])
+        return averaged
+    return F.interpolate(features.float(), size, mode="bilinear", align_corners=False)
+
+
+class _Averaged(torch.autograd.Function):
+    """`F.avg_pool2d` in float32, whose own derivative takes four times as long where channels come last."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, side: int) -> Tensor:
+        ctx.side, ctx.dtype = side, features.dtype
+        return F.avg_pool2d(features, side).float()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        each = (slopes[0] / ctx.side**2).to(ctx.dtype).permute(0, 2, 3, 1)
+        batch, height, width, channels = each.shape
+        spread = each[:, :, None, :, None].expand(batch, height, ctx.side, width, ctx.side, channels)
+        return spread.reshape(batch, height * ctx.side, width * ctx.side, channels).permute(0, 3, 1, 2), None

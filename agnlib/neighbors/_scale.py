@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from agnlib.neighbors._features import Columns, Encoder, chosen, columns, grid
+from agnlib.neighbors._features import Columns, Encoder, Places, chosen, columns, grid
 from agnlib.neighbors._pyramid import collapsed, pyramid
 from agnlib.neighbors._reference import Keys
 from agnlib.neighbors._statistics import MomentSlopes, Sums
@@ -23,7 +23,8 @@ from agnlib.neighbors._windows import Window, windows
 __all__ = ["Scale", "Weights"]
 
 _LEVELS = 7  # of the pyramid
-_RATE = 0.01  # of Adam, in pictures of [-1, 1]; larger ones leave grain and lose drawing, for no more of the style
+_RATE = 0.007  # of Adam, in pictures of [-1, 1]; larger ones leave grain and lose drawing, for no more of the style
+_SHORT = 1e-8  # a row without a direction
 _DEEP = 2  # the last so many taps, for self-similarity
 
 
@@ -32,7 +33,7 @@ class Weights:
     """How much each wish counts beside the others: the nearest rows, the moments, the photo's self-similarity."""
 
     nearest: float = 1.0
-    moments: float = 1.0
+    moments: float = 2.0
     similarity: float = 0.0
 
 
@@ -100,16 +101,20 @@ class Scale:
         return [self._neighbors(window.rows(self._encoder, image), window, sums) for window in self._windows], sums
 
     def _sums(self, rows: Columns, window: Window) -> list[Sums | None]:
+        return [Sums.of(chosen(rows, each)) if _count(each, rows) else None for each in self._places(window)]
+
+    def _places(self, window: Window) -> list[Places]:
+        """Which of the window's own places are in each region."""
+        if len(self._keys) == 1:
+            return [slice(None)]
         region = self._regions[window.places]
-        found = [(region == index).nonzero()[:, 0] for index in range(len(self._keys))]
-        return [Sums.of(chosen(rows, each)) if len(each) else None for each in found]
+        return [(region == index).nonzero()[:, 0] for index in range(len(self._keys))]
 
     def _neighbors(self, rows: Columns, window: Window, sums: Sequence[Sums | None]) -> dict[str, Tensor]:
-        region, offset = self._regions[window.places], 0
+        offset = 0
         found = {tap: torch.zeros(len(window.places), dtype=torch.int64, device=rows[tap].device) for tap in rows}
-        for index, keys in enumerate(self._keys):
-            mine, whole = (region == index).nonzero()[:, 0], sums[index]
-            if len(mine) and whole is not None:
+        for mine, keys, whole in zip(self._places(window), self._keys, sums, strict=True):
+            if _count(mine, rows) and whole is not None:
                 matched = keys.match(chosen(rows, mine), whole.moments(), self._groups)
                 for tap, places in matched.items():
                     found[tap][mine] = places + offset
@@ -132,19 +137,19 @@ class Scale:
         """The derivative by the pixels, window by window, and the picture's sums as they were found."""
         total, found = torch.zeros_like(image), []
         for index, window in enumerate(self._windows):
+            pixels = image[window.box.slices].clone().requires_grad_()
             with torch.enable_grad():
-                pixels = image[window.box.slices].clone().requires_grad_()
                 every = columns(self._encoder, pixels)
-                rows = chosen(every, window.inside)
-                found.append(self._sums({tap: each.detach() for tap, each in rows.items()}, window))
-                known = found[-1] if len(self._windows) == 1 else sums
-                apart = self._nearest(rows, self._wanted(wanted[index], window))
-                loss = apart * (self._weights.nearest / len(self._regions))
-                loss = loss + self._weights.moments * self._amount * self._moments(rows, window, known)
-                if drawing is not None:
-                    unlike = (_likeness(chosen(every, window.sample), self._deep) - drawing[index]).abs().mean()
-                    loss = loss + unlike * (self._weights.similarity * len(window.places) / len(self._regions))
-                total[window.box.slices] += torch.autograd.grad(loss, pixels)[0]
+            seen = {tap: each.detach() for tap, each in every.items()}
+            rows = chosen(seen, window.inside)
+            found.append(self._sums(rows, window))
+            known = found[-1] if len(self._windows) == 1 else sums
+            slope = self._by_neighbors(rows, self._wanted(wanted[index], window))
+            self._add_moments(slope, rows, window, known)
+            slope = _spread(slope, seen, window)
+            if drawing is not None:
+                self._add_likeness(slope, seen, window, drawing[index])
+            total[window.box.slices] += torch.autograd.grad(list(every.values()), pixels, list(slope.values()))[0]
         return total, _added(found)
 
     @torch.no_grad()
@@ -156,23 +161,63 @@ class Scale:
         own = window.rows(self._encoder, self._photo)
         return {tap: torch.lerp(own[tap], each, self._amount) for tap, each in matched.items()}
 
-    def _nearest(self, rows: Columns, wanted: Columns) -> Tensor:
-        """1 - cosine between rows and wanted ones, a mean over groups of taps, a sum over places."""
-        parts = []
+    def _by_neighbors(self, rows: Columns, wanted: Columns) -> Columns:
+        """The slope of 1 - cosine between rows and wanted ones, a mean over groups of taps and over places."""
+        weight = self._weights.nearest / (len(self._groups) * len(self._regions))
+        slope: Columns = {}
         for group in self._groups:
-            own, other = (torch.cat([each[tap] for tap in group], dim=1) for each in (rows, wanted))
-            parts.append((1 - F.cosine_similarity(own, other, dim=1)).sum())
-        return torch.stack(parts).mean()
+            slope |= cosine_slope({tap: rows[tap] for tap in group}, {tap: wanted[tap] for tap in group}, weight)
+        return slope
 
-    def _moments(self, rows: Columns, window: Window, sums: Sequence[Sums | None]) -> Tensor:
+    def _add_moments(self, slope: Columns, rows: Columns, window: Window, sums: Sequence[Sums | None]) -> None:
         """Of each region, by its share of the picture."""
-        region, parts = self._regions[window.places], []
-        for index, (keys, whole) in enumerate(zip(self._keys, sums, strict=True)):
-            mine = (region == index).nonzero()[:, 0]
-            if whole is not None and len(mine):
-                slopes = MomentSlopes.at(whole, keys.moments)
-                parts.append(slopes.surrogate(chosen(rows, mine)) * (whole.count / len(self._regions)))
-        return torch.stack(parts).sum()
+        for mine, keys, whole in zip(self._places(window), self._keys, sums, strict=True):
+            if whole is not None and _count(mine, rows):
+                weight = self._weights.moments * self._amount * whole.count / len(self._regions)
+                by_rows = MomentSlopes.at(whole, keys.moments).by_rows(chosen(rows, mine))
+                for tap, each in by_rows.items():
+                    slope[tap][mine] += weight * each
+
+    def _add_likeness(self, slope: Columns, rows: Columns, window: Window, drawing: Tensor) -> None:
+        """Of the mean difference between how alike the sampled places are and how alike they are in the photo."""
+        sample = {tap: rows[tap][window.sample].requires_grad_() for tap in self._deep}
+        with torch.enable_grad():
+            unlike = (_likeness(sample, self._deep) - drawing).abs().mean()
+            slopes = torch.autograd.grad(unlike, list(sample.values()))
+        for tap, each in zip(self._deep, slopes, strict=True):
+            slope[tap][window.sample] += each * (self._weights.similarity * len(window.places) / len(self._regions))
+
+
+def cosine_slope(rows: Columns, wanted: Columns, weight: float) -> Columns:
+    """The slope of `weight` times the sum of 1 - cosine between rows and wanted ones, all taps as one row.
+
+    Example:
+        >>> rows, wanted = {"a": torch.tensor([[0.0, 2.0]])}, {"a": torch.tensor([[3.0, 0.0]])}
+        >>> cosine_slope(rows, wanted, 1.0)
+        {'a': tensor([[-0.5000,  0.0000]])}
+    """
+    product, own, other = (
+        torch.stack([torch.linalg.vecdot(a[tap], b[tap]) for tap in rows]).sum(0)
+        for a, b in ((rows, wanted), (rows, rows), (wanted, wanted))
+    )
+    length = own.sqrt().clamp_min(_SHORT)
+    towards = weight / (length * other.sqrt().clamp_min(_SHORT))
+    back = product * towards / length.square()
+    return {tap: (rows[tap] * back[:, None]).addcmul_(wanted[tap], towards[:, None], value=-1) for tap in rows}
+
+
+def _count(mine: Places, rows: Columns) -> int:
+    return len(next(iter(rows.values()))) if isinstance(mine, slice) else len(mine)
+
+
+def _spread(slope: Columns, seen: Columns, window: Window) -> Columns:
+    """The slope by all that is seen of a window, 0 in its margin."""
+    if isinstance(window.inside, slice):
+        return slope
+    result = {tap: torch.zeros_like(each) for tap, each in seen.items()}
+    for tap, each in slope.items():
+        result[tap][window.inside] = each
+    return result
 
 
 def _added(parts: Sequence[Sequence[Sums | None]]) -> list[Sums | None]:

@@ -30,9 +30,13 @@ class Sums:
 
     @classmethod
     def of(cls, rows: Columns) -> Sums:
-        """Of rows `(N, C)`, in float64."""
-        values = {tap: (each.double().sum(0), each.double().square().sum(0)) for tap, each in rows.items()}
-        return cls(len(next(iter(rows.values()))), values)
+        """Of rows `(N, C)`; added up in float64."""
+        values, count = {}, len(next(iter(rows.values())))
+        for tap, each in rows.items():
+            mean = each.mean(0)
+            variance = (each - mean).square_().mean(0)
+            values[tap] = count * mean.double(), count * (variance.double() + mean.double().square())
+        return cls(count, values)
 
     def __add__(self, other: Sums) -> Sums:
         values = {tap: (a + other.values[tap][0], b + other.values[tap][1]) for tap, (a, b) in self.values.items()}
@@ -93,11 +97,11 @@ class MomentSlopes:
         pairs = dict(zip(found, zip(slopes[::2], slopes[1::2], strict=True), strict=True))
         return cls({tap: (m.detach(), d.detach()) for tap, (m, d) in found.items()}, pairs, sums.count)
 
-    def surrogate(self, rows: Columns) -> Tensor:
-        """Something whose derivative by these rows is that of the distance, as long as the moments are those."""
-        parts = []
+    def by_rows(self, rows: Columns) -> Columns:
+        """The slope by some of the picture's rows, as long as the moments are those."""
+        result = {}
         for tap, (by_mean, by_deviation) in self.slopes.items():
             mean, deviation = self.found[tap]
-            centred = rows[tap] - mean
-            parts.append((centred @ by_mean).sum() + (centred.square() @ (by_deviation / (2 * deviation))).sum())
-        return torch.stack(parts).sum() / self.count
+            factor = by_deviation / (deviation * self.count)
+            result[tap] = torch.addcmul(by_mean / self.count - mean * factor, rows[tap], factor)
+        return result

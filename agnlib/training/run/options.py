@@ -37,7 +37,7 @@ class TrainOptions:
     batch: int | None = None
     accumulate: int = 1
     seed: int = 0
-    perceptual: str = "auto"
+    perceptual: str = "vgg16"
     augment: str | None = None
     ada: float | None = None
     checkpoint_every: int = 500
