@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,30 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from agnlib._shared.atomic import write_bytes
 from agnlib._shared.gradients import ordinary
 from agnlib._shared.numbers import own_number
-from agnlib._shared.paths import exists, is_file, is_folder, text_of
+from agnlib._shared.paths import text_of
 from agnlib.errors import InputError, WeightsError
-from agnlib.models import _hub
+from agnlib.models._stored import FORMAT_VERSION, available, find, read, short, write
 
 if TYPE_CHECKING:
     from agnlib.models.discriminator import Discriminator
     from agnlib.models.generator import Generator
     from agnlib.models.style_extractor import StyleExtractor
 
-__all__ = ["FORMAT_VERSION", "Bundle", "PretrainedModel", "available", "load", "save"]
+__all__ = ["FORMAT_VERSION", "Bundle", "PretrainedModel", "available", "find", "load", "save"]
 
-FORMAT_VERSION = 1
 _ROLES = {"Generator": "generator", "Discriminator": "discriminator", "StyleExtractor": "extractor"}
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
-_SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 Model = TypeVar("Model", bound="PretrainedModel")
 Module = TypeVar("Module", bound=nn.Module)
@@ -73,7 +66,7 @@ class PretrainedModel(nn.Module):
             WeightsError: the name is unknown, or the folder incomplete, corrupt or without this kind of model.
         """
         folder = find(name_or_folder)
-        config, tensors = _read(folder)
+        config, tensors = read(folder)
         return _build(cls, folder, config, tensors)
 
 
@@ -99,31 +92,6 @@ class Bundle:
         return tuple(self.info.get("class_names", ()))
 
 
-def available() -> list[str]:
-    """Names of the weights that come with agnlib."""
-    return sorted(p.name for p in _SHIPPED.iterdir() if is_file(p / _CONFIG)) if is_folder(_SHIPPED) else []
-
-
-def find(name_or_folder: str | os.PathLike[str]) -> Path:
-    """The folder of a shipped name, of an address on the Hugging Face Hub, or the folder itself.
-
-    Raises:
-        WeightsError: it is none of these, or cannot be downloaded.
-    """
-    name = text_of(name_or_folder, "weights")
-    if name in available():
-        return _SHIPPED / name
-    if name.startswith(_hub.PREFIX):
-        return _hub.fetched(name, (_CONFIG, _TENSORS))
-    folder = Path(name_or_folder)
-    if is_file(folder / _CONFIG):
-        return folder
-    if is_folder(folder):
-        raise WeightsError(f"{folder} has no {_CONFIG}; expected a folder written by save_pretrained or agnlib train")
-    names = ", ".join(available()) or "none"
-    raise WeightsError(f"unknown weights {name!r}; shipped: {names}; or give a folder with {_CONFIG}")
-
-
 def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
     """Generator and extractor (and the discriminator where it is there), in float32 and in eval mode.
 
@@ -139,7 +107,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
     from agnlib.models.style_extractor import StyleExtractor
 
     folder = find(name_or_folder)
-    config, tensors = _read(folder)
+    config, tensors = read(folder)
     has_discriminator = role_of(Discriminator) in config["models"]
     return Bundle(
         name=str(config.get("name", folder.name)),
@@ -184,23 +152,12 @@ def save(
     models = {role: plain(model, role, "save") for role, model in models.items()}
     tensors = {f"{role}.{key}": value for role, m in models.items() for key, value in loadable_state(m).items()}
     tensors = {key: _stored(key, value, dtype) for key, value in tensors.items()}
-    blob = save_tensors(tensors)
     config = {
-        "format_version": FORMAT_VERSION,
         "name": name or folder.name,
         "models": {role: _describe(model) for role, model in models.items()},
-        "info": dict(info or {}),
-        "sha256": hashlib.sha256(blob).hexdigest(),
+        "info": json.loads(json.dumps(dict(info or {}), default=_for_json)),
     }
-    text = json.dumps(config, indent=2, default=_for_json) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / _TENSORS, blob)
-        write_bytes(folder / _CONFIG, text.encode())
-    except OSError as error:
-        raise WeightsError(f"cannot write weights into {folder}: {error.strerror or error}") from error
-    except ValueError as error:  # a NUL, which no name can have
-        raise WeightsError(f"cannot write weights into {str(folder)!r}: {error}; give another name") from error
+    write(folder, config, tensors)
 
 
 def role_of(cls: type[PretrainedModel]) -> str:
@@ -313,39 +270,6 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     return stored
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        config = json.loads((folder / _CONFIG).read_text("utf-8"))
-        if exists(folder / _TENSORS) and not is_file(folder / _TENSORS):  # a pipe would be waited on for ever
-            raise WeightsError(f"{folder / _TENSORS} is no file; expected {_CONFIG} and {_TENSORS}")
-        blob = (folder / _TENSORS).read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"cannot read {error.filename}: {error.strerror}; expected {_CONFIG} and {_TENSORS}"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{folder / _CONFIG} is not JSON ({_short(error)}); get the weights again") from error
-    if not isinstance(config, dict) or not isinstance(config.get("models"), dict) or not _knows(config.get("info", {})):
-        raise WeightsError(f"{folder / _CONFIG} does not describe models; expected a file written by save_pretrained")
-    if config.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"{folder / _CONFIG} has format version {config.get('format_version')!r}; this agnlib reads"
-            f" {FORMAT_VERSION}: upgrade agnlib or convert the weights"
-        )
-    if hashlib.sha256(blob).hexdigest() != config.get("sha256"):
-        raise WeightsError(f"{folder / _TENSORS} does not match its {_CONFIG} (SHA-256 differs); get the weights again")
-    try:
-        return config, load_tensors(blob)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{folder / _TENSORS} is not a safetensors file ({error}); get the weights again") from error
-
-
-def _knows(info: object) -> bool:
-    """Whether this is what `Bundle.info` may be."""
-    names = info.get("class_names", []) if isinstance(info, dict) else None
-    return isinstance(names, list) and all(isinstance(name, str) for name in names)
-
-
 def _written_by(cls: type[Model], name: object) -> type[Model]:
     """The article's class of that name where it is a kind of `cls`, for its weights are no others'; else `cls`."""
     from agnlib.models import article
@@ -371,7 +295,7 @@ def _built(
         _check_plausible(described["config"], tensors)
         model = _written_by(cls, described.get("class"))(**described["config"]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({_short(error)})") from error
+        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({short(error)})") from error
     state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
@@ -381,7 +305,7 @@ def _built(
             {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         )
     except RuntimeError as error:
-        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {_short(error)}") from error
+        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {short(error)}") from error
     return model.eval()
 
 
@@ -392,9 +316,3 @@ def _check_plausible(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         values = value if isinstance(value, list) else [value]
         if len(values) > 64 or any(isinstance(each, int) and abs(each) > most for each in values):
             raise ValueError(f"{name} is too large for the stored tensors")
-
-
-def _short(error: BaseException) -> str:
-    """The beginning of a message in one line; torch lists every tensor that does not fit."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."

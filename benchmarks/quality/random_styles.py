@@ -171,7 +171,7 @@ def _text(cell: Mapping[str, float]) -> str:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Styles by chance and by name, beside real ones.")
     add = parser.add_argument
-    add("--weights", nargs="+", default=["agn-base", "agn-small", "agn-fast"], metavar="NAME|FOLDER")
+    add("--weights", nargs="+", default=["agn-small", "agn-fast"], metavar="NAME|FOLDER")
     add("--art", type=Path, default=SHARED / "data" / "train" / "style", help="a folder with a folder for each class")
     add("--dev", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")

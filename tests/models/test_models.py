@@ -19,6 +19,7 @@ from agnlib.models import (
     GeneratorConfig,
     StyleExtractor,
     VGG16Features,
+    _stored,
     pretrained,
 )
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk, block_shapes
@@ -355,3 +356,29 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not finite"):
         generator.save_pretrained(tmp_path / "w")
     assert not (tmp_path / "w").exists()
+
+
+def test_weights_that_share_tensors_are_whole_when_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stored, "_SHARED", tmp_path)
+    generator = tiny()
+    generator.save_pretrained(tmp_path / "w")
+    tensors = load_file(tmp_path / "w" / "model.safetensors")
+    common = {"generator.enter.weight": tensors["generator.enter.weight"], "generator.enter.bias": torch.ones(1)}
+    save_file(common, tmp_path / "common.safetensors")
+    _stored.share(tmp_path / "w", "common.safetensors")
+    assert load_file(tmp_path / "w" / "model.safetensors").keys() == tensors.keys() - {"generator.enter.weight"}
+    again = Generator.from_pretrained(tmp_path / "w")
+    assert all(torch.equal(each, again.state_dict()[key]) for key, each in generator.state_dict().items())
+    save_file({"generator.enter.weight": torch.zeros(1)}, tmp_path / "common.safetensors")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        Generator.from_pretrained(tmp_path / "w")
+
+
+@pytest.mark.parametrize("shared", [{"../up.safetensors": "00"}, ["a"], {"missing.safetensors": "00"}])
+def test_shared_tensors_come_from_agnlib_alone(tmp_path: Path, shared: object) -> None:
+    tiny().save_pretrained(tmp_path)
+    _edit(tmp_path, shared=shared)
+    with pytest.raises(WeightsError):
+        Generator.from_pretrained(tmp_path)
