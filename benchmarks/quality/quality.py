@@ -60,16 +60,17 @@ def ours(names: Sequence[str], device: str) -> dict[str, Painter]:
 
 
 class Keeping:
-    """A painter whose pictures are kept in a folder, one after the other."""
+    """A painter whose pictures are kept in a folder; those that are there already are not painted again."""
 
     def __init__(self, painter: Painter, folder: Path, row: str) -> None:
         self.painter, self.folder, self.row, self.count = painter, folder, row, 0
 
     def __call__(self, photo: Image.Image, reference: Image.Image) -> Image.Image:
-        painted = self.painter(photo, reference)
-        painted.save(self.folder / f"{self.count:03d} {self.row}.png")
+        file = self.folder / f"{self.count:03d} {self.row}.png"
         self.count += 1
-        return painted
+        if not file.is_file():
+            self.painter(photo, reference).save(file)
+        return Image.open(file).convert("RGB")
 
 
 class ByNeighbors:
@@ -141,7 +142,7 @@ def arguments() -> argparse.Namespace:
     add(
         "--still", action="store_true", help="without the column flicker: each picture is painted once, not three times"
     )
-    add("--pictures", type=Path, metavar="DIR", help="with --still: keep all that is painted")
+    add("--pictures", type=Path, metavar="DIR", help="with --still: keep what is painted, paint only what is not there")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
     add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
