@@ -96,10 +96,10 @@ def check_block(block: nn.Module, *, channels: int, style_dim: int) -> None:
         >>> check_block(StyledBottleneck(8, 16), channels=8, style_dim=16)
     """
     name, block = _name(block), copy.deepcopy(block)
-    dice = torch.Generator().manual_seed(_SEED)
-    style = torch.randn(2, style_dim, generator=dice, device="cpu", dtype=torch.float32)
+    rng = torch.Generator().manual_seed(_SEED)
+    style = torch.randn(2, style_dim, generator=rng, device="cpu", dtype=torch.float32)
     for height, width in ((8, 8), (5, 13)):
-        features = torch.randn(2, channels, height, width, generator=dice, device="cpu", dtype=torch.float32)
+        features = torch.randn(2, channels, height, width, generator=rng, device="cpu", dtype=torch.float32)
         with torch.no_grad(), _told(f"{name} on features {tuple(features.shape)}"):
             block.eval()
             first, again, alone = (
@@ -349,9 +349,9 @@ def _compare_gradients(where: str, found: list[Tensor], wanted: list[Tensor], in
     differentiable = [index for index, value in enumerate(wanted) if value.requires_grad]
     missing = [index for index in differentiable if not found[index].requires_grad]
     _require(not missing, f"{where}: has no gradient; register one, or fall back where one is needed")
-    dice = torch.Generator().manual_seed(_SEED)
+    rng = torch.Generator().manual_seed(_SEED)
     weights = [
-        torch.randn(wanted[index].shape, generator=dice, device="cpu", dtype=torch.float32).to(wanted[index])
+        torch.randn(wanted[index].shape, generator=rng, device="cpu", dtype=torch.float32).to(wanted[index])
         for index in differentiable
     ]
     gradients = [

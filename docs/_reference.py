@@ -34,7 +34,7 @@ _DATA = {
     "agnlib.video.TARGET_SUFFIXES": "Suffixes of the clips that are written.",
 }
 _TYPES = ("PictureLike", "Term", "Painter")  # types.md has them
-_WITHOUT_SIGNATURE = ("agnlib.image.Picture", "agnlib.image.door.Picture")  # made by `take`
+_WITHOUT_SIGNATURE = ("agnlib.image.Picture", "agnlib.image.picture.Picture")  # made by `take`
 
 
 def public_modules() -> list[ModuleType]:

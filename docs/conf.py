@@ -94,7 +94,7 @@ def find_by_alias(app, env, node, contnode):
 def setup(app):
     sys.path.insert(0, str(HERE))
     app.connect("builder-inited", importlib.import_module("_gallery").builder_inited)
-    app.connect("builder-inited", importlib.import_module("_floors").builder_inited)
+    app.connect("builder-inited", importlib.import_module("_import_layers").builder_inited)
     app.connect("include-read", importlib.import_module("_cards").include_read)
     reference = importlib.import_module("_reference")
     app.connect("source-read", reference.modules_read)

@@ -106,8 +106,8 @@ class Job:
 
     def sampler(self) -> Callable[[Generator], Tensor]:
         """64 pictures of a generator from noise that stays the same, one class a column where there are classes."""
-        dice = torch.Generator().manual_seed(self.seed)
-        z = torch.randn(SAMPLES, LATENT, generator=dice)
+        rng = torch.Generator().manual_seed(self.seed)
+        z = torch.randn(SAMPLES, LATENT, generator=rng)
         label = torch.arange(SAMPLES) % 8 % self.discriminator.config.num_classes if self.conditional else None
         return lambda generator: paint(generator, z, label)
 
@@ -200,8 +200,8 @@ def generator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, lab
 
 
 def save_checkpoint(path: Path, epoch: int, state: dict[str, Any]) -> None:
-    """Epoch, networks, optimizers and the dice: tensors as safetensors, the rest as JSON in the same file."""
-    tensors: dict[str, Tensor] = {"dice": torch.get_rng_state()}
+    """Epoch, networks, optimizers and the random state: tensors as safetensors, the rest as JSON in the same file."""
+    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
     meta = {name: pack(name, part.state_dict(), tensors) for name, part in state.items()}
     save_state(path, tensors, {"epoch": epoch, **meta})
 
@@ -212,7 +212,7 @@ def load_checkpoint(path: Path, state: dict[str, Any]) -> int:
     try:
         for name, part in state.items():
             part.load_state_dict(unpack(meta[name], tensors))
-        torch.set_rng_state(tensors["dice"])
+        torch.set_rng_state(tensors["rng"])
     except (KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

@@ -37,7 +37,7 @@ from agnlib import AdversarialTrainer, Discriminator, Generator, StyleExtractor
 from agnlib.errors import AgnError
 from agnlib.losses import kl_divergence
 from agnlib.training import Batch, TrainerConfig, Weighted
-from agnlib.training.names.mapping import fit_mapping
+from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.objective.terms import PaletteTerm
 
 

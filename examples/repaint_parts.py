@@ -34,7 +34,7 @@ STYLES = {  # ink, paper
 
 
 class Digits:
-    """MNIST as black ink on white paper, turned a little and covering a region; torch's dice choose digit and angle."""
+    """MNIST as black ink on white paper, turned a little and covering a region; digit and angle are random."""
 
     def __init__(self, folder: Path, *, train: bool = True) -> None:
         data = mnist(folder, train=train)

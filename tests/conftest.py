@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, the same dice, a place for the shared data."""
+"""What every test stands on: one thread, the same seed, a place for the shared data."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def same_dice() -> None:
-    """Every test throws the same dice, in whatever order and company it runs."""
+def same_seed() -> None:
+    """Every test draws the same random numbers, in whatever order and company it runs."""
     torch.manual_seed(0)
 
 

@@ -14,7 +14,7 @@ def photo(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> tor
 
 
 class Photos(Dataset[torch.Tensor]):
-    """Photos through a transform; with `seeded` each by dice of its own index."""
+    """Photos through a transform; with `seeded` each by a seed of its own index."""
 
     def __init__(self, transform: Callable[[torch.Tensor], torch.Tensor], seeded: bool) -> None:
         self.transform, self.seeded = transform, seeded

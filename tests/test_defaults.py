@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from agnlib import Stylizer
-from agnlib.metrics import colourfulness, hue_entropy, palette_distance, style_distance
+from agnlib.metrics import colorfulness, hue_entropy, palette_distance, style_distance
 from agnlib.models import Discriminator, Generator, StyleExtractor, pretrained
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
 from agnlib.training.objective.terms import PaletteTerm, PatchNCETerm, SlicedStyleTerm, guided_smoothness_term
@@ -94,7 +94,7 @@ def measured(weights: Path) -> list[Any]:
     encoder = pretrained.load(weights).extractor.trunk
     one, other = (first + 1) / 2, (second + 1) / 2
     distances = palette_distance(first, second), style_distance(first, second, encoder)
-    return [*distances, colourfulness(one), hue_entropy(other)]
+    return [*distances, colorfulness(one), hue_entropy(other)]
 
 
 def assert_alike(found: list[Any], expected: list[Any]) -> None:

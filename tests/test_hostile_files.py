@@ -99,37 +99,37 @@ def ours(pixels: np.ndarray, files: list[bytes]) -> list[bytes]:
 WHOLE = seeds()
 
 
-def flip(data: bytearray, dice: random.Random) -> None:
-    for _ in range(dice.randint(1, 6)):
-        data[dice.randrange(len(data))] = dice.randrange(256)
+def flip(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 6)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
 
 
-def set_number(data: bytearray, dice: random.Random) -> None:
-    layout = dice.choice(("<H", ">H", "<I", ">I", "B"))
+def set_number(data: bytearray, rng: random.Random) -> None:
+    layout = rng.choice(("<H", ">H", "<I", ">I", "B"))
     size = struct.calcsize(layout)
     if len(data) > size:
         # headers are at the beginning
-        place = dice.randrange(min(len(data) - size, dice.choice((64, 256, 10**9))) or 1)
-        struct.pack_into(layout, data, place, dice.choice(EVIL) & (256**size - 1))
+        place = rng.randrange(min(len(data) - size, rng.choice((64, 256, 10**9))) or 1)
+        struct.pack_into(layout, data, place, rng.choice(EVIL) & (256**size - 1))
 
 
-def cut(data: bytearray, dice: random.Random) -> None:
-    del data[dice.randrange(len(data)) :]
+def cut(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data)) :]
 
 
-def drop(data: bytearray, dice: random.Random) -> None:
-    start = dice.randrange(len(data))
-    del data[start : start + dice.randint(1, 40)]
+def drop(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    del data[start : start + rng.randint(1, 40)]
 
 
-def repeat(data: bytearray, dice: random.Random) -> None:
-    start = dice.randrange(len(data))
-    data[start:start] = data[start : start + dice.randint(1, 60)] * dice.randint(1, 4)
+def repeat(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:start] = data[start : start + rng.randint(1, 60)] * rng.randint(1, 4)
 
 
-def splice(data: bytearray, dice: random.Random) -> None:
-    other = dice.choice(WHOLE)
-    place = dice.randrange(len(data))
+def splice(data: bytearray, rng: random.Random) -> None:
+    other = rng.choice(WHOLE)
+    place = rng.randrange(len(data))
     data[place:] = other[min(place, len(other) - 1) :]
 
 
@@ -146,13 +146,13 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 def mutated(number: int) -> bytes:
     """Mutant `number`: the same bytes each time."""
-    dice = random.Random(number)
+    rng = random.Random(number)
     data = bytearray(WHOLE[number % len(WHOLE)])
-    for _ in range(dice.choice((1, 1, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         if data:
-            dice.choice(MUTATIONS)(data, dice)
-    # a PNG's checksums stop most mutants at the door; mend them, so that what is behind is tried too
-    return with_checksums(bytes(data)) if data[:4] == b"\x89PNG" and dice.random() < 0.8 else bytes(data)
+            rng.choice(MUTATIONS)(data, rng)
+    # a PNG's checksums stop most mutants at once; mend them, so that what is behind is tried too
+    return with_checksums(bytes(data)) if data[:4] == b"\x89PNG" and rng.random() < 0.8 else bytes(data)
 
 
 def with_checksums(data: bytes) -> bytes:

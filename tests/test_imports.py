@@ -1,4 +1,4 @@
-"""The house's floors: imports go only downwards, without circles, and `import agnlib` brings nothing heavy."""
+"""The package's layers: imports go only downwards, without circles, and `import agnlib` brings nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,22 +18,19 @@ import pytest
 import agnlib
 
 ROOT = Path(agnlib.__file__).parent
-FLOORS = (  # from the ground up
+LAYERS = (  # from the bottom up
     {"errors"},
-    {"_shared"},
-    {"_perceptual", "tiling", "ops"},
+    {"_perceptual", "_shared", "ops", "tiling"},
     {"image", "layers", "losses", "neighbors"},
-    {"models", "video"},
-    {"engines", "metrics"},
+    {"metrics", "models", "video"},
+    {"engines"},
     {"styles"},
-    {"painting"},
-    {"stylizer"},
-    {"folder", "training", "evaluation", "demo"},
-    {"transforms", "testing"},
-    {"cli"},
+    {"evaluation", "painting", "training"},
+    {"demo", "folder", "stylizer", "testing"},
+    {"cli", "transforms"},
     {"__main__"},
 )
-FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {subpackage: level for level, subpackages in enumerate(LAYERS) for subpackage in subpackages}
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "safetensors", "tqdm")
 
 
@@ -64,33 +61,35 @@ def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[str]:
             yield from imports(node, inside_functions=inside_functions)
 
 
-def room(name: str) -> str | None:
-    """The room of agnlib that a dotted name lies in; None for other packages and for the version number."""
+def subpackage(name: str) -> str | None:
+    """The subpackage of agnlib that a dotted name lies in; None for other packages and for the version number."""
     parts = name.split(".")
     if parts[0] != "agnlib" or len(parts) < 2 or name == "agnlib.__version__":
         return None
     return parts[1]
 
 
-def test_every_room_has_a_floor() -> None:
-    rooms = {room(name) for name, _ in modules()}
-    assert rooms <= set(FLOOR_OF), f"say in FLOORS where {rooms - set(FLOOR_OF)} belong"
+def test_every_subpackage_has_a_layer() -> None:
+    subpackages = {subpackage(name) for name, _ in modules()}
+    assert subpackages <= set(LAYER_OF), f"say in LAYERS where {subpackages - set(LAYER_OF)} belong"
 
 
 def test_imports_go_downwards() -> None:
     for name, tree in modules():
         for imported in imports(tree, inside_functions=True):
-            target = room(imported)
+            target = subpackage(imported)
             if target is not None:
-                assert target in FLOOR_OF, f"{name} imports {imported} through the package; import its module"
-                assert FLOOR_OF[target] <= FLOOR_OF[str(room(name))], f"{name} imports {imported} from a floor above"
+                assert target in LAYER_OF, f"{name} imports {imported} through the package; import its module"
+                assert LAYER_OF[target] <= LAYER_OF[str(subpackage(name))], (
+                    f"{name} imports {imported} from a layer above"
+                )
 
 
-def test_rooms_of_a_floor_form_no_circle() -> None:
+def test_subpackages_import_each_other_in_no_circle() -> None:
     graph: dict[str, set[str]] = defaultdict(set)
     for name, tree in modules():
-        targets = {room(imported) for imported in imports(tree, inside_functions=True)}
-        graph[str(room(name))] |= {target for target in targets if target not in (None, room(name))}
+        targets = {subpackage(imported) for imported in imports(tree, inside_functions=True)}
+        graph[str(subpackage(name))] |= {target for target in targets if target not in (None, subpackage(name))}
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
@@ -114,26 +113,26 @@ def nearest(imported: str, trees: dict[str, ast.Module]) -> str | None:
     return None
 
 
-def test_the_map_is_drawn_of_every_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_map_is_drawn_of_every_subpackage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT.parent / "docs"))
-    floors = importlib.import_module("_floors")
-    stack = floors.floors(floors.rooms())
+    figure = importlib.import_module("_import_layers")
+    stack = figure.layers(figure.subpackages())
     here = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert {room for floor in stack for room in floor} == here - {"__init__"}
-    picture = ElementTree.fromstring(floors.drawn(stack))
+    assert {subpackage for layer in stack for subpackage in layer} == here - {"__init__"}
+    picture = ElementTree.fromstring(figure.drawn(stack))
     texts = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert sorted(texts) == sorted(here - {"__init__"})
 
 
 def test_losses_are_handed_their_encoders() -> None:
     for name, tree in modules():
-        if room(name) == "losses":
-            assert not [each for each in imports(tree, inside_functions=True) if room(each) == "models"]
+        if subpackage(name) == "losses":
+            assert not [each for each in imports(tree, inside_functions=True) if subpackage(each) == "models"]
 
 
 def test_torchvision_is_imported_only_where_it_is_used() -> None:
     for name, tree in modules():
-        if room(name) != "transforms":
+        if subpackage(name) != "transforms":
             top = [each.split(".")[0] for each in imports(tree, inside_functions=False)]
             assert "torchvision" not in top, name
 

@@ -59,7 +59,7 @@ def test_metrics_measure_the_same_whatever_the_pictures_dtype(
 
 
 @pytest.mark.parametrize("mixed", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("name", ["palette_distance", "colour_ratio", "detail_ratio", "structure", "style_distance"])
+@pytest.mark.parametrize("name", ["palette_distance", "color_ratio", "detail_ratio", "structure", "style_distance"])
 def test_the_two_pictures_may_differ_in_dtype(name: str, mixed: torch.dtype) -> None:
     more = {"encoder": StyleExtractor(16, hidden=16, taps=("block0",)).trunk} if name == "style_distance" else {}
     one, other = pictures(), pictures(1)

@@ -326,10 +326,10 @@ class Remembers(AdversarialTrainer):
 class Random(AdversarialTrainer):
     """Draws from a generator of its own that nobody seeds alike."""
 
-    dice = torch.Generator().manual_seed(3)
+    rng = torch.Generator().manual_seed(3)
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
-        weight = torch.rand((), generator=self.dice)
+        weight = torch.rand((), generator=self.rng)
         return {**super().generator_loss(batch, fake), "more": weight * fake.square().mean()}
 
 

@@ -1,4 +1,4 @@
-"""One door for optional packages: present, or one typed error with the pip command."""
+"""The import of optional packages: present, or one typed error with the pip command."""
 
 from __future__ import annotations
 

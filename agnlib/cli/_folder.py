@@ -43,7 +43,7 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
         if name not in painted:  # those were said when it happened
             say(f"error: {name}: {error}")
     if not request.quiet:
-        for words in [*plan.left_out_in_words(), *recipe.in_part_in_words()]:
+        for words in [*plan.left_out_summary(), *recipe.partial_summary()]:
             say(f"left out: {words}")
     return _conclusion(done, quiet=request.quiet)
 

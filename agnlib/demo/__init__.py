@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from agnlib._shared.optional import require
 from agnlib.demo._layout import EXAMPLES, Layout
-from agnlib.demo._security import Door, Uploads
+from agnlib.demo._security import AccessGuard, Uploads
 from agnlib.demo._service import KEPT_SECONDS, Studio
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS
@@ -112,7 +112,7 @@ def serve(
 
 @contextmanager
 def _app(stylizer: Stylizer, host: str, folder: Path) -> Iterator[Any]:
-    """The page behind its door; all that it keeps lies in the folder."""
+    """The page behind its guard; all that it keeps lies in the folder."""
     gr = require("gradio", extra="demo", purpose="the demo page")
     import fastapi
 
@@ -126,7 +126,7 @@ def _app(stylizer: Stylizer, host: str, folder: Path) -> Iterator[Any]:
             fastapi.FastAPI(openapi_url=None), page(stylizer, _made(folder / "painted")), path="", show_error=False,
             max_file_size=limit, **options,
         )  # fmt: skip
-        yield Door(app, host, folder, upload=limit, quota=_FOLDER_BYTES)
+        yield AccessGuard(app, host, folder, upload=limit, quota=_FOLDER_BYTES)
     finally:
         if before is None:
             os.environ.pop("GRADIO_TEMP_DIR", None)

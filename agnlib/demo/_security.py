@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["Door", "Uploads"]
+__all__ = ["AccessGuard", "Uploads"]
 
 _log = logging.getLogger(__name__)  # Python shows its warnings on stderr, where nobody has decided otherwise
 
@@ -156,7 +156,7 @@ def _nested() -> Exception:
     )
 
 
-class Door:
+class AccessGuard:
     """In front of the whole app: what comes from another site, asks for something else or is too large is refused.
 
     Args:

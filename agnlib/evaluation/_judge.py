@@ -65,7 +65,7 @@ class Judge:
         values |= {
             "palette": metrics.palette_distance(painted, style),
             "structure": metrics.structure(painted, content),
-            "colour ratio": metrics.colour_ratio(painted, style),
+            "colour ratio": metrics.color_ratio(painted, style),
             "detail ratio": metrics.detail_ratio(painted, style),
         }
         return {name: value.item() for name, value in values.items()}

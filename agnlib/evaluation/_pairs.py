@@ -112,15 +112,15 @@ def _pictures(folder: str | os.PathLike[str]) -> list[Path]:
         kinds = ", ".join(READ_SUFFIXES)
         raise InputError(
             f"no pictures in {str(folder)!r}; expected a folder with files of the kinds {kinds}"
-            + "".join(f"; it has {said}" for said in (others, _closed_in_words(closed)) if said)
+            + "".join(f"; it has {said}" for said in (others, _closed_summary(closed)) if said)
         )
-    for said in (others, _closed_in_words(closed)):
+    for said in (others, _closed_summary(closed)):
         if said:
             warnings.warn(f"{str(folder)!r} has {said}", stacklevel=3)
     return found
 
 
-def _closed_in_words(closed: Sequence[Path]) -> str:
+def _closed_summary(closed: Sequence[Path]) -> str:
     """Folders that cannot be listed, counted and named."""
     if not closed:
         return ""

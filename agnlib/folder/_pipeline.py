@@ -1,4 +1,4 @@
-"""Pictures through three hands at once: the next ones are opened while one is painted and the last ones are written.
+"""Pictures through three stages at once: the next ones are opened while one is painted and the last ones are written.
 
 Painting stays in the caller's thread; opening and writing have threads of their own. A picture is written while it is
 still being painted, part by part.
@@ -25,9 +25,9 @@ __all__ = ["Dropped", "Pipeline"]
 Item = TypeVar("Item")
 Part = npt.NDArray[np.generic]
 
-_PIXELS = 64 * 2**20  # of all pictures between the hands together; a larger one goes alone
+_PIXELS = 64 * 2**20  # of all pictures between the stages together; a larger one goes alone
 _PARTS = 2  # of a picture that are painted and wait to be written
-_MOST_HANDS = 8
+_MOST_THREADS = 8
 
 
 class Dropped(Exception):  # noqa: N818 - nothing went wrong
@@ -54,22 +54,22 @@ class Pipeline(Generic[Item]):
 
     def run(self, items: Iterable[Item]) -> Iterator[tuple[Item, Exception | None]]:
         """Do it all; each item that was begun, with what went wrong, as soon as that is known."""
-        with _Hands(self) as hands:
-            for item, weight, opening in hands.opened(items):
+        with _Threads(self) as threads:
+            for item, weight, opening in threads.opened(items):
                 if self.stopping():
                     break
-                hands.paint(item, weight, opening)
-                yield from hands.outcomes()
-            hands.finish()
-            yield from hands.outcomes()
+                threads.paint(item, weight, opening)
+                yield from threads.outcomes()
+            threads.finish()
+            yield from threads.outcomes()
 
 
-class _Hands(Generic[Item]):
+class _Threads(Generic[Item]):
     """The threads at work, and what is between them."""
 
     def __init__(self, steps: Pipeline[Item]) -> None:
         self._steps = steps
-        count = _hands()
+        count = _thread_count()
         self._readers, self._writers = ThreadPoolExecutor(count), ThreadPoolExecutor(count)
         self._ahead = count + 1
         self._free_writers = Semaphore(count)
@@ -77,7 +77,7 @@ class _Hands(Generic[Item]):
         self._handover: list[_Handover] = []
         self._outcomes: SimpleQueue[tuple[Item, Exception | None]] = SimpleQueue()
 
-    def __enter__(self) -> _Hands[Item]:
+    def __enter__(self) -> _Threads[Item]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +101,7 @@ class _Hands(Generic[Item]):
         yield from waiting
 
     def paint(self, item: Item, weight: int, opening: Future[Photo]) -> None:
-        """Paint a picture into the hands of a writer."""
+        """Paint a picture for a writer to take."""
         try:
             photo = opening.result()
             rows = self._steps.paint(photo)
@@ -235,7 +235,7 @@ class _Room:
         return self._taken == 0 or self._taken + amount <= self._limit
 
 
-def _hands() -> int:
+def _thread_count() -> int:
     """Threads that open and threads that write, each: enough for a GPU, few beside a painter that needs the CPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(_MOST_HANDS, cores // 2))
+    return max(1, min(_MOST_THREADS, cores // 2))

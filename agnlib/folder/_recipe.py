@@ -103,7 +103,7 @@ class Recipe:
             self.in_part[job.name] = photo.further
         return photo
 
-    def in_part_in_words(self) -> list[str]:
+    def partial_summary(self) -> list[str]:
         """What there is to say of frames and pages that are not painted."""
         if not self.in_part:
             return []

@@ -200,7 +200,7 @@ class FolderRun:
         if error is None:
             self._painted += 1
         else:
-            self._failed[job.name] = _in_words(error)
+            self._failed[job.name] = _error_summary(error)
             if (code := _system_error(error)) in _NO_PLACE:
                 self.stop(os.strerror(code or 0))
         if on_file is not None:
@@ -232,7 +232,7 @@ class FolderRun:
         return report
 
 
-def _in_words(error: Exception) -> str:
+def _error_summary(error: Exception) -> str:
     return str(error) if isinstance(error, AgnError) else f"{type(error).__name__}: {error}"
 
 

@@ -68,19 +68,19 @@ class Plan:
     unread: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
 
-    def clips_in_words(self) -> str:
+    def clips_summary(self) -> str:
         """How many clips there are, and what paints them.
 
         Example:
-            >>> Plan(Path("photos"), Path("painted"), (1, 1), clips=["b.mp4", "a.mov"]).clips_in_words()
+            >>> Plan(Path("photos"), Path("painted"), (1, 1), clips=["b.mp4", "a.mov"]).clips_summary()
             "2 clips, such as 'a.mov'; paint each by itself: agnlib stylize CLIP"
         """
         count = f"{len(self.clips):,} clip{'s' * (len(self.clips) > 1)}"
         return f"{count}, such as {min(self.clips)!r}; paint each by itself: agnlib stylize CLIP"
 
-    def left_out_in_words(self) -> list[str]:
+    def left_out_summary(self) -> list[str]:
         """What was left out that somebody might miss, counted by kind, and what to do about it."""
-        return [*([self.clips_in_words()] if self.clips else []), *filter(None, [left_out(self.unread)])]
+        return [*([self.clips_summary()] if self.clips else []), *filter(None, [left_out(self.unread)])]
 
 
 def make_plan(
@@ -100,7 +100,7 @@ def make_plan(
     _check_apart(plan)
     jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
     if not jobs and not plan.unreadable:
-        others = "".join(f"; it has {each}" for each in plan.left_out_in_words())
+        others = "".join(f"; it has {each}" for each in plan.left_out_summary())
         raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}{others}")
     _refuse_collisions(jobs)
     plan.folders = sorted({job.target.parent for job in jobs})

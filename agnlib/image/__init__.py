@@ -1,14 +1,14 @@
-"""Picture files, PIL images and arrays to tensors and back: the only room that knows image formats.
+"""Picture files, PIL images and arrays to tensors and back: the only subpackage that knows image formats.
 
-`load`, `read` and `save` deal with files and need no torch. `Picture` is the door between whatever a user holds and the
+`load`, `read` and `save` deal with files and need no torch. `Picture` stands between whatever a user holds and the
 float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
 from agnlib.image._metadata import kept_exif
 from agnlib.image._resizing import reduced_size
 from agnlib.image._writing import SUFFIXES, check_output, check_place, holds_16_bits, save, write_file, writing
-from agnlib.image.door import Picture, PictureLike
 from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
+from agnlib.image.picture import Picture, PictureLike
 
 __all__ = [
     "DEFAULT_LIMITS",

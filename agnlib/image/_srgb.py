@@ -1,4 +1,4 @@
-"""Any PIL image to 8-bit sRGB: orientation, profile, depth and transparency, for files and for the door alike."""
+"""Any PIL image to 8-bit sRGB: orientation, profile, depth and transparency, for files and pictures in memory alike."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 from agnlib.layers.conv import Conv2d, EqualizedConv2d, EqualizedLinear
 from agnlib.layers.discriminate import PatchScale
+from agnlib.layers.minibatch_stddev import MinibatchStdDev
 from agnlib.layers.modulated import ModulatedConv2d, ToRGB
 from agnlib.layers.noise import CanvasNoise
 from agnlib.layers.resample import BlurDownsample, BlurUpsample, SubPixelUpsample, Upsample
-from agnlib.layers.statistics import MinibatchStdDev
 from agnlib.layers.styled import Modulation, StyledBottleneck, StyledConv
 from agnlib.layers.window import Regions, Window, current_window
 

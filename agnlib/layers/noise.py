@@ -1,4 +1,4 @@
-"""Noise for the brush to work with: flat parts of a photo give it nothing to make strokes of."""
+"""Noise that becomes strokes: flat parts of a photo give the network nothing to make them of."""
 
 from __future__ import annotations
 

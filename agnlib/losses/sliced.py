@@ -45,7 +45,7 @@ def sliced_style_loss(
         raise InputError(
             f"sliced_style_loss: {len(target)} taps, {directions} directions; expected at least one of each"
         )
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     losses = []
     for tap, wanted in target.items():
         found = features[tap]
@@ -55,7 +55,7 @@ def sliced_style_loss(
                 " expected one batch size and one number of channels"
             )
         lines = F.normalize(
-            torch.randn(directions, wanted.shape[1], generator=dice, device="cpu", dtype=torch.float32), dim=1
+            torch.randn(directions, wanted.shape[1], generator=rng, device="cpu", dtype=torch.float32), dim=1
         ).to(wanted.device)
         ours, theirs = (_sorted(lines, f) for f in (found, wanted))
         if ours.shape[2] != theirs.shape[2]:

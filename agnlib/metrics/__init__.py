@@ -8,7 +8,7 @@ float64 where a picture is in it. An encoder computes in the dtype of its own we
 - `style_distance`: does it have the reference's features? Best is 0.
 - `content_distance`: is it still the photograph, to the eye? Best is 0, but a painting is not a photograph.
 - `palette_distance`: does it have the reference's colours, in the same amounts? Best is 0.
-- `colour_ratio`: is it as colourful as the reference? Best is 1.
+- `color_ratio`: is it as colourful as the reference? Best is 1.
 - `detail_ratio`: has it as much fine texture as the reference? Best is 1.
 - `structure`: are the photograph's edges where they were? Best is 1.
 - `diversity`: of a set, one number: how far apart are its pictures? Best is what real ones have.
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from agnlib.metrics._border import border_band
 from agnlib.metrics._checkerboard import checkerboard
-from agnlib.metrics._colour import colour_ratio, colourfulness, palette_distance, rgb_to_lab
+from agnlib.metrics._color import color_ratio, colorfulness, palette_distance, rgb_to_lab
 from agnlib.metrics._content import content_distance, lpips_heads
 from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
 from agnlib.metrics._diversity import diversity
@@ -34,8 +34,8 @@ from agnlib.metrics._style import style_distance
 __all__ = [
     "border_band",
     "checkerboard",
-    "colour_ratio",
-    "colourfulness",
+    "color_ratio",
+    "colorfulness",
     "content_distance",
     "detail_ratio",
     "diversity",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from agnlib.metrics._colour import rgb_to_lab
+from agnlib.metrics._color import rgb_to_lab
 from agnlib.ops._precision import in_full_precision
 
 _HUES = 12

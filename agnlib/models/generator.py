@@ -70,7 +70,7 @@ _RANGES: Ranges = (
 class Generator(PretrainedModel):
     """A U-Net that paints: a photo in a style, a picture from nothing in a style, or a picture from nothing.
 
-    The content's features are normalised at every door into the decoder, so its own colours do not leak through; mean
+    The content's features are normalised on every way into the decoder, so its own colours do not leak through; mean
     and deviation of every layer come from the style code. Sizes: 1/2, 1/4, 1/8 of the picture and back by
     interpolation and one smoothed sub-pixel step, which leaves no checkerboard.
     Papers: Ronneberger et al., "U-Net", 2015; Huang and Belongie, "AdaIN", ICCV 2017; Ghiasi et al., "Exploring the

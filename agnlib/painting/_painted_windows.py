@@ -115,7 +115,7 @@ class Painting:
             return [whole]
         if tile == "auto":
             budget = _window_pixels(self._device) // len(self.picture.values)
-            if math.prod(self._brush_size) <= budget:
+            if math.prod(self._network_size) <= budget:
                 return [whole]
             side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.effect.scale
             halo = math.ceil(self.generator.reach * self.effect.scale)
@@ -156,24 +156,24 @@ class Painting:
         return torch.lerp(photo, painted, amount / BLEND_BELOW) if amount < BLEND_BELOW else painted
 
     def _painted(self, amount: float, box: Box) -> Tensor:
-        brush = self._brushes[amount]
-        if self._brush_size == self.size:
-            return brush.window(box)
-        return Resampled(brush, self.size).window(box)
+        painting = self._paintings[amount]
+        if self._network_size == self.size:
+            return painting.window(box)
+        return Resampled(painting, self.size).window(box)
 
     @cached_property
-    def _brush_size(self) -> tuple[int, int]:
+    def _network_size(self) -> tuple[int, int]:
         """Of the picture that the network sees: strokes twice as broad are painted at half the size."""
         height, width = (max(1, round(side / self.effect.scale)) for side in self.size)
         return height, width
 
     @cached_property
-    def _brushes(self) -> Mapping[float, Source]:
-        seen = self.picture if self._brush_size == self.size else Resampled(self.picture, self._brush_size)
+    def _paintings(self) -> Mapping[float, Source]:
+        seen = self.picture if self._network_size == self.size else Resampled(self.picture, self._network_size)
         amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
         if self.painter is not None:
-            return {amount: _WholeBrush(self, seen, self.painter, amount) for amount in amounts}
-        return {amount: _Brush(self, seen, self._codes_at(amount), amount) for amount in amounts}
+            return {amount: _ByPainter(self, seen, self.painter, amount) for amount in amounts}
+        return {amount: _ByNetwork(self, seen, self._codes_at(amount), amount) for amount in amounts}
 
     def _codes_at(self, amount: float) -> Tensor:
         """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""
@@ -189,8 +189,8 @@ class Painting:
     @cached_property
     def _overview(self) -> Tensor:
         """The whole picture that the network sees, where that is large at a smaller size."""
-        shrink = math.sqrt(OVERVIEW_PIXELS / math.prod(self._brush_size))
-        size = self._brush_size
+        shrink = math.sqrt(OVERVIEW_PIXELS / math.prod(self._network_size))
+        size = self._network_size
         if shrink < 1:
             size = max(1, int(size[0] * shrink)), max(1, int(size[1] * shrink))
         if size[0] <= self.size[0] and size[1] <= self.size[1]:
@@ -202,7 +202,7 @@ class Painting:
         return self.codes.device
 
 
-class _Brush:
+class _ByNetwork:
     """The network at work on one picture, with one strength of the styles: a source of painted windows."""
 
     def __init__(self, painting: Painting, seen: Source, codes: Tensor, amount: float) -> None:
@@ -261,7 +261,7 @@ class _Brush:
         return painted
 
 
-class _WholeBrush:
+class _ByPainter:
     """A painter of whole pictures at work on one: a source of windows of what it painted when it was first asked."""
 
     def __init__(self, painting: Painting, seen: Source, painter: WholePainter, amount: float) -> None:
@@ -283,17 +283,18 @@ class _WholeBrush:
     @property
     def _turn(self) -> tuple[int, int]:
         """Lightness and colours may each have a painting of their own."""
-        brushes = self._painting._brushes.values()
-        return sum("_whole" in vars(brush) for brush in brushes), len(brushes)
+        paintings = self._painting._paintings.values()
+        return sum("_whole" in vars(painting) for painting in paintings), len(paintings)
 
     def _composed(self, photo: Tensor) -> Tensor:
         """The network's painting in the style in full, tile by tile."""
-        generator, brush = self._painting.generator, _Brush(self._painting, self._seen, self._painting._codes_at(1), 1)
+        generator = self._painting.generator
+        painting = _ByNetwork(self._painting, self._seen, self._painting._codes_at(1), 1)
         budget = _window_pixels(self._painting._device) // len(photo)
         side = window_side(budget, generator.reach, align=generator.stride)
         composed = torch.empty_like(photo)
         for box in Box(0, 0, *self.size).split(side, align=generator.stride, halo=generator.reach):
-            composed[box.slices] = brush.window(box)
+            composed[box.slices] = painting.window(box)
         return composed
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
 from agnlib.image._header import header
-from agnlib.image.door import check_dense
 from agnlib.image.files import all_bits
+from agnlib.image.picture import check_dense
 from agnlib.painting._painted_windows import Masks
 from agnlib.tiling import Box
 

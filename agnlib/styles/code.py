@@ -1,4 +1,4 @@
-"""`StyleCode`: a style at the door, as a vector that knows where it came from."""
+"""`StyleCode`: a style as a vector that knows where it came from."""
 
 from __future__ import annotations
 

@@ -74,12 +74,12 @@ def knows_labels(trainer: AdversarialTrainer) -> bool:
 
 
 def _chance(trainer: AdversarialTrainer) -> Tensor:
-    return torch.rand((), generator=trainer._dice, device="cpu", dtype=torch.float32)
+    return torch.rand((), generator=trainer._rng, device="cpu", dtype=torch.float32)
 
 
 def _latents(trainer: AdversarialTrainer, count: int) -> Tensor:
     width = trainer.generator.config.latent_dim
-    drawn = torch.randn(count, width, generator=trainer._dice, device="cpu", dtype=torch.float32)
+    drawn = torch.randn(count, width, generator=trainer._rng, device="cpu", dtype=torch.float32)
     return drawn.to(next(trainer.generator.parameters()))
 
 

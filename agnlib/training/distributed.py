@@ -155,27 +155,27 @@ class World:
 class BatchDraws(TorchFunctionMode):
     """Random numbers for the rows of a batch, drawn as if this process had the whole batch.
 
-    Inside, what torch's functions draw for `rows` rows, from torch's own generator or from `dice`, are this process's
+    Inside, what torch's functions draw for `rows` rows, from torch's own generator or from `rng`, are this process's
     rows of what a single process would draw, and every process's generators move on alike. Draws of another first size,
     and from other generators, are left alone.
 
     Args:
         world: who draws together.
         rows: of the batch in this process.
-        dice: a generator that all processes have in the same state.
+        rng: a generator that all processes have in the same state.
     """
 
-    def __init__(self, world: World, rows: int, dice: torch.Generator) -> None:
+    def __init__(self, world: World, rows: int, rng: torch.Generator) -> None:
         super().__init__()
-        self.world, self.count, self.dice = world, rows, dice
+        self.world, self.count, self.rng = world, rows, rng
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _SIZED and kwargs.get("generator") in (None, self.dice):
+        if func in _SIZED and kwargs.get("generator") in (None, self.rng):
             return self._sized(func, args, kwargs)
-        if func in _LIKE and kwargs.get("generator") in (None, self.dice) and self._has_rows(args[0]):
+        if func in _LIKE and kwargs.get("generator") in (None, self.rng) and self._has_rows(args[0]):
             return self._like(func, args, kwargs)
         return func(*args, **kwargs)
 
@@ -195,9 +195,9 @@ class BatchDraws(TorchFunctionMode):
         return args[0].copy_(drawn) if func in _IN_PLACE else drawn
 
 
-def batch_draws(world: World, rows: int, dice: torch.Generator) -> AbstractContextManager[object]:
+def batch_draws(world: World, rows: int, rng: torch.Generator) -> AbstractContextManager[object]:
     """`BatchDraws`, or nothing where one process has the whole batch."""
-    return BatchDraws(world, rows, dice) if world.size > 1 else nullcontext()
+    return BatchDraws(world, rows, rng) if world.size > 1 else nullcontext()
 
 
 _SIZED = frozenset({torch.randn, torch.rand})

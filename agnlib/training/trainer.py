@@ -47,10 +47,10 @@ from agnlib.training.data._reading import naming_ended_readers, next_batch
 from agnlib.training.data.pairs import Batch
 from agnlib.training.distributed import World, batch_draws
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.objective.adversarial import AdversarialObjective
 from agnlib.training.objective.terms import TargetCache, Term, Weighted
 from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
-from agnlib.training.safety.random_state import LayerDice
+from agnlib.training.safety.random_state import LayerRng
 from agnlib.training.safety.state import groups_options, restore_learned, take_learned
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
@@ -120,9 +120,9 @@ class AdversarialTrainer:
         self.world = World.current()
         self.world.broadcast(self._modules().values())
         self._guard = DivergenceGuard(["generator", "discriminator"])
-        self._dice = torch.Generator().manual_seed(self.config.seed)
-        self._game = AdversarialGame(self.config, self.discriminator, self._dice)
-        self._layer_dice = LayerDice(self.config.seed + 1, self.device)
+        self._rng = torch.Generator().manual_seed(self.config.seed)
+        self._objective = AdversarialObjective(self.config, self.discriminator, self._rng)
+        self._layer_rng = LayerRng(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
         found = checked_optimizers(self.configure_optimizers(), self._trained(), uncompiled(self.discriminator))
         self.generator_optimizer, self.discriminator_optimizer = found
@@ -146,11 +146,11 @@ class AdversarialTrainer:
 
     def discriminator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Named, weighted losses of the discriminator; `fake` is detached."""
-        return self._game.discriminator_losses(batch, fake)
+        return self._objective.discriminator_losses(batch, fake)
 
     def discriminator_penalty(self, batch: Batch) -> dict[str, Tensor]:
         """Named, weighted penalties of the discriminator, taken every `config.penalty_every` steps."""
-        return self._game.penalties(batch)
+        return self._objective.penalties(batch)
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         """Named, weighted losses of the generator."""
@@ -160,7 +160,7 @@ class AdversarialTrainer:
         since = self.step - self.config.warmup
         ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
         if self.config.adversarial * ramp > 0:
-            found = self._game.generator_losses(batch, fake, labelled=knows_labels(self))
+            found = self._objective.generator_losses(batch, fake, labelled=knows_labels(self))
             found["adversarial"] = self.config.adversarial * ramp * found["adversarial"]
             losses = joined(losses, found, "terms")
         return losses
@@ -242,7 +242,7 @@ class AdversarialTrainer:
                     batch = next_batch(coming, lambda: self.stopping)  # after the check: what is taken is trained on
                     if batch is None:
                         break
-                    logs = self._whole_step(batch)
+                    logs = self._complete_step(batch)
                     self._call("on_step_end", logs)
         finally:
             self._call("on_fit_end")
@@ -324,15 +324,15 @@ class AdversarialTrainer:
         stop, self.progress = self.world.agree(float(over or self.stopping), progress)
         return not stop
 
-    def _whole_step(self, batch: Batch) -> dict[str, float]:
+    def _complete_step(self, batch: Batch) -> dict[str, float]:
         batch = taken(batch, self.device, next(self.generator.parameters()).dtype, ranged=not self._range_is_known)
         self._range_is_known = True  # of the first batch alone: on a GPU it waits for the numbers
         self.between_steps = False
         self.undecodable |= name_skipped(batch, self.undecodable)
         with (
             slowed(self._optimizers(), self._factor),
-            self._layer_dice.in_use(),
-            batch_draws(self.world, len(batch) // self.config.accumulate, self._dice),
+            self._layer_rng.in_use(),
+            batch_draws(self.world, len(batch) // self.config.accumulate, self._rng),
         ):
             logs = self.training_step(batch)
         forget_pictures(self.terms)
@@ -355,13 +355,13 @@ class AdversarialTrainer:
         optimizer, phase = self.discriminator_optimizer, "discriminator"
         forget_gradients(self._modules().values(), self._optimizers())
         losses = backward(parts, losses_of, "discriminator_loss", optimizer)
-        if self.step % self._game.penalty_every == 0:
+        if self.step % self._objective.penalty_every == 0:
             sound = bool(torch.isfinite(gradient_norm(parameters_of(optimizer))))
             penalties = backward(parts, self.discriminator_penalty, "discriminator_penalty", optimizer)
             losses = joined(losses, penalties, "discriminator_loss and discriminator_penalty")
             phase = "penalty" if sound and penalties else phase
         logs = self._apply("discriminator", phase, losses, optimizer, self.discriminator)
-        judged = {f"discriminator/{name}": value for name, value in self._game.judged.items()}
+        judged = {f"discriminator/{name}": value for name, value in self._objective.judged.items()}
         return joined(logs, judged, "discriminator_loss")
 
     def _generator_turn(self, parts: Sequence[Batch], painted: Tensor | None) -> dict[str, float]:

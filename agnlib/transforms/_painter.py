@@ -68,7 +68,7 @@ class Painter:
         if device not in self._loaded:
             with torch.random.fork_rng(
                 devices=[]
-            ):  # networks draw their first weights; the caller's dice stay as they are
+            ):  # networks draw their first weights; the caller's random state stays
                 bundle = pretrained.load(self._weights)
             self._class_names = bundle.class_names
             self._loaded[device] = Stylizer(bundle.generator, bundle.extractor, device=device)

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from agnlib._shared.numbers import is_count, is_number
 from agnlib.errors import InputError
-from agnlib.image.door import check_dense, has_floats
+from agnlib.image.picture import check_dense, has_floats
 from agnlib.stylizer import Stylizer
 from agnlib.transforms._painter import Painter
 from agnlib.transforms._pil import tensor_of
@@ -33,7 +33,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
     Papers: Jackson et al., "Style augmentation", CVPR Workshops 2019; Geirhos et al., "ImageNet-trained CNNs are biased
     towards texture", ICLR 2019.
 
-    All is random by torch's own dice, from which each sample takes one number, the seed of its recipe: so
+    All is random by torch's own generator, from which each sample takes one number, the seed of its recipe: so
     `torch.manual_seed`, a DataLoader's generator and its workers' seeds decide it. Several pictures of one sample get
     the same recipe. Nothing is loaded before the first picture is painted, and a pickled transform holds no weights.
 
@@ -115,7 +115,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         if not is_count(seed, 0, 2**63 - 1):
             raise InputError(f"{self._name}: the seed is {seed!r}; expected a whole number from 0 to 2**63 - 1")
         seed = int(seed)
-        chance, amount, _ = _dice(seed)[0]
+        chance, amount, _ = _draws(seed)[0]
         low, high = self.strength
         return {"seed": seed, "strength": low + (high - low) * amount if chance < self.p else 0.0}
 
@@ -150,7 +150,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
             raise InputError(f"{self._name}: {error}; put {self._name} before v2.Normalize") from error
 
     def _checked(self, image: Any, ranks: tuple[int, ...], shapes: str) -> None:
-        """Raise unless this is a picture that keeps its kind when it is painted; the dice do not matter."""
+        """Raise unless this is a picture that keeps its kind when it is painted; whatever is drawn."""
         if isinstance(image, Image.Image):
             if image.mode != "RGB":
                 raise InputError(f"{self._name}: the picture's mode is {image.mode}; {_cure(image.mode)}")
@@ -187,8 +187,8 @@ class RandomStyleBatch(RandomStyle):
     """Repaints pictures of a batch, each in a random style of its own, on the device that the batch is on.
 
     Each picture is repainted with probability `p`; those that are go through the network together, once. With the same
-    dice a batch gets what `RandomStyle` gives its pictures one after the other. It has neither parameters nor buffers,
-    so that inside another module it is neither trained nor saved; weights are loaded where a batch first needs them.
+    random state a batch gets what `RandomStyle` gives its pictures one after the other. It has no parameters: inside
+    another module it is neither trained nor saved; weights are loaded where a batch first needs them.
 
     Args:
         styles, p, strength, weights, stylizer, size: see `RandomStyle`.
@@ -249,12 +249,12 @@ def _seeds(count: int) -> list[int]:
     return seeds
 
 
-def _dice(seed: int) -> tuple[list[float], torch.Generator]:
-    """Three numbers from 0 to below 1 (whether, how much, which), and the dice behind them."""
-    dice = torch.Generator().manual_seed(seed)
-    return torch.rand(3, generator=dice, dtype=torch.float64, device="cpu").tolist(), dice
+def _draws(seed: int) -> tuple[list[float], torch.Generator]:
+    """Three numbers from 0 to below 1 (whether, how much, which), and the generator behind them."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(3, generator=rng, dtype=torch.float64, device="cpu").tolist(), rng
 
 
 def _draw(seed: int) -> Draw:
-    (_, _, place), dice = _dice(seed)
-    return Draw(place, dice)
+    (_, _, place), rng = _draws(seed)
+    return Draw(place, rng)

@@ -34,7 +34,7 @@ class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no 
 
     Args:
         size: of the region in pixels, one number for a square or `(H, W)`.
-        angle: degrees counter-clockwise, or a range `(low, high)` to draw from for each sample with torch's dice.
+        angle: degrees counter-clockwise, or a range `(low, high)` to draw from for each sample with torch's generator.
         margin: pixels around the region that the picture has to cover too.
 
     Shapes:

@@ -32,10 +32,10 @@ class _Random:
 
 @dataclass(frozen=True)
 class Draw:
-    """What decides a style: its place in the list, from 0 to below 1, and the dice for what is random about it."""
+    """What decides a style: its place in the list, from 0 to below 1, and the generator for what is random about it."""
 
     place: float
-    dice: torch.Generator
+    rng: torch.Generator
 
 
 class Styles:
@@ -95,7 +95,7 @@ class Styles:
 def _sampled(stylizer: Stylizer, kind: _Random, draws: Sequence[Draw]) -> Tensor:
     generator = stylizer.generator
     latents = [
-        torch.randn(generator.config.latent_dim, generator=draw.dice, device="cpu", dtype=torch.float32)
+        torch.randn(generator.config.latent_dim, generator=draw.rng, device="cpu", dtype=torch.float32)
         for draw in draws
     ]
     z = torch.stack(latents).to(stylizer.device)

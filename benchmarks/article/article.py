@@ -79,12 +79,12 @@ def main() -> None:
 
 def measure_real(folder: Path) -> None:
     """What the judge says about real digits: 2,000 to train with, beside the test set."""
-    network, dice = classifier(folder), torch.Generator().manual_seed(0)
+    network, rng = classifier(folder), torch.Generator().manual_seed(0)
     digits, labels = _unit(mnist(folder).data[:SAMPLES]), mnist(folder).targets[:SAMPLES]
     result = {
         "accuracy": accuracy(network, folder),
         "real": judge(network, digits, _unit(mnist(folder, train=False).data), labels),
-        "colours": colours(recoloured(digits, dice) * 2 - 1),
+        "colours": colours(recoloured(digits, rng) * 2 - 1),
     }
     write_json(RUNS_FOLDER / f"{REAL}-0.json", {**header(samples=SAMPLES), **result})
 
@@ -119,8 +119,8 @@ class Watch:
         self.grids: Path | None = options.grids and options.grids / f"{options.only}-{seed}"
         self.spent, self.curve = 0.0, []
         self._judge, self._real = classifier(options.data), _unit(mnist(options.data, train=False).data)
-        dice = torch.Generator().manual_seed(1000 + seed)
-        self._z = torch.randn(SAMPLES, LATENT, generator=dice)
+        rng = torch.Generator().manual_seed(1000 + seed)
+        self._z = torch.randn(SAMPLES, LATENT, generator=rng)
         self._label = torch.arange(SAMPLES) % 10
         self._since: float | None = None
 
@@ -190,20 +190,20 @@ def _trainer(run: Run, seed: int, watch: Watch) -> AdversarialTrainer:
 
 def _batches(run: Run, seed: int, folder: Path) -> Iterator[Batch]:
     """Real digits without end, in [-1, 1]; in random colours, or grey in three channels where the networks want RGB."""
-    data, dice = mnist(folder), torch.Generator().manual_seed(seed)
+    data, rng = mnist(folder), torch.Generator().manual_seed(seed)
     while True:
-        for chosen in torch.randperm(len(data), generator=dice).split(BATCH)[:-1]:
+        for chosen in torch.randperm(len(data), generator=rng).split(BATCH)[:-1]:
             digits = _unit(data.data[chosen])
             if run.colour:
-                digits = recoloured(digits, dice)
+                digits = recoloured(digits, rng)
             elif run.networks == "modern":
                 digits = digits.expand(-1, 3, -1, -1)
             yield Batch(None, digits * 2 - 1, data.targets[chosen])
 
 
-def recoloured(digits: Tensor, dice: torch.Generator) -> Tensor:
+def recoloured(digits: Tensor, rng: torch.Generator) -> Tensor:
     """Each digit with ink and paper of random colours, `(B, 3, H, W)` in [0, 1]."""
-    paper, ink = torch.rand(2, len(digits), 3, 1, 1, generator=dice)
+    paper, ink = torch.rand(2, len(digits), 3, 1, 1, generator=rng)
     return torch.lerp(paper, ink, digits)
 
 

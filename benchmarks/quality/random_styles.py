@@ -132,9 +132,9 @@ def recognised(art: Art, seen: Tensor, labels: Tensor) -> dict[str, dict[str, An
 
 def _cell(found: Tensor, labels: Tensor, names: Sequence[str]) -> dict[str, Any]:
     rates = by_class(found, labels, len(names))
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     groups = [(found[labels == label] == label).numpy() for label in range(len(names))]
-    draws = [dice.choice(group, (RESAMPLES, len(group))).mean(1) for group in groups]
+    draws = [rng.choice(group, (RESAMPLES, len(group))).mean(1) for group in groups]
     low, high = np.quantile(np.mean(draws, axis=0), (0.025, 0.975))
     by_name = {name: float(rate) for name, rate in zip(names, rates, strict=True)}
     return {"value": float(rates.mean()), "low": float(low), "high": float(high), "classes": by_name}

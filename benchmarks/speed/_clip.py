@@ -89,7 +89,7 @@ def decoded(path: Path) -> Iterator[Any]:
 
 
 def _frames(count: int) -> Iterator[Any]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     shots = moments(count)
     longest = max(shot.number for shot in shots)
     photos = {scene: _photo(scene, longest) for scene in SCENES}
@@ -98,7 +98,7 @@ def _frames(count: int) -> Iterator[Any]:
         frame = _seen(photos[shot.scene], shot)
         row, column = shot.disc()
         frame[np.hypot(rows - row, columns - column) < _DISC] = (220, 60, 40)
-        yield np.rint(frame + dice.normal(0, _GRAIN, frame.shape)).clip(0, 255).astype(np.uint8)
+        yield np.rint(frame + rng.normal(0, _GRAIN, frame.shape)).clip(0, 255).astype(np.uint8)
 
 
 def _photo(scene: str, longest: int) -> Image.Image:

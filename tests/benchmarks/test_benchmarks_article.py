@@ -22,9 +22,9 @@ article = import_module("benchmarks.article.article")
 
 @given(st.integers(0, 1000))
 def test_frechet_distance_is_the_closed_form_with_a_matrix_root(seed: int) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    a, b = torch.randn(2, 60, 5, generator=dice, dtype=torch.float64)
-    b = b * torch.rand(5, generator=dice) + torch.rand(5, generator=dice)
+    rng = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(2, 60, 5, generator=rng, dtype=torch.float64)
+    b = b * torch.rand(5, generator=rng) + torch.rand(5, generator=rng)
     cov_a, cov_b = np.cov(a.numpy().T), np.cov(b.numpy().T)
     root = linalg.sqrtm(cov_a @ cov_b).real
     expected = float((a.mean(0) - b.mean(0)).square().sum()) + np.trace(cov_a + cov_b - 2 * root)

@@ -33,8 +33,8 @@ class Flat:
         return style.resize((1, 1)).resize(content.size)
 
     def random_style(self, seed: int) -> StyleCode:
-        dice = torch.Generator().manual_seed(seed % self.seeds)
-        return StyleCode(torch.randint(0, 256, (3,), generator=dice).float(), "chance")
+        rng = torch.Generator().manual_seed(seed % self.seeds)
+        return StyleCode(torch.randint(0, 256, (3,), generator=rng).float(), "chance")
 
 
 class Pixels:

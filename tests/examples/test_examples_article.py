@@ -40,8 +40,8 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen pictures of noise with labels 0..9, in MNIST's form."""
     folder = tmp_path_factory.mktemp("mnist")
-    dice = np.random.default_rng(0)
-    write_idx(folder / "train-images-idx3-ubyte.gz", dice.integers(0, 256, (16, 28, 28), dtype=np.uint8))
+    rng = np.random.default_rng(0)
+    write_idx(folder / "train-images-idx3-ubyte.gz", rng.integers(0, 256, (16, 28, 28), dtype=np.uint8))
     write_idx(folder / "train-labels-idx1-ubyte.gz", (np.arange(16) % 10).astype(np.uint8))
     return folder
 
@@ -185,9 +185,9 @@ def test_the_tutorial_runs() -> None:
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=3), st.booleans(), st.randoms(use_true_random=False))
 def test_idx_files_come_back_as_they_were(
-    tmp_path_factory: pytest.TempPathFactory, shape: list[int], packed: bool, dice: Any
+    tmp_path_factory: pytest.TempPathFactory, shape: list[int], packed: bool, rng: Any
 ) -> None:
-    array = np.frombuffer(dice.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
+    array = np.frombuffer(rng.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
     path = tmp_path_factory.mktemp("idx") / ("x.gz" if packed else "x")
     write_idx(path, array)
     assert np.array_equal(read_idx(path), array)

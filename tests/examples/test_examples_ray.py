@@ -39,9 +39,9 @@ def photos(tmp_path: Path) -> list[str]:
     """Five pictures and one file that is none."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(5):
-        pixels = dice.integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (20 + number, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     (folder / "broken.png").write_bytes(b"not a picture")
     return sorted(str(path) for path in folder.iterdir())

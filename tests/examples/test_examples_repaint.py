@@ -105,9 +105,9 @@ def test_the_same_seed_draws_the_same_batches(data: Path, plan: repaint_parts.Pl
 
 @given(st.integers(0, 10_000))
 def test_drawing_is_one_minus_the_share_that_least_squares_explain(seed: int) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    content = torch.rand(1, 1, 6, 5, generator=dice).expand(-1, 3, -1, -1) * 2 - 1
-    fake = torch.rand(1, 3, 6, 5, generator=dice) * 2 - 1
+    rng = torch.Generator().manual_seed(seed)
+    content = torch.rand(1, 1, 6, 5, generator=rng).expand(-1, 3, -1, -1) * 2 - 1
+    fake = torch.rand(1, 3, 6, 5, generator=rng) * 2 - 1
     columns = np.stack([content[0, 0].flatten().numpy(), np.ones(30)], 1).astype(np.float64)
     target = fake[0].flatten(1).T.double().numpy()
     rest = target - columns @ np.linalg.lstsq(columns, target, rcond=None)[0]

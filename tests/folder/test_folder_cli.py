@@ -32,12 +32,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 def fill(folder: Path, count: int, *, seed: int = 0) -> list[str]:
     """So many pictures of 8 to 16 pixels a side, in folders; their names."""
-    dice, names = np.random.default_rng(seed), []
+    rng, names = np.random.default_rng(seed), []
     for number in range(count):
         name = f"{number % 7}/{number % 3}/{number:05}{('.png', '.jpg', '.bmp')[number % 3]}"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        height, width = dice.integers(8, 17, 2)
-        Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
+        height, width = rng.integers(8, 17, 2)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / name)
         names.append(name)
     return sorted(names)
 
@@ -140,12 +140,12 @@ def test_killed_at_random_it_goes_on(weights: Path, tmp_path: Path, count: int, 
     names = fill(photos, count)
     fill(tmp_path, 1)
     shutil.move(tmp_path / "0" / "0" / "00000.png", tmp_path / "style.png")
-    command, dice, before = arguments(weights, "photos", "-o", "out", "--quiet"), random.Random(count), {}
+    command, rng, before = arguments(weights, "photos", "-o", "out", "--quiet"), random.Random(count), {}
     for kill in range(kills):
-        until = len(before) + dice.randrange(1, 3 * (count - len(before)) // (2 * (kills + 1 - kill)))
+        until = len(before) + rng.randrange(1, 3 * (count - len(before)) // (2 * (kills + 1 - kill)))
         process = start_process(run, command, log)
         wait_for(lambda until=until, process=process: count_noted(out) >= until or not process.is_alive())
-        time.sleep(dice.uniform(0, 0.02))
+        time.sleep(rng.uniform(0, 0.02))
         assert process.is_alive(), log.read_text()
         process.kill()
         process.join()

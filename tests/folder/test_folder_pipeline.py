@@ -1,4 +1,4 @@
-"""Three hands at once: what overlaps, what is bounded, and that nothing hangs, whoever fails."""
+"""Three stages at once: what overlaps, what is bounded, and that nothing hangs, whoever fails."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ STEPS = ("pixels", "open", "paint", "part", "begin", "write")
     st.dictionaries(st.integers(0, 8), st.sampled_from(STEPS), max_size=5),
     st.integers(1, 3),
 )
-def test_everything_is_done_or_said(heights: list[int], failing: dict[int, str], hands: int) -> None:
+def test_everything_is_done_or_said(heights: list[int], failing: dict[int, str], threads: int) -> None:
     fails = {step: {number for number, each in failing.items() if each == step} for step in STEPS}
     work, before = Work(heights, fails), threading.active_count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pipeline, "_hands", lambda: hands)
+        patch.setattr(_pipeline, "_thread_count", lambda: threads)
         patch.setattr(_pipeline, "_PIXELS", 10)
         outcomes = work.run()
     expected = {number: f"{failing[number]} {number}" if number in failing else None for number in range(len(heights))}
@@ -93,7 +93,7 @@ def test_everything_is_done_or_said(heights: list[int], failing: dict[int, str],
 
 
 def test_the_next_is_opened_while_one_is_painted_and_the_last_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pipeline, "_hands", lambda: 1)
+    monkeypatch.setattr(_pipeline, "_thread_count", lambda: 1)
     work = Work([1, 1, 1])
     opened, painted = threading.Event(), threading.Event()
 
@@ -133,8 +133,8 @@ def test_a_picture_is_written_while_it_is_painted() -> None:
     assert [error for _, error in steps.run(range(1))] == [None]
 
 
-def test_what_is_between_the_hands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pipeline, "_hands", lambda: 3)
+def test_what_is_between_the_stages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pipeline, "_thread_count", lambda: 3)
     monkeypatch.setattr(_pipeline, "_PIXELS", 10)
     heights = [int(height) for height in np.random.default_rng(0).integers(1, 9, 40)] + [25, 3, 30]
     work, inside, most, lock = Work(heights), [0, 0], [0, 0], threading.Lock()

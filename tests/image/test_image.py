@@ -1,4 +1,4 @@
-"""Files and the door, checked against Pillow, numpy and scikit-image."""
+"""Files and `Picture`, checked against Pillow, numpy and scikit-image."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def one_line(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
         assert part in message
 
 
-# The door: what goes in comes out
+# `Picture`: what goes in comes out
 
 
 def in_colour(pixels: np.ndarray) -> np.ndarray:

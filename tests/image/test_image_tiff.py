@@ -26,7 +26,7 @@ def noise(seed: int, *shape: int, kind: type = np.uint16) -> np.ndarray:
 
 
 def taken(path: Path) -> np.ndarray:
-    """What the door makes of a file that Pillow opened by its path."""
+    """What `Picture` makes of a file that Pillow opened by its path."""
     with Image.open(path) as opened:
         picture = Picture.take(opened)
     return np.asarray(picture.restore(picture.pixels))

@@ -44,18 +44,18 @@ def assert_near(got: Tensor, exact: Tensor) -> None:
     torch.testing.assert_close(got.double() / scale, exact / scale, atol=1e-4, rtol=0)
 
 
-def geometry(dice: random.Random, *, turned: bool) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+def geometry(rng: random.Random, *, turned: bool) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
     """A shape, a weight's shape and options that fit each other, whatever comes up."""
     while True:
-        groups = dice.randint(1, 3)
-        per, filters = dice.choice([1, 1, 2, 5]), groups * dice.randint(1, 3)
-        kernel, stride, dilation = ([dice.randint(1, 3) for _ in range(2)] for _ in range(3))
-        padding, size = [dice.randint(0, 2) for _ in range(2)], [dice.randint(1, 8) for _ in range(2)]
+        groups = rng.randint(1, 3)
+        per, filters = rng.choice([1, 1, 2, 5]), groups * rng.randint(1, 3)
+        kernel, stride, dilation = ([rng.randint(1, 3) for _ in range(2)] for _ in range(3))
+        padding, size = [rng.randint(0, 2) for _ in range(2)], [rng.randint(1, 8) for _ in range(2)]
         options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        shape = (dice.randint(0, 2), groups * per, *size)
+        shape = (rng.randint(0, 2), groups * per, *size)
         if turned:
-            options["output_padding"] = [dice.randint(0, max(s, d) - 1) for s, d in zip(stride, dilation, strict=True)]
+            options["output_padding"] = [rng.randint(0, max(s, d) - 1) for s, d in zip(stride, dilation, strict=True)]
             spare = [(size[i] - 1) * stride[i] - 2 * padding[i] + reach[i] for i in (0, 1)]
             weight = (groups * per, filters // groups, *kernel)
         else:

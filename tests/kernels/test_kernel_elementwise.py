@@ -18,10 +18,10 @@ Function = Callable[..., Tensor]
 
 def results(function: Function, given: Sequence[Tensor], name: str, dtype: torch.dtype) -> list[Tensor]:
     """The result, its derivatives, and the derivatives of a weighted sum of those."""
-    dice = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
 
     def drawn(like: Tensor) -> Tensor:  # the same numbers in every dtype
-        numbers = torch.randn(like.shape, generator=dice).to(given[0].dtype)
+        numbers = torch.randn(like.shape, generator=rng).to(given[0].dtype)
         return numbers.to(device=like.device, dtype=dtype)
 
     leaves = [each.detach().to(dtype).requires_grad_() for each in given]

@@ -198,16 +198,16 @@ def test_colourfulness_has_the_papers_closed_form() -> None:
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     cyan = -red
     half = torch.cat([red, cyan], dim=3)
-    assert metrics.colourfulness(red).item() == pytest.approx(0.3 * 255 * math.hypot(1, 0.5), rel=1e-5)
-    assert metrics.colourfulness(half).item() == pytest.approx(255 * math.hypot(1, 0.5), rel=1e-5)
+    assert metrics.colorfulness(red).item() == pytest.approx(0.3 * 255 * math.hypot(1, 0.5), rel=1e-5)
+    assert metrics.colorfulness(half).item() == pytest.approx(255 * math.hypot(1, 0.5), rel=1e-5)
 
 
 def test_colour_ratio_follows_saturation_and_stays_finite_on_grey() -> None:
     picture = noise(5)
-    assert metrics.colour_ratio(picture * 0.25, picture).item() == pytest.approx(0.25, rel=1e-4)
+    assert metrics.color_ratio(picture * 0.25, picture).item() == pytest.approx(0.25, rel=1e-4)
     grey = picture.mean(dim=1, keepdim=True).expand_as(picture)
-    assert metrics.colour_ratio(grey, grey).item() == 1
-    assert metrics.colour_ratio(picture, grey).item() == pytest.approx(metrics.colourfulness(picture).item())
+    assert metrics.color_ratio(grey, grey).item() == 1
+    assert metrics.color_ratio(picture, grey).item() == pytest.approx(metrics.colorfulness(picture).item())
 
 
 # --- detail and structure ---------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ TWO_PICTURES = {
     "style_distance": lambda a, b: metrics.style_distance(a, b, TwoTaps()),
     "content_distance": lambda a, b: metrics.content_distance(a, b, TwoTaps(), {"pixels": torch.ones(1, 3, 1, 1)}),
     "palette_distance": metrics.palette_distance,
-    "colour_ratio": metrics.colour_ratio,
+    "color_ratio": metrics.color_ratio,
     "detail_ratio": metrics.detail_ratio,
     "structure": metrics.structure,
 }

@@ -92,8 +92,8 @@ def test_style_losses_see_statistics_and_not_places() -> None:
 
 def test_the_sliced_loss_is_the_best_transport_where_there_is_one_line() -> None:
     """One channel has two lines, there and back, and on them the sorted values are scipy's optimal assignment."""
-    dice = torch.Generator().manual_seed(3)
-    ours, theirs = torch.randn(2, 1, 5, 5, generator=dice), 3 * torch.randn(2, 1, 5, 5, generator=dice) + 1
+    rng = torch.Generator().manual_seed(3)
+    ours, theirs = torch.randn(2, 1, 5, 5, generator=rng), 3 * torch.randn(2, 1, 5, 5, generator=rng) + 1
     expected = []
     for one, other in zip(ours.flatten(1).numpy(), theirs.flatten(1).numpy(), strict=True):
         cost = (one[:, None] - other) ** 2
@@ -103,9 +103,9 @@ def test_the_sliced_loss_is_the_best_transport_where_there_is_one_line() -> None
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 4))
 def test_the_sliced_loss_takes_any_sizes_and_ignores_places(height: int, width: int, channels: int) -> None:
-    dice = torch.Generator().manual_seed(height)
-    f = torch.randn(1, channels, height, width, generator=dice, requires_grad=True)
-    places = torch.randperm(height * width, generator=dice)
+    rng = torch.Generator().manual_seed(height)
+    f = torch.randn(1, channels, height, width, generator=rng, requires_grad=True)
+    places = torch.randperm(height * width, generator=rng)
     shuffled = f.detach().flatten(2)[:, :, places].view_as(f)
     assert sliced_style_loss({"a": f}, {"a": shuffled}, seed=width) < ZERO
     doubled = F.interpolate(f.detach(), scale_factor=2)  # every value four times
@@ -299,10 +299,10 @@ def test_other_modules_agree_with_the_functions() -> None:
 
 @given(length=st.floats(0.01, 5), seed=st.integers(0, 99))
 def test_penalties_on_a_linear_discriminator(length: float, seed: int) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    weight = F.normalize(torch.randn(3, 4, 4, generator=dice).flatten(), dim=0).view(3, 4, 4) * length
+    rng = torch.Generator().manual_seed(seed)
+    weight = F.normalize(torch.randn(3, 4, 4, generator=rng).flatten(), dim=0).view(3, 4, 4) * length
     weight.requires_grad_()
-    x = torch.randn(2, 3, 4, 4, generator=dice).requires_grad_()
+    x = torch.randn(2, 3, 4, 4, generator=rng).requires_grad_()
     for penalty, value, slope in (
         (r1_penalty, length**2, 2 * weight),
         (gradient_penalty, (length - 1) ** 2, 2 * (length - 1) * weight / length),
@@ -349,9 +349,9 @@ def test_interpolated_pictures_lie_on_the_lines() -> None:
 
 @given(seed=st.integers(0, 99), classes=st.integers(1, 6))
 def test_class_losses_are_cross_entropies_over_k_plus_1(seed: int, classes: int) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    real, fake = torch.randn(2, 5, classes + 1, generator=dice)
-    label = torch.randint(classes, (5,), generator=dice)
+    rng = torch.Generator().manual_seed(seed)
+    real, fake = torch.randn(2, 5, classes + 1, generator=rng)
+    label = torch.randint(classes, (5,), generator=rng)
     last = torch.full((5,), classes)
     expected = F.cross_entropy(real, label) + F.cross_entropy(fake, last)
     torch.testing.assert_close(class_discriminator_loss(real, fake, label), expected)
@@ -413,8 +413,8 @@ def test_feature_matching_is_the_distance_of_means() -> None:
 
 @given(seed=st.integers(0, 99))
 def test_kl_divergence_is_torchs(seed: int) -> None:
-    dice = torch.Generator().manual_seed(seed)
-    mean, deviation = torch.randn(3, 5, generator=dice), torch.rand(3, 5, generator=dice) + 0.1
+    rng = torch.Generator().manual_seed(seed)
+    mean, deviation = torch.randn(3, 5, generator=rng), torch.rand(3, 5, generator=rng) + 0.1
     expected = torch.distributions.kl_divergence(
         torch.distributions.Normal(mean, deviation), torch.distributions.Normal(0.0, 1.0)
     )

@@ -61,11 +61,11 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 
 
 def test_the_photos_own_colours_do_not_leak() -> None:
-    """At every door from the photo into the decoder, mean and deviation are the code's, whatever the photo's were."""
+    """At every way from the photo into the decoder, mean and deviation are the code's, whatever the photo's were."""
     generator, style, noise = tiny(), torch.randn(1, 16), torch.rand(1, 3, 64, 64)
     seen: list[torch.Tensor] = []
-    for door in (generator.style_eighth, generator.skip_quarter, generator.skip_half):
-        door.register_forward_hook(lambda _, __, features: seen.append(features.detach().clone()))
+    for layer in (generator.style_eighth, generator.skip_quarter, generator.skip_half):
+        layer.register_forward_hook(lambda _, __, features: seen.append(features.detach().clone()))
     for tint in ([0.9, 0.1, -0.8], [-0.8, 0.2, 0.7]):  # 1000 times too strong, so that eps in the variance is nothing
         generator(None, style, content=1000 * (0.3 * noise + torch.tensor(tint)[:, None, None]))
     for one, other in zip(seen[:3], seen[3:], strict=True):

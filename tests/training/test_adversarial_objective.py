@@ -1,4 +1,4 @@
-"""The game inside the trainer: what each loss takes, and that each of them trains a toy."""
+"""The objective inside the trainer: what each loss takes, and that each of them trains a toy."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from agnlib.losses import (
 )
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
+from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.config import LOSSES
-from agnlib.training.names.mapping import fit_mapping
-from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.objective.adversarial import AdversarialObjective
 from agnlib.training.objective.terms import kl_term
 
 MODES = torch.tensor([[2.0, 2.0], [5.0, 3.0], [3.0, 5.5]])
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 
 
-def toy(count: int, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+def toy(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pictures 8x8 of a bright spot, its place from a mixture of three Gaussians, and from which of them."""
-    label = torch.randint(3, (count,), generator=dice)
-    place = MODES[label] + 0.4 * torch.randn(count, 2, generator=dice)
+    label = torch.randint(3, (count,), generator=rng)
+    place = MODES[label] + 0.4 * torch.randn(count, 2, generator=rng)
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     apart = (x - place[:, :1, None]).square() + (y - place[:, 1:, None]).square()
     return (2 * torch.exp(-apart / 3) - 1)[:, None], label
 
 
 def toy_batches(seed: int = 0) -> Iterator[Batch]:
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     while True:
-        picture, label = toy(32, dice)
+        picture, label = toy(32, rng)
         yield Batch(None, picture, label)
 
 
@@ -61,9 +61,9 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
 
 @torch.no_grad()
 def distance_to_toy(generator: Generator) -> float:
-    dice = torch.Generator().manual_seed(1)
-    real, label = toy(400, dice)
-    z = torch.randn(400, 8, generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    real, label = toy(400, rng)
+    z = torch.randn(400, 8, generator=rng)
     return energy_distance(generator(z, label if generator.config.num_classes else None), real)
 
 
@@ -99,18 +99,18 @@ def test_no_loss_trains_it_with_the_generators_sign_flipped(loss: str) -> None:
 # -- what is taken ----------------------------------------------------------------------------------------------------
 
 
-def game(classes: int | None = None, **options: object) -> tuple[AdversarialGame, Batch, Tensor]:
+def objective(classes: int | None = None, **options: object) -> tuple[AdversarialObjective, Batch, Tensor]:
     _, discriminator = toy_networks(classes)
-    dice = torch.Generator().manual_seed(0)
-    picture, label = toy(6, dice)
-    fake = torch.rand(6, 1, 8, 8, generator=dice) * 2 - 1
+    rng = torch.Generator().manual_seed(0)
+    picture, label = toy(6, rng)
+    fake = torch.rand(6, 1, 8, 8, generator=rng) * 2 - 1
     batch = Batch(None, picture, label, fake=fake)
     config = TrainerConfig.article(**options)  # type: ignore[arg-type]
-    return AdversarialGame(config, discriminator, torch.Generator().manual_seed(5)), batch, fake
+    return AdversarialObjective(config, discriminator, torch.Generator().manual_seed(5)), batch, fake
 
 
-def test_the_articles_game_is_binary_cross_entropy_without_penalty() -> None:
-    subject, batch, fake = game()
+def test_the_articles_objective_is_binary_cross_entropy_without_penalty() -> None:
+    subject, batch, fake = objective()
     entropy, one = torch.nn.functional.binary_cross_entropy_with_logits, torch.ones(6)
     logits = [subject.discriminator(image) for image in (batch.style, fake)]
     losses = subject.discriminator_losses(batch, fake)
@@ -133,7 +133,7 @@ def test_each_penalty_goes_with_its_loss() -> None:
         "wasserstein": {"gradient_penalty"},
         "relativistic": {"r1", "r2"},
     }.items():
-        subject, batch, fake = game(3 if loss == "class" else None, loss=loss, penalty=0.3)
+        subject, batch, fake = objective(3 if loss == "class" else None, loss=loss, penalty=0.3)
         found = subject.penalties(batch)
         assert set(found) == names
         weight = 0.3 * subject.penalty_every
@@ -150,16 +150,16 @@ def test_each_penalty_goes_with_its_loss() -> None:
 
 
 def test_the_weight_and_the_turn_of_a_penalty_are_options() -> None:
-    assert game(loss="wasserstein")[0].penalty_weight == 10
-    assert game(loss="logistic", penalty=0.5, penalty_every=4)[0].penalty_weight == 2
+    assert objective(loss="wasserstein")[0].penalty_weight == 10
+    assert objective(loss="logistic", penalty=0.5, penalty_every=4)[0].penalty_weight == 2
     assert TrainerConfig().penalty is None
-    subject = AdversarialGame(TrainerConfig(), toy_networks(None)[1], torch.Generator())
+    subject = AdversarialObjective(TrainerConfig(), toy_networks(None)[1], torch.Generator())
     assert (subject.penalty_weight, subject.penalty_every) == (0.1 * 16, 16)
 
 
 def test_feature_matching_and_uniformity_are_added() -> None:
     for classes, loss in ((None, "logistic"), (3, "class"), (3, "hinge")):
-        subject, batch, fake = game(classes, loss=loss, feature_matching=2.0, uniformity=0.5)
+        subject, batch, fake = objective(classes, loss=loss, feature_matching=2.0, uniformity=0.5)
         losses = subject.generator_losses(batch, fake)
         judge = subject.discriminator
         expected = 2 * feature_matching_loss(judge.features(batch.style), judge.features(fake))
@@ -169,7 +169,7 @@ def test_feature_matching_and_uniformity_are_added() -> None:
 
 
 def test_a_generator_that_knows_no_labels_is_asked_for_any_class() -> None:
-    subject, batch, fake = game(3, loss="class")
+    subject, batch, fake = objective(3, loss="class")
     logits = subject.discriminator.class_logits(fake)
     for labelled, label in ((True, batch.label), (False, None)):
         found = subject.generator_losses(batch, fake, labelled=labelled)["adversarial"]
@@ -178,7 +178,7 @@ def test_a_generator_that_knows_no_labels_is_asked_for_any_class() -> None:
 
 @every_loss
 def test_no_gradient_of_the_generators_loss_goes_through_the_real_pictures(loss: str) -> None:
-    subject, batch, fake = game(3 if loss == "class" else None, loss=loss, feature_matching=1.0)
+    subject, batch, fake = objective(3 if loss == "class" else None, loss=loss, feature_matching=1.0)
     real = batch.style.clone().requires_grad_()
     fake = fake.clone().requires_grad_()
     total = sum(subject.generator_losses(replace(batch, style=real), fake).values())
@@ -188,7 +188,7 @@ def test_no_gradient_of_the_generators_loss_goes_through_the_real_pictures(loss:
 
 
 @every_loss
-def test_the_modern_networks_play_every_game_but_that_of_classes(loss: str) -> None:
+def test_the_modern_networks_take_every_loss_but_that_of_classes(loss: str) -> None:
     torch.manual_seed(0)
     generator = Generator(8, 16, channels=(4, 4, 8), blocks=(1, 1, 1), image_size=16, num_classes=3)
     discriminator = Discriminator(3, style_dim=16, channels=(4, 8))
@@ -208,15 +208,15 @@ def test_the_modern_networks_play_every_game_but_that_of_classes(loss: str) -> N
     assert changed.tolist() == [False, True, True, True]  # the labels asked for, and not the map of no class
 
 
-def test_what_the_game_misses_is_named() -> None:
+def test_what_the_objective_misses_is_named() -> None:
     with pytest.raises(InputError, match="loss is 'bce'; expected one of logistic"):
         TrainerConfig(loss="bce")
     with pytest.raises(InputError, match="loss is 'bce'; expected one of logistic"):
         TrainerConfig.article("bce")
-    subject, batch, fake = game(3, loss="class")
+    subject, batch, fake = objective(3, loss="class")
     with pytest.raises(InputError, match="batch without labels"):
         subject.discriminator_losses(replace(batch, label=None), fake)
-    subject, batch, fake = game(loss="wasserstein")
+    subject, batch, fake = objective(loss="wasserstein")
     with pytest.raises(InputError, match="needs generated pictures"):
         subject.penalties(replace(batch, fake=None))
     with pytest.raises(InputError, match=r"no content.*give photos"):
@@ -250,8 +250,8 @@ def train_variational(weight: float) -> tuple[AdversarialTrainer, list[float]]:
     config = TrainerConfig(warmup=0, identity=0.0, lr_generator=4e-3)
     trainer = AdversarialTrainer(generator, discriminator, extractor, terms=terms, config=config)
     found = [divergence(extractor, pictures)]
-    dice = torch.Generator().manual_seed(3)
-    chosen = [pictures[torch.randperm(64, generator=dice)[:16]] for _ in range(120)]
+    rng = torch.Generator().manual_seed(3)
+    chosen = [pictures[torch.randperm(64, generator=rng)[:16]] for _ in range(120)]
     logs = trainer.fit([Batch(picture.flip(0), picture) for picture in chosen], steps=120)
     if weight:
         assert math.isfinite(logs["generator/kl"])
@@ -259,9 +259,9 @@ def train_variational(weight: float) -> tuple[AdversarialTrainer, list[float]]:
 
 
 def colours(count: int) -> Tensor:
-    dice = torch.Generator().manual_seed(2)
-    flat = torch.rand(count, 3, 1, 1, generator=dice) * 1.6 - 0.8
-    return flat + 0.1 * torch.randn(count, 3, 16, 16, generator=dice)
+    rng = torch.Generator().manual_seed(2)
+    flat = torch.rand(count, 3, 1, 1, generator=rng) * 1.6 - 0.8
+    return flat + 0.1 * torch.randn(count, 3, 16, 16, generator=rng)
 
 
 @torch.no_grad()

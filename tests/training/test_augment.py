@@ -21,7 +21,7 @@ from agnlib.training.data.augment import AUGMENTATIONS, AdaptiveProbability, aug
 GEOMETRIC = ("translation", "cutout", "flip")
 
 
-def dice(seed: int = 0) -> torch.Generator:
+def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -32,13 +32,13 @@ def ramp(count: int, height: int = 16, width: int = 24) -> Tensor:
 
 def test_probability_0_is_the_identity() -> None:
     image = torch.randn(4, 3, 9, 11)
-    assert augment(image, tuple(AUGMENTATIONS), probability=0.0, generator=dice()) is image
+    assert augment(image, tuple(AUGMENTATIONS), probability=0.0, generator=rng()) is image
     assert augment(image, ()) is image
 
 
 @given(seed=st.integers(0, 2**31), probability=st.floats(0, 1))
 def test_the_dice_move_on_alike_whatever_the_probability(seed: int, probability: float) -> None:
-    first, second = dice(seed), dice(seed)
+    first, second = rng(seed), rng(seed)
     augment(ramp(2), GEOMETRIC, probability=probability, generator=first)
     augment(ramp(2), GEOMETRIC, probability=1.0, generator=second)
     assert torch.equal(first.get_state(), second.get_state())
@@ -46,7 +46,7 @@ def test_the_dice_move_on_alike_whatever_the_probability(seed: int, probability:
 
 def test_the_same_dice_give_the_same_change_and_others_another() -> None:
     image = torch.randn(4, 3, 16, 16)
-    first, again, other = (augment(image, GEOMETRIC, generator=dice(seed)) for seed in (0, 0, 1))
+    first, again, other = (augment(image, GEOMETRIC, generator=rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -54,7 +54,7 @@ def test_the_same_dice_give_the_same_change_and_others_another() -> None:
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 40), width=st.integers(1, 40))
 def test_a_translation_is_a_shift_of_at_most_an_eighth_filled_with_grey(seed: int, height: int, width: int) -> None:
     image = ramp(1, height, width)
-    moved = augment(image, ["translation"], generator=dice(seed))
+    moved = augment(image, ["translation"], generator=rng(seed))
     inside = moved[0, 0].numpy() != 0
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     assert inside[np.ix_(rows, columns)].all()
@@ -71,14 +71,14 @@ def test_a_translation_is_a_shift_of_at_most_an_eighth_filled_with_grey(seed: in
 def test_shifts_are_evenly_spread_over_an_eighth_to_either_side() -> None:
     image = torch.zeros(3000, 1, 16, 16)
     image[:, :, 8, 8] = 1
-    places = augment(image, ["translation"], generator=dice()).flatten(1).argmax(1)
+    places = augment(image, ["translation"], generator=rng()).flatten(1).argmax(1)
     counts = np.bincount((places // 16 - 8 + 2) * 5 + places % 16 - 8 + 2, minlength=25)
     assert len(counts) == 25  # 5 x 5 shifts, each 120 times; the deviation of such a count is 10.7
     assert np.abs(counts - 120).max() < 5 * 10.7
 
 
 def test_cutout_is_a_grey_square_of_half_a_side_centred_anywhere() -> None:
-    changed = augment(ramp(4000), ["cutout"], generator=dice())
+    changed = augment(ramp(4000), ["cutout"], generator=rng())
     holes = (changed[:, 0] == 0).numpy()
     assert np.array_equal(changed.numpy()[:, 1] == 0, holes)
     kept = np.broadcast_to(ramp(1)[0, 0].numpy(), holes.shape)
@@ -94,7 +94,7 @@ def test_cutout_is_a_grey_square_of_half_a_side_centred_anywhere() -> None:
 def test_a_flip_mirrors_half_of_the_pictures_and_p_of_them_half_that() -> None:
     image = ramp(4000)
     for probability in (1.0, 0.4):
-        changed = augment(image, ["flip"], probability=probability, generator=dice())
+        changed = augment(image, ["flip"], probability=probability, generator=rng())
         mirrored = (changed == image.flip(3)).all((1, 2, 3))
         assert ((changed == image).all((1, 2, 3)) ^ mirrored).all()
         assert mirrored.float().mean().item() == pytest.approx(probability / 2, abs=5 * (0.25 / 4000) ** 0.5)
@@ -103,19 +103,19 @@ def test_a_flip_mirrors_half_of_the_pictures_and_p_of_them_half_that() -> None:
 @pytest.mark.parametrize("name", ["translation", "cutout", "color"])
 def test_an_operation_is_carried_out_with_the_probability_asked_for(name: str) -> None:
     image = ramp(4000, 64, 64)
-    changed = (augment(image, [name], probability=0.3, generator=dice()) != image).any(3).any(2).any(1)
+    changed = (augment(image, [name], probability=0.3, generator=rng()) != image).any(3).any(2).any(1)
     untouched = 1 / 17**2 if name == "translation" else 0  # of the shifts by up to 8, one is by nothing
     assert changed.float().mean().item() == pytest.approx(0.3 * (1 - untouched), abs=5 * (0.21 / 4000) ** 0.5)
 
 
 def test_colour_changes_by_the_paper_s_amounts() -> None:
     flat = torch.zeros(2000, 3, 2, 2)
-    brightness = augment(flat, ["color"], generator=dice())
+    brightness = augment(flat, ["color"], generator=rng())
     assert (brightness == brightness[:, :1, :1, :1]).all()  # a grey picture has neither saturation nor contrast
     assert brightness.min() == pytest.approx(-0.5, abs=0.01)
     assert brightness.max() == pytest.approx(0.5, abs=0.01)
     coloured = torch.tensor([0.3, 0.0, -0.3]).view(1, 3, 1, 1).expand(2000, 3, 1, 1)
-    spread = augment(coloured, ["color"], generator=dice()).std(1) / coloured.std(
+    spread = augment(coloured, ["color"], generator=rng()).std(1) / coloured.std(
         1
     )  # saturation 0..2, contrast 0.5..1.5
     assert 0 <= spread.min() < 0.05
@@ -125,7 +125,7 @@ def test_colour_changes_by_the_paper_s_amounts() -> None:
 
 def test_gradients_reach_the_picture_where_it_is_shown() -> None:
     image = torch.randn(3, 3, 16, 16, requires_grad=True)
-    changed = augment(image, GEOMETRIC, generator=dice())
+    changed = augment(image, GEOMETRIC, generator=rng())
     changed.sum().backward()
     for one, gradient in zip(changed, image.grad, strict=True):
         assert set(gradient.unique().tolist()) == {0.0, 1.0}
@@ -137,7 +137,7 @@ def test_gradients_and_their_gradients_are_right(name: str) -> None:
     image = torch.randn(2, 3, 6, 5, dtype=torch.float64, requires_grad=True)
 
     def change(x: Tensor) -> Tensor:
-        return augment(x, [name], generator=dice()).square()  # so that there is a second derivative
+        return augment(x, [name], generator=rng()).square()  # so that there is a second derivative
 
     assert torch.autograd.gradcheck(change, (image,))
     assert torch.autograd.gradgradcheck(change, (image,))
@@ -176,7 +176,7 @@ def make(**options: object) -> AdversarialTrainer:
 
 
 def batch(step: int) -> Batch:
-    content, style = torch.rand(2, 4, 3, 24, 24, generator=dice(step)) * 2 - 1
+    content, style = torch.rand(2, 4, 3, 24, 24, generator=rng(step)) * 2 - 1
     return Batch(content, style, torch.arange(4) % 2, step=step)
 
 
@@ -223,11 +223,11 @@ def test_the_probability_adapts_and_is_in_the_checkpoint(tmp_path: Path) -> None
     for scale in subject.discriminator.scales:
         torch.nn.init.constant_(scale.logit.bias, 5.0)  # it takes everything for real
     subject.fit([batch(step) for step in range(3)], steps=3)
-    assert subject._game.adaptive.value == pytest.approx(3 * 4 / 40)
+    assert subject._objective.adaptive.value == pytest.approx(3 * 4 / 40)
     subject.save_checkpoint(tmp_path / "c")
     other = make(augment=("flip",), ada_target=0.6, ada_images=40)
     other.load_checkpoint(tmp_path / "c")
-    assert other._game.adaptive.value == subject._game.adaptive.value
+    assert other._objective.adaptive.value == subject._objective.adaptive.value
 
 
 @pytest.mark.parametrize(

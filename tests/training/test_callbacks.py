@@ -26,8 +26,8 @@ from agnlib.training.run.tensorboard import EventFile
 
 
 def batch(seed: int = 0, count: int = 3, size: int = 24, **named: object) -> Batch:
-    dice = torch.Generator().manual_seed(seed)
-    content, style = torch.rand(2, count, 3, size, size, generator=dice) * 2 - 1
+    rng = torch.Generator().manual_seed(seed)
+    content, style = torch.rand(2, count, 3, size, size, generator=rng) * 2 - 1
     return Batch(content, style, torch.zeros(count, dtype=torch.long), step=seed, **named)  # type: ignore[arg-type]
 
 
@@ -140,7 +140,7 @@ def test_evaluation_measures_the_averaged_networks_on_its_own_pairs() -> None:
     subject.fit([batch(step) for step in range(5)], steps=5)
     assert torch.equal(torch.get_rng_state(), before)
     measured = [{k for k in logs if k.startswith("evaluate/")} for logs in recorder.logs]
-    names = {"evaluate/palette_distance", "evaluate/colour_ratio", "evaluate/structure", "evaluate/frechet"}
+    names = {"evaluate/palette_distance", "evaluate/color_ratio", "evaluate/structure", "evaluate/frechet"}
     assert measured == [set(), names, set(), names, set()]
     generator, extractor = subject.averaged_generator, subject.averaged_extractor
     with torch.no_grad():
@@ -163,7 +163,7 @@ def test_evaluation_with_an_encoder_and_of_pictures_from_nothing() -> None:
 
     pairs = [Batch(None, torch.rand(3, 3, 24, 24) * 2 - 1)]
     found = Evaluate(pairs, encoder=Encoder()).measure(trainer(given={"extractor": None}))
-    assert set(found) == {"palette_distance", "colour_ratio", "style_distance", "frechet"}
+    assert set(found) == {"palette_distance", "color_ratio", "style_distance", "frechet"}
     assert all(np.isfinite(value) for value in found.values())
 
 

@@ -27,7 +27,7 @@ from agnlib.models import pretrained
 from agnlib.training import AdversarialTrainer, Batch, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
 from agnlib.training.run.options import read_record
-from agnlib.training.safety.checkpoint import load_state, newest_whole, save_state
+from agnlib.training.safety.checkpoint import load_state, newest_complete, save_state
 from agnlib.training.safety.state import take
 
 FAULTS = {
@@ -176,12 +176,12 @@ def test_a_corrupt_checkpoint_is_passed_over_and_named(folders: tuple[Path, Path
     subject.callbacks = (SaveCheckpoints(tmp_path, every=1, keep=3),)
     subject.fit(loader(data(folders)), steps=3)
     paths = [tmp_path / f"step-0000000{step}.safetensors" for step in (1, 2, 3)]
-    assert newest_whole(tmp_path) == paths[2]
+    assert newest_complete(tmp_path) == paths[2]
     flipped = bytearray(paths[2].read_bytes())
     flipped[-1] ^= 1
     paths[2].write_bytes(flipped)
     with pytest.warns(RuntimeWarning, match=r"passed over: .*step-00000003.*SHA-256") as said:
-        assert newest_whole(tmp_path) == paths[1]
+        assert newest_complete(tmp_path) == paths[1]
     assert len(said) == 1
     paths[1].write_bytes(b"")
     paths[0].unlink()
@@ -189,8 +189,8 @@ def test_a_corrupt_checkpoint_is_passed_over_and_named(folders: tuple[Path, Path
         pytest.warns(RuntimeWarning, match="passed over"),
         pytest.raises(WeightsError, match=r"not one of the 2 checkpoints in .* is whole; remove them to start over"),
     ):
-        newest_whole(tmp_path)
-    assert newest_whole(tmp_path / "nothing") is None
+        newest_complete(tmp_path)
+    assert newest_complete(tmp_path / "nothing") is None
 
 
 # -- damaged on purpose: the same mutations every time -----------------------------------------------------------------
@@ -213,25 +213,25 @@ VALUES = (None, True, -1, 0, 2**63, 10**400, 1e308, float("nan"), "", "x", [], {
 VALUES += ({"$tensor": "x"}, {"$pairs": [1]})
 
 
-def mutated(whole: bytes, dice: random.Random) -> bytes:
+def mutated(whole: bytes, rng: random.Random) -> bytes:
     """Bytes flipped, cut off, cut out, put in, repeated, or another length of the header; often near the beginning."""
-    content, kind = bytearray(whole), dice.randrange(6)
-    limit = len(content) if dice.random() < 0.3 else min(len(content), 4096)
-    at = dice.randrange(limit)
-    length = min(dice.choice((1, 2, 8, 100)), len(content) - at)
+    content, kind = bytearray(whole), rng.randrange(6)
+    limit = len(content) if rng.random() < 0.3 else min(len(content), 4096)
+    at = rng.randrange(limit)
+    length = min(rng.choice((1, 2, 8, 100)), len(content) - at)
     if kind == 0:
-        for _ in range(dice.choice((1, 1, 3, 20))):
-            content[dice.randrange(limit)] ^= 1 << dice.randrange(8)
+        for _ in range(rng.choice((1, 1, 3, 20))):
+            content[rng.randrange(limit)] ^= 1 << rng.randrange(8)
     elif kind == 1:
         del content[at:]
     elif kind == 2:
         del content[at : at + length]
     elif kind == 3:
-        content[at:at] = dice.choice(JUNK)
+        content[at:at] = rng.choice(JUNK)
     elif kind == 4:
         content[at:at] = content[at : at + length]
     else:
-        content[0:8] = struct.pack("<Q", dice.choice((0, 1, 7, len(whole), 2**31, 2**62, 2**64 - 1)))
+        content[0:8] = struct.pack("<Q", rng.choice((0, 1, 7, len(whole), 2**31, 2**62, 2**64 - 1)))
     return bytes(content)
 
 
@@ -242,19 +242,19 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from places(value[key])
 
 
-def mutated_json(text: str, dice: random.Random) -> bytes:
+def mutated_json(text: str, rng: random.Random) -> bytes:
     """JSON with a value replaced, removed or added, which is still JSON."""
     value = json.loads(text)
-    container, key = dice.choice(list(places(value)))
-    kind = dice.randrange(3)
+    container, key = rng.choice(list(places(value)))
+    kind = rng.randrange(3)
     if kind == 0:
-        container[key] = dice.choice(VALUES)
+        container[key] = rng.choice(VALUES)
     elif kind == 1:
         del container[key]
     elif isinstance(container, dict):
-        container[dice.choice(("x", "step", "$tensor", "class", ""))] = dice.choice(VALUES)
+        container[rng.choice(("x", "step", "$tensor", "class", ""))] = rng.choice(VALUES)
     else:
-        container.append(dice.choice(VALUES))
+        container.append(rng.choice(VALUES))
     return json.dumps(value).encode()
 
 
@@ -301,9 +301,9 @@ def test_damaged_checkpoints(tmp_path: Path, share: float) -> None:
     whole = path.read_bytes()
 
     def attempts() -> Iterator[Callable[[], object]]:
-        dice = random.Random(0)
+        rng = random.Random(0)
         for _ in range(round(1500 * share)):
-            content = mutated(whole, dice)
+            content = mutated(whole, rng)
             if content == whole:
                 continue
             path.write_bytes(content)
@@ -325,19 +325,19 @@ def test_checkpoints_of_another_meaning(tmp_path: Path, share: float) -> None:
     small = {name: value for name, value in meta.items() if name not in ("networks", "average", "optimizers", "config")}
 
     def attempts() -> Iterator[Callable[[], object]]:
-        dice = random.Random(1)
+        rng = random.Random(1)
         for index in range(round(700 * share)):
             which = small if index % 2 else meta
-            changed = json.loads(mutated_json(json.dumps(which), dice))
+            changed = json.loads(mutated_json(json.dumps(which), rng))
             save_state(path, tensors, {**meta, **changed} if which is small and len(changed) >= len(small) else changed)
 
             def attempt() -> None:
-                before = take(subject)["step"], subject._dice.get_state()
+                before = take(subject)["step"], subject._rng.get_state()
                 try:
                     subject.load_checkpoint(path)
                 except AgnError:
                     assert before[0] == subject.step
-                    assert torch.equal(before[1], subject._dice.get_state())
+                    assert torch.equal(before[1], subject._rng.get_state())
                     raise
 
             yield attempt
@@ -358,10 +358,10 @@ def test_damaged_weights(start: Path, name: str, share: float) -> None:
         return bundle.license, bundle.class_names, Stylizer.from_pretrained(start, device="cpu")
 
     def attempts() -> Iterator[Callable[[], object]]:
-        dice = random.Random(name)
+        rng = random.Random(name)
         for index in range(round(900 * share)):
             as_json = name == "config.json" and index % 2
-            path.write_bytes(mutated_json(whole.decode(), dice) if as_json else mutated(whole, dice))
+            path.write_bytes(mutated_json(whole.decode(), rng) if as_json else mutated(whole, rng))
             yield load
 
     check(attempts())
@@ -373,9 +373,9 @@ def test_damaged_weights_with_a_hash_that_fits(start: Path, share: float) -> Non
     whole, described = tensors.read_bytes(), json.loads(config.read_text())
 
     def attempts() -> Iterator[Callable[[], object]]:
-        dice = random.Random(4)
+        rng = random.Random(4)
         for _ in range(round(400 * share)):
-            content = mutated(whole, dice)
+            content = mutated(whole, rng)
             tensors.write_bytes(content)
             config.write_text(json.dumps({**described, "sha256": hashlib.sha256(content).hexdigest()}))
             yield lambda: pretrained.load(start)
@@ -413,16 +413,16 @@ def test_damaged_logs_and_records(tmp_path: Path, share: float) -> None:
     scalars = LogScalars(log)
 
     def attempts() -> Iterator[Callable[[], object]]:
-        dice = random.Random(5)
+        rng = random.Random(5)
         for index in range(round(600 * share)):
             if index % 2:
-                log.write_bytes(mutated(lines.encode(), dice))
+                log.write_bytes(mutated(lines.encode(), rng))
                 yield lambda: (scalars.on_fit_start(subject), scalars.on_fit_end(subject))
                 written = [json.loads(line)["step"] for line in log.read_text().splitlines()]
                 assert set(written) <= {0, 50, 100, 150, 200}
             else:
-                as_json = dice.random() < 0.5
-                record.write_bytes(mutated_json(record_text, dice) if as_json else mutated(record_text.encode(), dice))
+                as_json = rng.random() < 0.5
+                record.write_bytes(mutated_json(record_text, rng) if as_json else mutated(record_text.encode(), rng))
                 yield lambda: read_record(tmp_path)
 
     assert check(attempts()) > 0

@@ -65,15 +65,15 @@ def test_hue_entropy_weighs_by_chroma() -> None:
 # -- whole runs -------------------------------------------------------------------------------------------------------
 
 
-def pictures(count: int, dice: torch.Generator) -> Tensor:
+def pictures(count: int, rng: torch.Generator) -> Tensor:
     """Pictures with a colour of their own and large shapes in others."""
-    shapes = torch.rand(count, 3, 3, 3, generator=dice) * 2 - 1
+    shapes = torch.rand(count, 3, 3, 3, generator=rng) * 2 - 1
     return F.interpolate(shapes, size=SIZE, mode="bicubic").clamp(-1, 1)
 
 
 def batches(count: int, seed: int) -> list[Batch]:
-    dice = torch.Generator().manual_seed(100 + seed)
-    return [Batch(pictures(2, dice), pictures(2, dice), step=step) for step in range(count)]
+    rng = torch.Generator().manual_seed(100 + seed)
+    return [Batch(pictures(2, rng), pictures(2, rng), step=step) for step in range(count)]
 
 
 def trainer(

@@ -132,17 +132,17 @@ def test_every_row_is_somebody_s_and_parts_stay_together() -> None:
 
 
 DRAWS: dict[str, Callable[[int, torch.Generator, Tensor], Tensor]] = {
-    "randn": lambda rows, dice, x: torch.randn(rows, 1, 5, 7),
-    "randn as a tuple": lambda rows, dice, x: torch.randn((rows, 3)),
-    "rand by name": lambda rows, dice, x: torch.rand(size=(rows, 3), dtype=torch.float64),
-    "from the dice": lambda rows, dice, x: torch.rand(rows, 7, generator=dice),
-    "a scalar before": lambda rows, dice, x: torch.rand((), generator=dice) + torch.randn(rows, generator=dice),
-    "randn_like": lambda rows, dice, x: torch.randn_like(x),
-    "dropout": lambda rows, dice, x: nn.Dropout(0.3)(x),
-    "dropout2d": lambda rows, dice, x: nn.Dropout2d(0.3)(x),
-    "a Gaussian": lambda rows, dice, x: torch.distributions.Normal(x, 2.0).rsample(),
-    "bernoulli": lambda rows, dice, x: torch.bernoulli(x.sigmoid()),
-    "in place": lambda rows, dice, x: x.clone().uniform_(-1, 1),
+    "randn": lambda rows, rng, x: torch.randn(rows, 1, 5, 7),
+    "randn as a tuple": lambda rows, rng, x: torch.randn((rows, 3)),
+    "rand by name": lambda rows, rng, x: torch.rand(size=(rows, 3), dtype=torch.float64),
+    "from the generator": lambda rows, rng, x: torch.rand(rows, 7, generator=rng),
+    "a scalar before": lambda rows, rng, x: torch.rand((), generator=rng) + torch.randn(rows, generator=rng),
+    "randn_like": lambda rows, rng, x: torch.randn_like(x),
+    "dropout": lambda rows, rng, x: nn.Dropout(0.3)(x),
+    "dropout2d": lambda rows, rng, x: nn.Dropout2d(0.3)(x),
+    "a Gaussian": lambda rows, rng, x: torch.distributions.Normal(x, 2.0).rsample(),
+    "bernoulli": lambda rows, rng, x: torch.bernoulli(x.sigmoid()),
+    "in place": lambda rows, rng, x: x.clone().uniform_(-1, 1),
 }
 
 
@@ -154,13 +154,13 @@ def test_processes_draw_their_rows_of_what_one_draws(name: str, size: int) -> No
     drawn, states = [], []
     for rank in [*range(size), None]:
         torch.manual_seed(5)
-        dice = torch.Generator().manual_seed(6)
+        rng = torch.Generator().manual_seed(6)
         if rank is None:
-            whole = draw(rows * size, dice, x)
+            whole = draw(rows * size, rng, x)
         else:
-            with BatchDraws(World(rank, size), rows, dice):
-                drawn.append(draw(rows, dice, x[rank * rows : (rank + 1) * rows]))
-        states.append((torch.get_rng_state(), dice.get_state()))
+            with BatchDraws(World(rank, size), rows, rng):
+                drawn.append(draw(rows, rng, x[rank * rows : (rank + 1) * rows]))
+        states.append((torch.get_rng_state(), rng.get_state()))
     assert torch.equal(torch.cat(drawn), whole)
     assert all(torch.equal(a, b) for state in states[1:] for a, b in zip(states[0], state, strict=True))
 
@@ -190,12 +190,12 @@ class Recorder:
 
 def _batches(accumulate: int, dtype: torch.dtype) -> list[Batch]:
     """This process's rows of batches that are the same in any number of processes."""
-    dice, found = torch.Generator().manual_seed(0), []
+    rng, found = torch.Generator().manual_seed(0), []
     rows = World.current().share(BATCH, accumulate)
     for step in range(STEPS):
-        coarse = torch.rand(2, BATCH, 3, 6, 6, generator=dice, dtype=torch.float64).to(dtype) * 2 - 1
+        coarse = torch.rand(2, BATCH, 3, 6, 6, generator=rng, dtype=torch.float64).to(dtype) * 2 - 1
         content, style = (F.interpolate(x, size=SIZE, mode="bicubic").clamp(-1, 1)[rows] for x in coarse)
-        label = torch.randint(0, 2, (BATCH,), generator=dice)[rows]
+        label = torch.randint(0, 2, (BATCH,), generator=rng)[rows]
         found.append(Batch(content, style, label, step=step))
     return found
 

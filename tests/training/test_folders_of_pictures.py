@@ -20,7 +20,7 @@ from agnlib.folder._manifest import Manifest
 from agnlib.folder._tree import make_plan
 from agnlib.models import Discriminator, pretrained
 from agnlib.training import Batch, PairData, PictureFolder, TrainerConfig, class_folders
-from agnlib.training.objective.adversarial import AdversarialGame
+from agnlib.training.objective.adversarial import AdversarialObjective
 from agnlib.training.run.start import kept, starting_networks
 
 JUNK = [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", "@tmp", "__pycache__"]
@@ -215,8 +215,10 @@ def wrong_code(sources: tuple[str, ...], loss: str = "logistic") -> torch.Tensor
     torch.manual_seed(0)
     picture, code = torch.rand(4, 3, 16, 16), torch.randn(4, 16)
     batch = Batch(picture, picture, code=code, sources=sources)
-    game = AdversarialGame(TrainerConfig(loss=loss), Discriminator(style_dim=16, channels=(4, 8)), torch.Generator())
-    return game.discriminator_losses(batch, picture.flip(0)).get("wrong_code")
+    objective = AdversarialObjective(
+        TrainerConfig(loss=loss), Discriminator(style_dim=16, channels=(4, 8)), torch.Generator()
+    )
+    return objective.discriminator_losses(batch, picture.flip(0)).get("wrong_code")
 
 
 @pytest.mark.parametrize("loss", ["logistic", "hinge", "relativistic"])
@@ -229,10 +231,12 @@ def test_two_crops_of_one_picture_are_no_wrong_pair(loss: str) -> None:
     assert some is not None
     torch.manual_seed(0)
     picture, code = torch.rand(4, 3, 16, 16), torch.randn(4, 16)
-    game = AdversarialGame(TrainerConfig(loss=loss), Discriminator(style_dim=16, channels=(4, 8)), torch.Generator())
+    objective = AdversarialObjective(
+        TrainerConfig(loss=loss), Discriminator(style_dim=16, channels=(4, 8)), torch.Generator()
+    )
     rows = torch.tensor([0, 2])
-    real, wrong = (game._patch_logits(picture[rows], None, c[rows]) for c in (code, code.roll(1, 0)))
-    torch.testing.assert_close(some, 0.5 * game._mismatch(real, wrong, torch.ones(2, dtype=torch.bool)) / 2)
+    real, wrong = (objective._patch_logits(picture[rows], None, c[rows]) for c in (code, code.roll(1, 0)))
+    torch.testing.assert_close(some, 0.5 * objective._mismatch(real, wrong, torch.ones(2, dtype=torch.bool)) / 2)
 
 
 def test_one_painting_never_stands_against_itself(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -210,14 +210,14 @@ def slowly(arguments: list[str], log: Path) -> int:
 def test_killed_at_any_moment_it_goes_on(whole: tuple[list[str], Path, float], tmp_path: Path, kills: int) -> None:
     """SIGKILL, again and again, from the first import to the last file: the same command with --resume auto goes on."""
     arguments, undisturbed, seconds = whole
-    dice, killed, run = random.Random(kills), 0, 0
+    rng, killed, run = random.Random(kills), 0, 0
     while killed < kills:
         run += 1
         out, log = tmp_path / f"run{run}", tmp_path / f"run{run}.txt"
         command, begun, before = placed(arguments, out, "--resume", "auto"), time.monotonic(), killed
         while True:
             process = start_process(program, command, log)
-            process.join(dice.uniform(0, seconds) if killed < kills else 240)
+            process.join(rng.uniform(0, seconds) if killed < kills else 240)
             if not process.is_alive():
                 break
             process.kill()

@@ -64,7 +64,7 @@ def test_new_processes_go_on_bit_for_bit(
 
 @pytest.mark.parametrize(("rows", "parts"), [(4, 2), (5, 2), (5, 3), (2, 7)])
 def test_a_batch_in_parts_is_the_whole_batch(rows: int, parts: int) -> None:
-    """In float64 and without dice, three steps with penalties give the same weights up to rounding."""
+    """In float64 and without random numbers, three steps with penalties give the same weights up to rounding."""
     results = []
     for accumulate in (1, parts):
         options = {"latent_probability": 0.0, "wrong_code": 0.0, "accumulate": accumulate, "warmup": 0}
@@ -78,8 +78,8 @@ def test_a_batch_in_parts_is_the_whole_batch(rows: int, parts: int) -> None:
         subject = AdversarialTrainer(
             subject.generator, subject.discriminator, subject.extractor, terms=subject.terms, config=subject.config
         )
-        dice = torch.Generator().manual_seed(0)
-        pictures = torch.rand(3, 2, rows, 3, 24, 24, generator=dice, dtype=torch.float64) * 2 - 1
+        rng = torch.Generator().manual_seed(0)
+        pictures = torch.rand(3, 2, rows, 3, 24, 24, generator=rng, dtype=torch.float64) * 2 - 1
         logs = subject.fit([Batch(*pair, step=step) for step, pair in enumerate(pictures)], steps=3)
         weights = [value for module in subject._modules().values() for value in module.state_dict().values()]
         results.append((logs, weights))

@@ -22,8 +22,8 @@ from agnlib.training.safety.state import differing_options, take
 
 
 def batch(step: int = 0, *, photo: int = 48, reference: int = 32) -> Batch:
-    dice = torch.Generator().manual_seed(step)
-    photos, art = (torch.rand(2, 3, side, side, generator=dice) * 2 - 1 for side in (photo, reference))
+    rng = torch.Generator().manual_seed(step)
+    photos, art = (torch.rand(2, 3, side, side, generator=rng) * 2 - 1 for side in (photo, reference))
     return Batch(photos, art, torch.tensor([0, 1]), ("a", "b"), ("c", "d"), step)
 
 

@@ -15,8 +15,8 @@ from agnlib.errors import InputError
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
+from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.names.mapping import fit_mapping
 from agnlib.training.objective.terms import CovarianceStyleTerm, SharedEncoder, TargetCache
 
 # -- terms ------------------------------------------------------------------------------------------------------------

@@ -202,9 +202,9 @@ def test_random_styles_are_samples_of_the_generator(stylizer: Stylizer, weights:
     style = RandomStyle("oil", p=1, strength=1, weights=weights)
     image = photo(3, 16, 16)
     params = style.recipe(11)
-    dice = torch.Generator().manual_seed(11)
-    torch.rand(3, generator=dice, dtype=torch.float64)
-    z = torch.randn(1, 8, generator=dice)
+    rng = torch.Generator().manual_seed(11)
+    torch.rand(3, generator=rng, dtype=torch.float64)
+    z = torch.randn(1, 8, generator=rng)
     with torch.no_grad():
         vector = stylizer.generator.sample_style(z, torch.tensor([1]))[0]
     torch.testing.assert_close(style.transform(image, params), stylizer(image, StyleCode(vector)), atol=1e-6, rtol=0)
@@ -253,7 +253,7 @@ def test_a_given_stylizer_is_pickled_with_it(stylizer: Stylizer) -> None:
     assert torch.equal(again.transform(image, again.recipe(1)), style.transform(image, style.recipe(1)))
 
 
-# -- dice and workers ---------------------------------------------------------------------------------------------
+# -- random state and workers --------------------------------------------------------------------------------------
 
 
 def test_torchs_seed_decides(weights: Path) -> None:
@@ -277,11 +277,11 @@ def test_a_sample_takes_one_number_even_where_the_weights_are_loaded(weights: Pa
 
 
 def loaded(transform: RandomStyle, workers: int, start: str | None, *, seeded: bool, seed: int = 5) -> torch.Tensor:
-    dice = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     options = {
         "num_workers": workers,
         "multiprocessing_context": start,
-        "generator": dice,
+        "generator": rng,
         "timeout": 120 * (workers > 0),
     }
     return torch.cat(list(DataLoader(Photos(transform, seeded), batch_size=2, **options)))

@@ -375,8 +375,8 @@ def test_scene_cuts_are_found_and_time_is_told(tmp_path: Path) -> None:
 
 
 def test_noise_flickers_less_than_frame_by_frame(stylizer: Stylizer, painting: Image.Image) -> None:
-    dice = np.random.default_rng(0)
-    clip = [(photo(48, 64) + dice.normal(0, 4, (48, 64, 3))).clip(0, 255).astype(np.uint8) for _ in range(5)]
+    rng = np.random.default_rng(0)
+    clip = [(photo(48, 64) + rng.normal(0, 4, (48, 64, 3))).clip(0, 255).astype(np.uint8) for _ in range(5)]
 
     def flicker(seconds: float) -> float:
         paint = painter(stylizer, painting, seconds)
@@ -400,8 +400,8 @@ def test_what_moves_is_not_smeared() -> None:
 
 
 def noisy_frames() -> list[Tensor]:
-    dice = np.random.default_rng(0)
-    return [tensor_of((photo() + dice.normal(0, 4, (24, 32, 3))).clip(0, 255).astype(np.uint8)) for _ in range(3)]
+    rng = np.random.default_rng(0)
+    return [tensor_of((photo() + rng.normal(0, 4, (24, 32, 3))).clip(0, 255).astype(np.uint8)) for _ in range(3)]
 
 
 @pytest.mark.parametrize("effect", [{"strength": 0.0}, {"color_only": True, "color": 0.0}])

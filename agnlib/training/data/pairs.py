@@ -122,14 +122,14 @@ class PictureFolder:
         """
         index, variant = self.entries[entry]
         picture = _opaque(self.paths[index])
-        dice = random.Random(os.fsencode(f"{self.seed}/{self.paths[index].name}/{variant}"))
+        rng = random.Random(os.fsencode(f"{self.seed}/{self.paths[index].name}/{variant}"))
         short = min(picture.size)
-        side = short if variant == 0 else round(dice.uniform(max(0.65 * min(short, 1.5 * self.size), 1), short))
-        left, top = (round(dice.random() * (length - side)) for length in picture.size)
+        side = short if variant == 0 else round(rng.uniform(max(0.65 * min(short, 1.5 * self.size), 1), short))
+        left, top = (round(rng.random() * (length - side)) for length in picture.size)
         box = (left, top, left + side, top + side)
         shrunk = picture.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
         pixels = np.asarray(shrunk)
-        return np.ascontiguousarray(pixels[:, ::-1]) if dice.random() < 0.5 else pixels
+        return np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
 
     def key(self, entry: int) -> str:
         """A name for an entry's crop that no other crop has, of whatever folder."""
@@ -314,7 +314,7 @@ def _hash_of(path: Path) -> str:
 def _opaque(path: Path) -> Image.Image:
     """The picture as RGB; colours hidden under full transparency give way to those around them."""
     picture = images.load(path)
-    if picture.mode == "RGB":  # nearly always, and the door's way through floats costs time
+    if picture.mode == "RGB":  # nearly always, and `Picture`'s way through floats costs time
         return picture
     taken = images.Picture.take(picture)
     opaque: Image.Image = taken.restore(taken.pixels).convert("RGB")

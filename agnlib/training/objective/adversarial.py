@@ -1,4 +1,4 @@
-"""The game between the networks: which losses and penalties a configuration asks for."""
+"""The adversarial objective: which losses and penalties a configuration asks for."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from agnlib.training.data.pairs import Batch
 from agnlib.training.distributed import World
 from agnlib.training.precision import autocast, full
 
-__all__ = ["AdversarialGame"]
+__all__ = ["AdversarialObjective"]
 
 
-class AdversarialGame:
+class AdversarialObjective:
     """The adversaries' losses of one configuration, on one discriminator.
 
     Args:
         config: whose loss, `wrong_code`, penalty, `feature_matching`, `uniformity` and augmentation are used.
         discriminator: any with `patch_logits`, `features` and, for the loss "class", `class_logits`.
-        dice: of the augmentation and of the places between real and generated pictures.
+        rng: of the augmentation and of the places between real and generated pictures.
 
     Raises:
         InputError: the loss "class" with a discriminator that gives no class logits.
     """
 
-    def __init__(self, config: TrainerConfig, discriminator: Discriminator, dice: torch.Generator) -> None:
-        self.config, self.discriminator, self.dice = config, discriminator, dice
+    def __init__(self, config: TrainerConfig, discriminator: Discriminator, rng: torch.Generator) -> None:
+        self.config, self.discriminator, self.rng = config, discriminator, rng
         self.world = World.current()
         self.judged: dict[str, float] = {}  # the last mean logits of real and of generated pictures, and mean signs
         start = config.augment_probability if config.ada_target is None else 0.0
@@ -98,7 +98,7 @@ class AdversarialGame:
         if weight == 0:
             return {}
         if loss == "wasserstein":
-            between = interpolate(batch.style, _generated(batch), generator=self.dice)
+            between = interpolate(batch.style, _generated(batch), generator=self.rng)
             logits = self._logits(batch, self._shown(between))
             return {"gradient_penalty": weight * gradient_penalty(logits, between)}
         pictures = {"r1": batch.style}
@@ -141,7 +141,7 @@ class AdversarialGame:
 
     def _shown(self, image: Tensor) -> Tensor:
         """What the discriminator gets to see of pictures."""
-        return augment(image, self.config.augment, probability=self.adaptive.value, generator=self.dice)
+        return augment(image, self.config.augment, probability=self.adaptive.value, generator=self.rng)
 
     def _patch_logits(self, image: Tensor, label: Tensor | None, code: Tensor | None) -> list[Tensor]:
         with autocast(image.device):
@@ -228,5 +228,5 @@ def _code(batch: Batch) -> Tensor | None:
 
 def _generated(batch: Batch) -> Tensor:
     if batch.fake is None:
-        raise InputError("AdversarialGame: the penalty needs generated pictures; fill in batch.fake beforehand")
+        raise InputError("AdversarialObjective: the penalty needs generated pictures; fill in batch.fake beforehand")
     return batch.fake

@@ -33,7 +33,7 @@ def estimate(trainer: AdversarialTrainer, data: PairData, *, steps: int | None, 
     first, later, penalty = _seconds(trainer, data)
     lines = [f"{name}: {_parameters(module)}" for name, module in trainer._modules().items()]
     fresh = max(len(data.content), len(data.style)) // data.batch  # steps until the targets of all crops are kept
-    share = 1 / trainer._game.penalty_every
+    share = 1 / trainer._objective.penalty_every
     lines.append(f"a step of {data.batch} pairs: {later:.2f} s ({first:.2f} s in the first {fresh}), measured")
     ordinary, early = later + share * (penalty - later), first + share * (penalty - later)
     if steps is not None:
@@ -50,7 +50,10 @@ def estimate(trainer: AdversarialTrainer, data: PairData, *, steps: int | None, 
 
 def _seconds(trainer: AdversarialTrainer, data: PairData) -> tuple[float, float, float]:
     """Of a step on new crops, on crops seen before, and of one with a penalty, all with every term at work."""
-    every, past = trainer._game.penalty_every, trainer.config.warmup + trainer.config.adversarial_ramp + trainer.step
+    every, past = (
+        trainer._objective.penalty_every,
+        trainer.config.warmup + trainer.config.adversarial_ramp + trainer.step,
+    )
     penalty = next(s for s in range(past, past + 10**6) if s % every == 0 and s % trainer.config.identity_every)
     plain = next(
         s for s in range(past, past + 10**6) if s % trainer.config.identity_every and (s % every or every == 1)

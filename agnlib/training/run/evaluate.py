@@ -63,7 +63,7 @@ def inception_is_installed() -> bool:
 class Evaluate:
     """A callback that measures the averaged networks on pairs kept apart, and gives the numbers to those after it.
 
-    `evaluate/palette_distance`, `colour_ratio` and `structure` are means of `agnlib.metrics`, with an encoder
+    `evaluate/palette_distance`, `color_ratio` and `structure` are means of `agnlib.metrics`, with an encoder
     `style_distance` too. `evaluate/fid` compares all results with all references by Inception features where the
     package torch-fidelity is installed and has its weights; otherwise `evaluate/frechet` does, by the statistics that
     the run's style extractor reads, which needs no file. The two have different scales, hence two names.
@@ -109,7 +109,7 @@ class Evaluate:
             return {}
         numbers = {
             "palette_distance": metrics.palette_distance(result, batch.style),
-            "colour_ratio": metrics.colour_ratio(result, batch.style),
+            "color_ratio": metrics.color_ratio(result, batch.style),
         }
         if self.encoder is not None:
             numbers["style_distance"] = metrics.style_distance(result, batch.style, self.encoder)
@@ -192,9 +192,9 @@ class EarlyStop:
 def _paint(trainer: AdversarialTrainer, batch: Batch) -> Tensor:
     """The averaged generator's results for a batch, the same at every step for the same weights."""
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
-    dice = torch.Generator().manual_seed(batch.step)
+    rng = torch.Generator().manual_seed(batch.step)
     latent = torch.randn(
-        len(batch.style), generator.config.latent_dim, generator=dice, device="cpu", dtype=torch.float32
+        len(batch.style), generator.config.latent_dim, generator=rng, device="cpu", dtype=torch.float32
     ).to(trainer.device)
     label = batch.label if generator.config.num_classes else None
     painted: Tensor

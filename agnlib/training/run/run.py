@@ -15,13 +15,13 @@ import agnlib
 from agnlib._shared.atomic import remove_leftovers, write_bytes
 from agnlib._shared.lock import locked_folder
 from agnlib._shared.paths import is_folder, real
+from agnlib.engines._device import resolve_device
 from agnlib.errors import InputError, TrainingError, WeightsError
 from agnlib.models import PerceptualEncoder, pretrained
-from agnlib.stylizer import resolve_device
 from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints, SaveSamples
+from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.data.pairs import PairData, PictureFolder, loader
 from agnlib.training.distributed import World, join, local_device
-from agnlib.training.names.naming import name_styles
 from agnlib.training.objective.recipe import build_terms, choose_encoders
 from agnlib.training.run.estimate import estimate
 from agnlib.training.run.logged import check_best
@@ -35,7 +35,7 @@ from agnlib.training.run.options import (
     write_record,
 )
 from agnlib.training.run.start import balance, kept, starting_networks
-from agnlib.training.safety.checkpoint import load_state, newest_whole
+from agnlib.training.safety.checkpoint import load_state, newest_complete
 from agnlib.training.safety.collapse import CollapseWatch
 from agnlib.training.safety.interrupt import stopping_on_signals
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
@@ -121,10 +121,10 @@ def _checkpoint_of(options: TrainOptions) -> Path | None:
     if options.resume is None:
         return None
     if options.resume == "auto":
-        return newest_whole(options.out / "checkpoints")
+        return newest_complete(options.out / "checkpoints")
     path = Path(options.resume)
     if is_folder(path):
-        found = newest_whole(path / "checkpoints") or newest_whole(path)
+        found = newest_complete(path / "checkpoints") or newest_complete(path)
         if found is None:
             raise InputError(
                 f"--resume {path} holds no checkpoint that can be read; name a checkpoint, or a run's folder with one"
@@ -278,7 +278,7 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
     trainer, data, out = run.trainer, run.data, run.options.out
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
-    if not name_styles(generator, extractor, data.content, data.style, stopping=lambda: bool(signals)):
+    if not fit_class_styles(generator, extractor, data.content, data.style, stopping=lambda: bool(signals)):
         return  # the checkpoint is there, and a resumed run comes here again
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = real(out).name, trainer.seconds / 60

@@ -19,7 +19,7 @@ from agnlib._shared.atomic import write_bytes
 from agnlib._shared.paths import is_file, is_folder, text_of, utf8_name, why_not
 from agnlib.errors import InputError, WeightsError
 
-__all__ = ["checkpoints_in", "copy_state", "load_state", "newest_whole", "pack", "save_state", "unpack"]
+__all__ = ["checkpoints_in", "copy_state", "load_state", "newest_complete", "pack", "save_state", "unpack"]
 
 FORMAT_VERSION = 2
 _TENSOR, _PAIRS = "$tensor", "$pairs"  # how tensors and dicts with keys that are no strings look in JSON
@@ -79,7 +79,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors")) if is_folder(folder) else []
 
 
-def newest_whole(folder: Path) -> Path | None:
+def newest_complete(folder: Path) -> Path | None:
     """The newest checkpoint that can be loaded; None where there is none at all.
 
     Those that are passed over are named in a warning.

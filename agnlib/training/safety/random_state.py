@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-__all__ = ["LayerDice"]
+__all__ = ["LayerRng"]
 
 
-class LayerDice:
+class LayerRng:
     """The random state that layers draw from, which have no generator of their own to be handed.
 
     Anything else may draw from torch's in between (a DataLoader does when it starts): a run, and one that is resumed,

@@ -41,8 +41,8 @@ def take(trainer: AdversarialTrainer) -> State:
         "step": trainer.step,
         "progress": trainer.progress,
         "seconds": trainer.seconds,
-        "dice": trainer._dice.get_state(),
-        "layer_dice": dict(trainer._layer_dice.states),
+        "dice": trainer._rng.get_state(),
+        "layer_dice": dict(trainer._layer_rng.states),
         "extra": trainer.get_extra_state(),
         "parts": {name: part.state_dict() for name, part in _parts_with_state(trainer).items()},
     }
@@ -88,8 +88,8 @@ def differing_options(trainer: AdversarialTrainer, state: Mapping[str, Any]) -> 
 def _restore(trainer: AdversarialTrainer, state: Mapping[str, Any]) -> None:
     restore_learned(trainer, state)
     _restore_options(trainer, state.get("options"))
-    trainer._dice.set_state(state["dice"])
-    trainer._layer_dice.restore(state["layer_dice"])
+    trainer._rng.set_state(state["dice"])
+    trainer._layer_rng.restore(state["layer_dice"])
     trainer.step, trainer.progress = _not_negative(int(state["step"])), _share(float(state["progress"]))
     trainer.seconds = _not_negative(float(state["seconds"]))
     trainer.set_extra_state(state["extra"])
@@ -104,7 +104,7 @@ def _optimizers(trainer: AdversarialTrainer) -> dict[str, torch.optim.Optimizer]
 
 def _parts_with_state(trainer: AdversarialTrainer) -> dict[str, Any]:
     """The trainer's own parts and its callbacks, as far as they have `state_dict` and `load_state_dict`."""
-    parts: dict[str, Any] = {"guard": trainer._guard, "game": trainer._game}
+    parts: dict[str, Any] = {"guard": trainer._guard, "game": trainer._objective}
     for callback in trainer.callbacks:
         name, count = type(callback).__name__, 2
         while name in parts:

@@ -1,4 +1,4 @@
-"""Styles by name, from the pictures of a training: read, fitted, steered, sharpened."""
+"""Styles by name, from the pictures of a training: read, fitted, calibrated, told apart by a classifier."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from agnlib.errors import ImageError
 from agnlib.image import Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._reader import STYLE_SIDE
+from agnlib.training.class_styles.calibration import calibrate_classes
+from agnlib.training.class_styles.classifier import ClassJudge, sharpen_classes
+from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.data.pairs import PictureFolder
-from agnlib.training.names.mapping import fit_mapping
-from agnlib.training.names.sharpening import ClassJudge, sharpen_classes
-from agnlib.training.names.steering import steer_classes
 
-__all__ = ["name_styles"]
+__all__ = ["fit_class_styles"]
 
 _PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
 _SIDE = 252  # of a photo at most: in a larger one strokes are finer, and classes less easily told
@@ -28,7 +28,7 @@ _STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
 
 
 @with_gradients()
-def name_styles(
+def fit_class_styles(
     generator: Generator,
     extractor: StyleExtractor,
     content: PictureFolder,
@@ -37,10 +37,10 @@ def name_styles(
     steps: int | None = None,
     stopping: Callable[..., bool] = lambda: False,
 ) -> bool:
-    """Fit `generator.sample_style` to the pictures of a folder, and steer it by some photos.
+    """Fit `generator.sample_style` to the pictures of a folder, and calibrate it on some photos.
 
     The pictures are read as `Stylizer.encode_style` reads them, so that a style by name is like those by reference.
-    Files that cannot be decoded are left out. See `fit_mapping`, `steer_classes` and `sharpen_classes`.
+    Files that cannot be decoded are left out. See `fit_mapping`, `calibrate_classes` and `sharpen_classes`.
 
     Args:
         generator: whose mapping is replaced.
@@ -69,7 +69,7 @@ def name_styles(
     classes = generator.config.num_classes
     if classes > 1:
         photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
-        steer_classes(generator, extractor, photos, stopping=stopping)
+        calibrate_classes(generator, extractor, photos, stopping=stopping)
         judge = ClassJudge.fitted(seen, of.to(seen.device), classes)
         usual = max(1, min(_STEPS, _ALL_STEPS // classes))
         sharpen_classes(generator, extractor, photos, judge, steps=usual if steps is None else steps, stopping=stopping)

@@ -12,7 +12,7 @@ from torch import Tensor
 from agnlib import Generator, StyleExtractor
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features
-from agnlib.training.names.sharpening import ClassJudge, sharpen_classes
+from agnlib.training.class_styles.classifier import ClassJudge, sharpen_classes
 
 MEANS = torch.tensor([[2.0, 0.0, 0.5], [-1.0, 1.5, 0.0], [0.0, -1.0, -2.0]])
 MIXING = torch.tensor([[0.9, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.5]])

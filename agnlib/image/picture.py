@@ -1,4 +1,4 @@
-"""`Picture`, the door between whatever a user holds and the float `(B, 3, H, W)` tensors in [-1, 1] of the models."""
+"""`Picture`: between whatever a user holds and the float `(B, 3, H, W)` tensors in [-1, 1] of the models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PictureLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any,
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture at the door: its pixels for the models, and what is needed to give a result back in kind.
+    """A picture as a user gave it: its pixels for the models, and what is needed to give a result back in kind.
 
     `Picture.take` accepts
 

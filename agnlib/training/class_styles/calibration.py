@@ -13,13 +13,13 @@ from agnlib.image import reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._reader import STYLE_SIDE
 
-__all__ = ["as_style", "at_most", "farthest", "steer_classes"]
+__all__ = ["as_style", "at_most", "calibrate_classes", "farthest"]
 
 _AT_ONCE = 4  # paintings
 
 
 @torch.no_grad()
-def steer_classes(
+def calibrate_classes(
     generator: Generator,
     extractor: StyleExtractor,
     photos: Tensor,
@@ -51,7 +51,7 @@ def steer_classes(
     Example:
         >>> generator, extractor = Generator(8, 16, num_classes=2), StyleExtractor(16)
         >>> before = generator.mapping.weight.clone()
-        >>> steer_classes(generator, extractor, torch.zeros(2, 3, 40, 30), rounds=1)
+        >>> calibrate_classes(generator, extractor, torch.zeros(2, 3, 40, 30), rounds=1)
         >>> (generator.mapping.weight != before).any(1)
         tensor([False,  True,  True])
     """
@@ -61,9 +61,9 @@ def steer_classes(
     maps = generator.mapping.weight.view(-1, config.style_dim, config.latent_dim + 1)[1:]
     asked = maps[:, :, -1].clone()
     middle, most = farthest(maps, reach)
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for _ in range(rounds):
-        z = torch.randn(len(photos), config.latent_dim, generator=dice, device="cpu", dtype=torch.float32)
+        z = torch.randn(len(photos), config.latent_dim, generator=rng, device="cpu", dtype=torch.float32)
         z -= z.mean(0)  # so that only a class's mean moves what is read on average
         for label, mean in enumerate(maps[:, :, -1]):
             if stopping():

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def colour_transfer(content: Image.Image, reference: Image.Image) -> Image.Image:
+def color_transfer(content: Image.Image, reference: Image.Image) -> Image.Image:
     """Give the photograph the mean and covariance of the reference's RGB colours, by one linear map and no network.
 
     The map is the Monge-Kantorovich one, A = P^-1/2 (P^1/2 R P^1/2)^1/2 P^-1/2 for a photograph of covariance P and a

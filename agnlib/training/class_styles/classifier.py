@@ -14,7 +14,7 @@ from agnlib.errors import InputError
 from agnlib.losses import content_loss
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._refining import drawing_of
-from agnlib.training.names.steering import as_style, at_most, farthest
+from agnlib.training.class_styles.calibration import as_style, at_most, farthest
 
 __all__ = ["ClassJudge", "sharpen_classes"]
 
@@ -106,7 +106,7 @@ def sharpen_classes(
     the judge has not seen is left alone. The same photos give the same maps.
 
     Args:
-        generator: whose mapping is changed, after `fit_mapping` and `steer_classes`.
+        generator: whose mapping is changed, after `fit_mapping` and `calibrate_classes`.
         extractor: whose statistics the judge is asked about.
         photos: `(N, 3, H, W)` in [-1, 1].
         judge: fitted to `extractor.statistics` of real pictures, with labels as the generator's.
@@ -135,7 +135,7 @@ def sharpen_classes(
     maps = generator.mapping.weight.detach().view(-1, config.style_dim, config.latent_dim + 1)[1:]
     means, spreads = maps[:, :, -1], maps[:, :, :-1]
     middle, most = farthest(maps, reach)
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     for label in range(config.num_classes):
         if stopping():
             return
@@ -145,9 +145,9 @@ def sharpen_classes(
         optimizer = torch.optim.Adam([mean], lr=rate)
         target = torch.full((_BATCH,), label, device=mean.device, dtype=torch.int64)
         for _ in range(steps):
-            chosen = torch.randint(len(photos), (_BATCH,), generator=dice, device="cpu")
+            chosen = torch.randint(len(photos), (_BATCH,), generator=rng, device="cpu")
             spread = (
-                torch.randn(_BATCH, config.latent_dim, generator=dice, device="cpu", dtype=torch.float32).to(mean)
+                torch.randn(_BATCH, config.latent_dim, generator=rng, device="cpu", dtype=torch.float32).to(mean)
                 @ spreads[label].T
             )
             content = placed(photos[chosen], mean.device)

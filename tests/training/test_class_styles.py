@@ -16,10 +16,10 @@ from agnlib import Generator, Stylizer
 from agnlib.errors import ImageError
 from agnlib.models import StyleExtractor
 from agnlib.training import PictureFolder
-from agnlib.training.names import naming
-from agnlib.training.names.mapping import fit_mapping
-from agnlib.training.names.naming import name_styles
-from agnlib.training.names.steering import steer_classes
+from agnlib.training.class_styles import fitting
+from agnlib.training.class_styles.calibration import calibrate_classes
+from agnlib.training.class_styles.fitting import fit_class_styles
+from agnlib.training.class_styles.mapping import fit_mapping
 
 MEANS = torch.tensor([[3.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-2.0, -2.0, 0.0]])
 KINDS = torch.arange(3).repeat_interleave(400)
@@ -95,7 +95,7 @@ def test_one_class_keeps_its_codes_as_they_are() -> None:
     torch.testing.assert_close(generator.sample_style(z, torch.zeros(50, dtype=torch.long)), generator.sample_style(z))
 
 
-# -- steering ----------------------------------------------------------------------------------------------------------
+# -- calibration -------------------------------------------------------------------------------------------------------
 
 ANSWER = torch.tensor([[0.6, 0.1, 0.0], [0.0, 0.5, -0.1], [0.1, 0.0, 0.7]])  # to a code, as a change of colour
 UNIT = 0.02  # of colour, so that paintings stay in [-1, 1]
@@ -131,31 +131,31 @@ def maps_of(generator: Generator) -> Tensor:
 PHOTOS = torch.rand(5, 3, 9, 12, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-def steered(**options: Any) -> tuple[Tensor, Tensor]:
+def calibrated(**options: Any) -> tuple[Tensor, Tensor]:
     """The maps before and after."""
     generator = painter()
     before = maps_of(generator)
-    steer_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS, **options)
+    calibrate_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS, **options)
     return before, maps_of(generator)
 
 
-def test_steering_goes_to_where_a_linear_painter_is_read_as_asked() -> None:
-    before, after = steered(rounds=60, reach=1e9)
+def test_calibration_goes_to_where_a_linear_painter_is_read_as_asked() -> None:
+    before, after = calibrated(rounds=60, reach=1e9)
     own = 0.1 * PHOTOS.mean((0, 2, 3)) / UNIT + 0.3  # read of a photo in the style 0
     expected = torch.linalg.solve(ANSWER, (before[1:, :, -1] - own).T).T
     torch.testing.assert_close(after[1:, :, -1], expected, atol=1e-3, rtol=1e-4)
 
 
-def test_steering_moves_nothing_but_the_means_of_classes() -> None:
-    before, after = steered()
+def test_calibration_moves_nothing_but_the_means_of_classes() -> None:
+    before, after = calibrated()
     assert torch.equal(after[0], before[0])
     assert torch.equal(after[:, :, :-1], before[:, :, :-1])
     assert (after[1:, :, -1] != before[1:, :, -1]).all()
 
 
 @pytest.mark.parametrize("reach", [0.5, 1.0])
-def test_no_class_is_steered_further_than_its_reach(reach: float) -> None:
-    before, after = steered(rounds=60, reach=reach)
+def test_no_class_is_calibrated_further_than_its_reach(reach: float) -> None:
+    before, after = calibrated(rounds=60, reach=reach)
     middle = before[1:, :, -1].mean(0)
     drawn_before = [torch.from_numpy(drawn(painter(), label)) for label in range(3)]
     of_codes = torch.stack([(each - middle).square().sum(1).mean().sqrt() for each in drawn_before])
@@ -164,23 +164,23 @@ def test_no_class_is_steered_further_than_its_reach(reach: float) -> None:
     assert (distance > 0.98 * reach * of_codes).any()  # it is what held it
 
 
-def test_steering_is_the_same_each_time_and_whatever_the_dice() -> None:
-    first = steered()[1]
+def test_calibration_is_the_same_each_time_and_whatever_the_dice() -> None:
+    first = calibrated()[1]
     torch.manual_seed(5)
-    assert torch.equal(steered()[1], first)
+    assert torch.equal(calibrated()[1], first)
 
 
-def test_steering_can_be_left_off() -> None:
+def test_calibration_can_be_left_off() -> None:
     asked = iter([False, True])
-    before, after = steered(stopping=lambda: next(asked))
+    before, after = calibrated(stopping=lambda: next(asked))
     assert (after != before).flatten(1).any(1).tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("classes", [0, 1])
-def test_there_is_nothing_to_steer_without_another_class(classes: int) -> None:
+def test_there_is_nothing_to_calibrate_without_another_class(classes: int) -> None:
     generator = Painter(3, 3, num_classes=classes, channels=(4, 4, 8), blocks=(1, 1, 1))
     before = maps_of(generator)
-    steer_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS)
+    calibrate_classes(generator, Reader(3, hidden=4, taps=("block0",)), PHOTOS)
     assert torch.equal(maps_of(generator), before)
 
 
@@ -192,7 +192,7 @@ def test_large_paintings_are_read_as_small_as_style_pictures() -> None:
             sides.append(tuple(image.shape[2:]))
             return super().forward(image)
 
-    steer_classes(painter(), Watching(3, hidden=4, taps=("block0",)), torch.zeros(2, 3, 416, 500), rounds=1)
+    calibrate_classes(painter(), Watching(3, hidden=4, taps=("block0",)), torch.zeros(2, 3, 416, 500), rounds=1)
     assert set(sides) == {(208, 250)}
 
 
@@ -214,7 +214,7 @@ def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path)
     generator, extractor = painter_and_reader()
     stylizer = Stylizer(generator, extractor, device="cpu")
     folders = PictureFolder(tmp_path / "photos", 16), PictureFolder(tmp_path / "style", 16)
-    assert name_styles(generator, extractor, *folders)
+    assert fit_class_styles(generator, extractor, *folders)
     expected = stylizer.encode_style([tmp_path / "style" / name / "a.png" for name in ("ink", "oil")]).vector
     of_all = generator.mapping.weight.detach().view(3, 16, 9)[0, :, -1]
     torch.testing.assert_close(of_all, expected, atol=1e-4, rtol=1e-4)
@@ -225,8 +225,8 @@ def test_naming_leaves_off_when_it_is_told_to(tmp_path: Path) -> None:
     for calls in (0, 3, 5, 7):
         asked = itertools.count()
         generator, extractor = painter_and_reader()
-        assert not name_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
-    assert name_styles(generator, extractor, *folders)
+        assert not fit_class_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
+    assert fit_class_styles(generator, extractor, *folders)
 
 
 @pytest.mark.parametrize(("size", "side"), [(40, 40), (252, 252), (400, 252)])
@@ -237,11 +237,11 @@ def test_photos_are_painted_at_252_pixels_at_most(
         PictureFolder(folder, each) for folder, each in zip(make_folders(tmp_path), (size, 16), strict=True)
     )
     given = []
-    monkeypatch.setattr(naming, "steer_classes", lambda generator, extractor, photos, **_: given.append(photos))
+    monkeypatch.setattr(fitting, "calibrate_classes", lambda generator, extractor, photos, **_: given.append(photos))
     monkeypatch.setattr(
-        naming, "sharpen_classes", lambda generator, extractor, photos, judge, **_: given.append(photos)
+        fitting, "sharpen_classes", lambda generator, extractor, photos, judge, **_: given.append(photos)
     )
-    name_styles(*painter_and_reader(), content, style)
+    fit_class_styles(*painter_and_reader(), content, style)
     assert given[0] is given[1]
     assert given[0].shape[1:] == (3, side, side)
     assert given[0].min() >= -1
@@ -255,4 +255,4 @@ def test_a_folder_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
         for file in folder.rglob("*.png"):
             file.write_bytes(file.read_bytes()[:1000])
         with pytest.raises(ImageError, match=rf"{folder.name}: not one of its pictures can be decoded"):
-            name_styles(*painter_and_reader(), *folders)
+            fit_class_styles(*painter_and_reader(), *folders)

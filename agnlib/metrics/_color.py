@@ -1,4 +1,4 @@
-"""Colours without regard to where they are: palette and colourfulness."""
+"""Colours without regard to where they are: palette and colorfulness."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _quantiles(ordered: Tensor, points: int) -> Tensor:
 
 
 @in_full_precision
-def colourfulness(image: Tensor) -> Tensor:
+def colorfulness(image: Tensor) -> Tensor:
     """Hasler & Süsstrunk's M3, "Measuring Colourfulness in Natural Images" (2003).
 
     Args:
@@ -102,7 +102,7 @@ def colourfulness(image: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> colourfulness(torch.zeros(1, 3, 4, 4)).item()
+        >>> colorfulness(torch.zeros(1, 3, 4, 4)).item()
         0.0
     """
     check_image("image", image)
@@ -113,7 +113,7 @@ def colourfulness(image: Tensor) -> Tensor:
 
 
 @in_full_precision
-def colour_ratio(image: Tensor, reference: Tensor) -> Tensor:
+def color_ratio(image: Tensor, reference: Tensor) -> Tensor:
     """Colourfulness of the picture over the reference's: below 1 is duller, above 1 is gaudier.
 
     Both are taken as at least 1 (a grey that no eye tells from pure grey), so that grey references give finite ratios.
@@ -123,7 +123,7 @@ def colour_ratio(image: Tensor, reference: Tensor) -> Tensor:
         reference: float `(B, 3, H', W')` in [-1, 1].
 
     Returns:
-        `(B,)`, 1 for equal colourfulness.
+        `(B,)`, 1 for equal colorfulness.
 
     Raises:
         InputError: a batch is not float RGB in [-1, 1], or the two differ in number.
@@ -131,8 +131,8 @@ def colour_ratio(image: Tensor, reference: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> picture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        >>> round(colour_ratio(picture / 2, picture).item(), 3)
+        >>> round(color_ratio(picture / 2, picture).item(), 3)
         0.5
     """
     check_pair(("image", "reference"), image, reference)
-    return colourfulness(image).clamp_min(1) / colourfulness(reference).clamp_min(1)
+    return colorfulness(image).clamp_min(1) / colorfulness(reference).clamp_min(1)
