@@ -20,7 +20,7 @@ import agnlib
 ROOT = Path(agnlib.__file__).parent
 LAYERS = (  # from the bottom up
     {"errors"},
-    {"_perceptual", "_shared", "ops", "tiling"},
+    {"_shared", "_train_options", "ops", "tiling"},
     {"image", "layers", "losses", "neighbors"},
     {"metrics", "models", "video"},
     {"engines"},

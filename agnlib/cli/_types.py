@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from agnlib._perceptual import parse_perceptual
+from agnlib._train_options import parse_perceptual
 from agnlib.errors import InputError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import os
@@ -21,8 +22,10 @@ import agnlib
 from agnlib.cli import main as cli
 from agnlib.cli._stylize import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
-from agnlib.models import pretrained
+from agnlib.models import GeneratorConfig, pretrained
 from agnlib.stylizer import Stylizer
+from agnlib.training import TrainerConfig
+from agnlib.training.run import finetune, run
 from agnlib.training.run.run import TrainOptions
 
 
@@ -360,7 +363,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
     assert full == expected
 
 
-@pytest.mark.parametrize("text", ["auto", "none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
+@pytest.mark.parametrize("text", ["none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
 def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = pytest.importorskip("agnlib.training.run.run")
     seen: list[TrainOptions] = []
@@ -523,3 +526,27 @@ def test_a_style_by_name(folder: Path, weights: Path, capsys: pytest.CaptureFixt
     assert stylize("one.jpg", "--style", "randon", "-o", "d.png", weights=weights) == 2
     assert "'randon' is neither a file nor a name that is known" in capsys.readouterr().err
     assert not (folder / "d.png").exists()
+
+
+def test_what_the_help_of_train_calls_usual_is_what_a_run_takes() -> None:
+    """What None stands for lies with the networks, which the command line does not import."""
+    usual = {option.name: option.metadata.get("usual", "") for option in dataclasses.fields(TrainOptions)}
+    trainer, generator = TrainerConfig(), GeneratorConfig(1, 1)
+    first = {name: re.split(r",? (?:as|or)", text)[0].rstrip(",") for name, text in usual.items()}
+    assert float(first["adversarial"]) == trainer.adversarial
+    assert float(first["learning_rate"]) == trainer.lr_generator
+    assert float(first["learning_rate"]) / 2 == trainer.lr_discriminator
+    assert first["steps"] == f"{run._DEFAULT_STEPS:,}"
+    assert (int(first["size"]), int(first["batch"])) == (run._DEFAULT_SIZE, run._DEFAULT_BATCH)
+    assert [int(each) for each in first["blocks"].split()] == list(generator.blocks)
+    assert [int(each) for each in first["channels"].split()] == list(generator.channels)
+
+
+def test_finetune_says_its_own_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["finetune", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"side of the crops (default {finetune._USUAL['size']})" in said
+    assert f"worked on at a time (default {finetune._USUAL['batch']})" in said
+    assert "(default 5)" in said
+    assert "(default agn-small)" in said

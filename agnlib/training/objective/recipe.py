@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from agnlib._perceptual import PERCEPTUAL, parse_perceptual
+from agnlib._train_options import PERCEPTUAL, parse_perceptual
 from agnlib.engines._device import fast_dtype
 from agnlib.models import EfficientNetLiteFeatures, Generator, PerceptualEncoder, VGG16Features
 from agnlib.training.objective.terms import (

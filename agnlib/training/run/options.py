@@ -1,17 +1,17 @@
-"""What `agnlib train` was asked for, the record of it in the run's folder, and whether a resumed run is the same."""
+"""The record of what `agnlib train` was asked for in the run's folder, and whether a resumed run is the same."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agnlib._shared.atomic import write_bytes
-from agnlib._shared.numbers import settle
 from agnlib._shared.paths import exists, is_file, is_folder, is_there, may, real
+from agnlib._train_options import TrainOptions
 from agnlib.errors import InputError
 
 __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read_record", "write_record"]
@@ -19,46 +19,6 @@ __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read
 RECORD = "run.json"
 _WRITTEN = ("README.md", "model.safetensors", "log.jsonl", "checkpoints", "samples", "tensorboard")  # beside the two
 _MAY_DIFFER = ("out", "device", "threads", "workers", "checkpoint_every", "sample_every", "keep", "keep_best", "agnlib")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What `agnlib train` was asked for; the fields are its options, None being what it takes by itself."""
-
-    content: Path
-    style: Path
-    out: Path
-    init: str | None = None
-    resume: str | None = None
-    dry_run: bool = False
-    steps: int | None = None
-    minutes: float | None = None
-    size: int | None = None
-    batch: int | None = None
-    accumulate: int = 1
-    seed: int = 0
-    perceptual: str = "vgg16"
-    augment: str | None = None
-    ada: float | None = None
-    checkpoint_every: int = 500
-    sample_every: int = 500
-    keep: int = 2
-    keep_best: str | None = None
-    device: str = "auto"
-    threads: int | None = None
-    workers: int = 0
-    adversarial: float | None = None
-    stroke_scale: float = 1.75
-    style_weight: float | None = None
-    learning_rate: float | None = None
-    blocks: Sequence[int] | None = None
-    channels: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        settle(self)
-        for name in ("blocks", "channels"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, list(getattr(self, name)))  # as it comes back from the record
 
 
 def check_place(options: TrainOptions) -> None:
