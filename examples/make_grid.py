@@ -2,10 +2,13 @@
 
     python examples/make_grid.py --weights agn-small --size 512 -o docs/images/grid.jpg
     python examples/make_grid.py --weights agn-small --before-after docs/images/before-after.jpg
+    python examples/make_grid.py --weights agn-small --neighbors docs/images
 
 The grid has the references along the top and the photographs on the left; the strip has photograph, reference and what
 the network and neural neighbours made of them under each other, with the median of their seconds: the first photograph
-with the first reference and so on. Nothing is chosen or drawn by chance: the same weights give the same picture.
+with the first reference and so on. With `--neighbors` the grid is painted by neural neighbours, and two strips show how
+such a painting comes about, and what `drawing` does. Nothing is chosen or drawn by chance: the same weights give the
+same picture.
 """
 
 from __future__ import annotations
@@ -20,22 +23,49 @@ from tqdm import tqdm
 
 from agnlib import Stylizer
 from agnlib.errors import AgnError
+from agnlib.neighbors import Progress
 
 IMAGES = Path(__file__).resolve().parent / "images"
 PHOTOS = ("astronaut", "castle", "mountain", "chelsea", "coffee", "city")
 REFERENCES = ("poppies", "mackerel", "spring", "summertime", "auvers", "composition")
 GAP = 8
 STRIP_CELL, STRIP_SIDE, STRIP_BYTES = 240, 512, 600_000
+NEIGHBORS_SIDE, NEIGHBORS_BYTES = 320, 900_000
 
 
-def grid(stylizer: Stylizer, size: int) -> Image.Image:
+def grid(stylizer: Stylizer, size: int, method: str = "network") -> Image.Image:
     """All photographs in all styles; the photographs' longer side is `size`."""
     photos = [_with_longer_side(_open(name), size) for name in PHOTOS]
     references = [ImageOps.contain(_open(name), (size, size * 3 // 4), Image.Resampling.LANCZOS) for name in REFERENCES]
     rows: list[list[Image.Image | None]] = [[None, *references]]
     for photo in tqdm(photos, desc="grid", unit="row"):
-        rows.append([photo, *(stylizer(photo, _open(name)) for name in REFERENCES)])
+        rows.append([photo, *(stylizer(photo, _open(name), method=method) for name in REFERENCES)])
     return lay_out(rows)
+
+
+def sizes(stylizer: Stylizer) -> Image.Image:
+    """Photograph, reference, the network's painting, and what neural neighbours had at the end of each size."""
+    photo, reference = _with_longer_side(_open("castle"), NEIGHBORS_SIDE), _open("auvers")
+    reached: dict[int, Image.Image] = {}
+
+    def keep(now: Progress) -> None:
+        pixels = ((now.picture[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
+        reached[now.picture.shape[3]] = Image.fromarray(pixels.cpu().numpy())
+
+    painted = stylizer(photo, reference, method="neighbors", drawing=0.25, on_step=keep)
+    coarse = [reached[width].resize(photo.size, Image.Resampling.NEAREST) for width in sorted(reached)[:-1]]
+    return lay_out([[photo, _fitted(reference, photo), stylizer(photo, reference), *coarse, painted]])
+
+
+def drawings(stylizer: Stylizer) -> Image.Image:
+    """One photograph, and neural neighbours' painting of it from `drawing` 1 to 0, in quarters."""
+    photo, reference = _with_longer_side(_open("astronaut"), NEIGHBORS_SIDE), _open("spring")
+    painted = [stylizer(photo, reference, method="neighbors", drawing=each) for each in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    return lay_out([[photo, _fitted(reference, photo), *painted]])
+
+
+def _fitted(reference: Image.Image, photo: Image.Image) -> Image.Image:
+    return ImageOps.contain(reference, photo.size, Image.Resampling.LANCZOS)
 
 
 def strip(stylizer: Stylizer) -> Image.Image:
@@ -113,10 +143,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="longer side of the photographs, px (default 512)")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="the grid; .jpg is a quarter of .png")
     parser.add_argument("--before-after", type=Path, metavar="FILE", help="the strip, at most 600 kB as .jpg")
+    parser.add_argument(
+        "--neighbors", type=Path, metavar="DIR", help="the pictures of neural neighbours; takes minutes"
+    )
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    if options.out is None and options.before_after is None:
-        parser.error("nothing to do: give -o FILE, --before-after FILE or both")
+    if options.out is None and options.before_after is None and options.neighbors is None:
+        parser.error("nothing to do: give -o FILE, --before-after FILE or --neighbors DIR")
     try:
         stylizer = Stylizer.from_pretrained(options.weights, device=options.device)
     except AgnError as error:
@@ -125,6 +158,10 @@ def main() -> None:
         save(grid(stylizer, options.size), options.out)
     if options.before_after:
         save(strip(stylizer), options.before_after, STRIP_BYTES)
+    if options.neighbors:
+        pictures = {"sizes": sizes, "drawing": drawings, "grid": lambda it: grid(it, NEIGHBORS_SIDE, "neighbors")}
+        for name, picture in pictures.items():
+            save(picture(stylizer), options.neighbors / f"neighbors-{name}.jpg", NEIGHBORS_BYTES)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def paint(
     size = (photo.shape[2], photo.shape[3])
     start, photo = (_padded(each) for each in (start, photo))
     shares = None if shares is None else _padded(shares)
-    steps = _Steps(plan.sides(min(photo.shape[2:])), photo, on_step)
+    steps = _Steps(plan.sides(min(photo.shape[2:])), photo, size, on_step)
     picture = None
     for index, (side, count) in enumerate(steps.sides):
         small, seen = (_at(each, side) for each in (start, photo))
@@ -133,8 +133,15 @@ def check_listener(on_step: object) -> None:
 class _Steps:
     """Counts the work done, by the pixels of each size."""
 
-    def __init__(self, sides: list[tuple[int, int]], photo: Tensor, on_step: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        sides: list[tuple[int, int]],
+        photo: Tensor,
+        size: tuple[int, int],
+        on_step: Callable[[Progress], None] | None,
+    ) -> None:
         self.sides, self._on_step, self._done = sides, on_step, 0.0
+        self._shown = size[0] / photo.shape[2], size[1] / photo.shape[3]  # the rest was padded
         self._whole = math.prod(photo.shape[2:])
         self._total = sum(count * math.prod(_at_size(photo, side)) / self._whole for side, count in sides)
 
@@ -143,10 +150,11 @@ class _Steps:
         if self._on_step is None:
             return None
         tell, each = self._on_step, math.prod(seen.shape[2:]) / self._whole
+        height, width = (max(1, round(share * side)) for share, side in zip(self._shown, seen.shape[2:], strict=True))
 
         def step(picture: Tensor) -> None:
             self._done = min(self._total, self._done + each)
-            tell(Progress(self._done, self._total, picture))
+            tell(Progress(self._done, self._total, picture[..., :height, :width]))
 
         return step
 

@@ -155,6 +155,12 @@ def test_painting_brings_features_nearer_to_the_reference() -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=0.05)  # but for what was cut off at white and black
 
 
+def test_what_is_told_on_the_way_is_without_the_padding() -> None:
+    photo, seen = picture(14, 40, 56), list[Tensor]()
+    paint(photo, photo, [[Reference(picture(15))]], ENCODER, on_step=lambda now: seen.append(now.picture))
+    assert {tuple(each.shape) for each in seen} == {(1, 3, 40, 56)}
+
+
 def test_a_region_is_matched_with_its_own_reference_only() -> None:
     photo = picture(6, 64, 64)
     red, blue = (
