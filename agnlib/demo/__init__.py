@@ -5,6 +5,7 @@ The page asks nothing of any other machine: no fonts, no scripts, no usage stati
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -107,7 +108,8 @@ def serve(
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", **options))
         announce = threading.Thread(target=_announce, args=(server, url, browser, ready), daemon=True)
         announce.start()
-        server.run(sockets=[listening])
+        with _quiet_while(lambda: server.should_exit):
+            server.run(sockets=[listening])
 
 
 @contextmanager
@@ -154,6 +156,21 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet_while(ending: Callable[[], bool]) -> Iterator[None]:
+    """Visitors who are still there when the program ends are no errors, which uvicorn takes them for."""
+
+    def matters(_: logging.LogRecord) -> bool:
+        return not ending()
+
+    log = logging.getLogger("uvicorn.error")
+    log.addFilter(matters)
+    try:
+        yield
+    finally:
+        log.removeFilter(matters)
 
 
 def _announce(server: Any, url: str, browser: bool, ready: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ from pages import META, Endless, Page, launched, mounted, png, served
 from PIL import Image
 
 from agnlib import Stylizer, demo
-from agnlib.demo._security import Door
+from agnlib.demo._security import AccessGuard
 from agnlib.errors import InputError
 
 gradio = pytest.importorskip("gradio", reason="the extra `demo` is not installed")
@@ -271,7 +271,7 @@ def test_a_request_is_refused_by_its_length_before_it_is_read(door: Page) -> Non
     assert status_of(door, "POST /gradio_api/queue/join HTTP/1.1").split()[1] == "411"
 
 
-def answer_of(app: Door, path: str, method: str = "GET", **headers: str) -> int:
+def answer_of(app: AccessGuard, path: str, method: str = "GET", **headers: str) -> int:
     """The status that an app gives to a request without a body."""
     sent: list[Any] = []
 
@@ -292,7 +292,7 @@ async def welcome(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_a_full_folder_takes_no_more(tmp_path: Path) -> None:
-    app = Door(welcome, "127.0.0.1", tmp_path, upload=1000, quota=1500)
+    app = AccessGuard(welcome, "127.0.0.1", tmp_path, upload=1000, quota=1500)
     asked = {"host": "localhost", "content_length": "900"}
     assert answer_of(app, "/gradio_api/upload", "POST", **asked) == 200
     (tmp_path / "a").mkdir()
@@ -314,10 +314,10 @@ NAMES = ["localhost:7860", "127.0.0.1", "[::1]:7860", "192.168.7.9:7860", "pc.ex
     ],
 )
 def test_a_site_cannot_point_its_own_name_at_the_page(tmp_path: Path, host: str, welcomed: set[str]) -> None:
-    app = Door(welcome, host, tmp_path, upload=1000, quota=1500)
+    app = AccessGuard(welcome, host, tmp_path, upload=1000, quota=1500)
     assert {name for name in NAMES if answer_of(app, "/", host=name) == 200} == welcomed
     assert answer_of(app, "/") == 400
-    own = Door(welcome, "0.0.0.0", tmp_path, upload=1000, quota=1500)
+    own = AccessGuard(welcome, "0.0.0.0", tmp_path, upload=1000, quota=1500)
     assert answer_of(own, "/", host=f"{socket.gethostname()}:7860") == 200
 
 
@@ -337,7 +337,8 @@ def test_only_the_page_that_is_served_keeps_its_uploads_there(stylizer: Stylizer
     assert os.environ.get("GRADIO_TEMP_DIR") == before
 
 
-def test_nothing_is_left_when_the_program_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_when_the_program_ends(tmp_path: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "agnlib", "demo", "--port", "0", "--no-browser", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -347,8 +348,9 @@ def test_nothing_is_left_when_the_program_ends(tmp_path: Path) -> None:
         assert Path(page.upload("a.png", b"x")).is_relative_to(tmp_path)
         assert list(tmp_path.glob("agnlib-demo-*/*/a.png"))
         with urllib.request.urlopen(f"{page.address}/gradio_api/heartbeat/abc"):  # a visitor who stays
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             process.wait(timeout=60)
+        assert "Traceback" not in process.stderr.read()
     assert list(tmp_path.glob("agnlib-demo-*")) == []
 
 
