@@ -19,14 +19,14 @@ from agnlib.image._writing import check_quality
 from agnlib.neighbors import Progress
 from agnlib.painting._effect import Effect
 from agnlib.painting._frames import FramePainter
+from agnlib.painting._masks import paired, styles_of
 from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._options import BY_NETWORK, PaintingOptions, refuse_neighbors
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
-from agnlib.painting._regions import paired, styles_of
 from agnlib.painting._rendering import rows, tiles
-from agnlib.painting._smoothing import Smoothing
-from agnlib.painting._steadying import Steadying
+from agnlib.painting._temporal_denoising import Steadying
+from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.styles._encoder import StyleEncoder
 from agnlib.styles._reader import pictured
 from agnlib.styles.code import StyleCode

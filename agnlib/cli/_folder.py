@@ -7,12 +7,14 @@ from pathlib import Path
 
 from agnlib._shared.paths import real
 from agnlib.cli._messages import say
+from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
-from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
+from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
+from agnlib.cli._stylize import make_stylizer
 from agnlib.errors import InputError
 from agnlib.folder import FolderReport
-from agnlib.folder._recipe import Recipe
 from agnlib.folder._run import FolderRun
+from agnlib.folder._settings import Recipe
 from agnlib.folder._tree import make_plan
 
 _QUALITY = 95

@@ -8,8 +8,10 @@ from pathlib import Path
 from agnlib import video
 from agnlib._shared.paths import is_folder, refuse_taken
 from agnlib.cli._messages import say
+from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
-from agnlib.cli._stylize import checked_regions, make_stylizer, pictures_of, refuse_to_overwrite, style_options
+from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
+from agnlib.cli._stylize import make_stylizer
 from agnlib.errors import InputError
 
 __all__ = ["run"]

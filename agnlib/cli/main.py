@@ -233,9 +233,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _styles(arguments: argparse.Namespace) -> int:
-    from agnlib.cli import _styles
+    from agnlib.cli import _list_styles
 
-    return _styles.run(arguments)
+    return _list_styles.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agnlib import image
+from agnlib.demo._css import SCROLL_TO_RESULT, TO_PAINT, WELCOME, growing, said, sheet, so_far, wrong
 from agnlib.demo._jobs import StoppedError, Work
 from agnlib.demo._security import Uploads
 from agnlib.demo._service import (
@@ -27,7 +28,6 @@ from agnlib.demo._service import (
     blamed,
     is_drawn,
 )
-from agnlib.demo._style_sheet import SCROLL_TO_RESULT, TO_PAINT, WELCOME, growing, said, sheet, so_far, wrong
 from agnlib.errors import AgnError
 from agnlib.styles import works
 

@@ -6,12 +6,12 @@ itself) are always among the rows, since they show what each number is worth. `r
 chance are as varied as real ones, and `variety` sums it up. `agnlib evaluate` does all of it.
 """
 
-from agnlib.evaluation._judge import Judge, installed_judge
+from agnlib.evaluation._contact_sheet import contact_sheet
+from agnlib.evaluation._diversity import Improviser, random_styles, variety, variety_table
 from agnlib.evaluation._pairs import Pair, choose_pairs
 from agnlib.evaluation._rows import BASELINES, Painter, evaluate
-from agnlib.evaluation._sheet import contact_sheet
+from agnlib.evaluation._scoring import Judge, installed_judge
 from agnlib.evaluation._table import COLUMNS, markdown_table, summarise, table
-from agnlib.evaluation._variety import Improviser, random_styles, variety, variety_table
 
 __all__ = [
     "BASELINES",

@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from agnlib import image
+from agnlib._shared.list_files import files_below
 from agnlib._shared.paths import is_folder, real, why_not
-from agnlib._shared.scan import files_below
 from agnlib.errors import InputError
 from agnlib.image._suffixes import READ_SUFFIXES, left_out
 

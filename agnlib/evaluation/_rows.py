@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from agnlib.evaluation._judge import Judge
 from agnlib.evaluation._pairs import Pair
+from agnlib.evaluation._scoring import Judge
 from agnlib.image import Picture
 from agnlib.metrics import flicker
 

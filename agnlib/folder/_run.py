@@ -14,8 +14,8 @@ import numpy.typing as npt
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._manifest import Identity, Manifest, read_records
 from agnlib.folder._pipeline import Dropped, Pipeline
-from agnlib.folder._recipe import Recipe
 from agnlib.folder._report import FolderReport, report_path
+from agnlib.folder._settings import Recipe
 from agnlib.folder._state import check_state, identity_of
 from agnlib.folder._tree import Job, Plan, inside, make_plan
 from agnlib.image import DEFAULT_LIMITS, SUFFIXES, Limits

@@ -11,7 +11,7 @@ from pathlib import Path
 from agnlib._shared.paths import is_folder
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._manifest import Begun, Done, Identity, Records
-from agnlib.folder._recipe import Recipe, differences
+from agnlib.folder._settings import Recipe, differences
 from agnlib.folder._tree import Job, stamp_of
 from agnlib.image import Limits, probe, read
 

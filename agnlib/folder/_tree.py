@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from agnlib._shared.list_files import is_junk
 from agnlib._shared.paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, text_of, why_not
-from agnlib._shared.scan import is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
 from agnlib.image._suffixes import READ_SUFFIXES, left_out, names_a_file

@@ -10,8 +10,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from agnlib.errors import ImageError, InputError
-from agnlib.image._color_signals import note_cicp
-from agnlib.image._jpeg_end import load_jpeg
+from agnlib.image._color_tags import note_cicp
+from agnlib.image._jpeg_end_marker import load_jpeg
 from agnlib.image._messages import reason
 from agnlib.image._png import note_transparency
 from agnlib.image._tiff import load_tiff

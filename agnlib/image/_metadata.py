@@ -8,7 +8,7 @@ from typing import Any, Literal
 from PIL import ExifTags, Image
 
 from agnlib.errors import InputError
-from agnlib.image._srgb import METADATA_ERRORS
+from agnlib.image._orientation import METADATA_ERRORS
 from agnlib.image.files import DEFAULT_LIMITS, Limits, open_file
 
 __all__ = ["kept_exif"]

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 from agnlib.errors import ImageError, InputError
-from agnlib.image._color_signals import profile_of
+from agnlib.image._color_tags import profile_of
 from agnlib.image._decoding import decode
 from agnlib.image._messages import reason
+from agnlib.image._orientation import turned_upright
 from agnlib.image._png import fitting_key
 from agnlib.image._profile import is_srgb, to_srgb
-from agnlib.image._range import must_be_clipped
 from agnlib.image._tiff import levels
+from agnlib.image._value_range import must_be_clipped
 
-__all__ = ["DEEP_GREY", "METADATA_ERRORS", "orientation", "upright", "upright_srgb"]
+__all__ = ["DEEP_GREY", "upright_srgb"]
 
-METADATA_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 _ALPHA_MODES = ("LA", "PA", "RGBA")
 _GREY = ("1", "L", "LA", "La")
 DEEP_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -41,7 +31,7 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
     """
     decode(image, name)
     try:
-        turned = _turned(_eight_bits(image) if image.mode in DEEP_GREY else image)
+        turned = turned_upright(_eight_bits(image) if image.mode in DEEP_GREY else image)
         if turned.mode in ("La", "RGBa"):  # premultiplied
             turned = turned.convert(turned.mode.upper())
         turned = fitting_key(turned)
@@ -58,27 +48,6 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
             f"{name} has the mode {image.mode!r}, which cannot be turned into RGB ({reason(error)}); convert it first"
         ) from error
     return color
-
-
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except METADATA_ERRORS:  # the pixels are already decoded: only the metadata can be at fault
-        return 1
-    return found if found in range(1, 9) else 1
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """A copy with the EXIF orientation applied and its tag gone; an unreadable EXIF block counts as none."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except METADATA_ERRORS:
-        return image.copy()
-
-
-def _turned(image: Image.Image) -> Image.Image:
-    return image if orientation(image) == 1 else upright(image)
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -14,13 +14,13 @@ from PIL import Image
 
 from agnlib.errors import InputError
 from agnlib.image._alpha_bleed import CELL, averaged, continued, filled
-from agnlib.image._container import Container, peak, quantised
 from agnlib.image._header import header
+from agnlib.image._kinds_of_pictures import Container, peak, quantised
 from agnlib.image._messages import quoted
-from agnlib.image._range import must_be_clipped
+from agnlib.image._orientation import upright
 from agnlib.image._resizing import reduced_size, resized
 from agnlib.image._sixteen_bits import eight_bits
-from agnlib.image._srgb import upright
+from agnlib.image._value_range import must_be_clipped
 from agnlib.image.files import DEFAULT_LIMITS, Limits, read
 
 if TYPE_CHECKING:

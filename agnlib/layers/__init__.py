@@ -1,7 +1,7 @@
 """nn.Modules made of ops: the pieces that the networks are built from."""
 
 from agnlib.layers.conv import Conv2d, EqualizedConv2d, EqualizedLinear
-from agnlib.layers.discriminate import PatchScale
+from agnlib.layers.discriminator_scale import PatchScale
 from agnlib.layers.minibatch_stddev import MinibatchStdDev
 from agnlib.layers.modulated import ModulatedConv2d, ToRGB
 from agnlib.layers.noise import CanvasNoise

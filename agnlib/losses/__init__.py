@@ -13,7 +13,7 @@ from agnlib.losses.adversarial import (
     wasserstein_discriminator_loss,
     wasserstein_generator_loss,
 )
-from agnlib.losses.classes import (
+from agnlib.losses.classification import (
     ClassLoss,
     UniformityLoss,
     class_discriminator_loss,
@@ -23,8 +23,8 @@ from agnlib.losses.classes import (
 )
 from agnlib.losses.color import palette_loss, rgb_to_lab
 from agnlib.losses.content import content_loss, normalize_features
-from agnlib.losses.latent import KLDivergence, kl_divergence
-from agnlib.losses.matching import FeatureMatchingLoss, feature_matching_loss
+from agnlib.losses.feature_matching import FeatureMatchingLoss, feature_matching_loss
+from agnlib.losses.latent_prior import KLDivergence, kl_divergence
 from agnlib.losses.patch_nce import patch_nce_loss
 from agnlib.losses.penalty import GradientPenalty, R1Penalty, gradient_penalty, interpolate, r1_penalty
 from agnlib.losses.sliced import sliced_style_loss

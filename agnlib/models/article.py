@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from agnlib._shared.numbers import Ranges, are_counts, is_count, is_number, settle
 from agnlib.errors import InputError
 from agnlib.losses import class_log_odds
+from agnlib.models.class_labels import check_label
 from agnlib.models.discriminator import Discriminator
 from agnlib.models.generator import Generator
-from agnlib.models.labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
 __all__ = ["ArticleDiscriminator", "ArticleDiscriminatorConfig", "ArticleGenerator", "ArticleGeneratorConfig"]

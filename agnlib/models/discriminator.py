@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from agnlib._shared.numbers import Ranges, are_counts, is_count, settle
 from agnlib.errors import InputError
 from agnlib.layers import PatchScale
-from agnlib.models.labels import check_label
+from agnlib.models.class_labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from agnlib.layers import (
     current_window,
 )
 from agnlib.models import _export_padding
-from agnlib.models.labels import check_label
+from agnlib.models.class_labels import check_label
 from agnlib.models.pretrained import PretrainedModel
 
 if TYPE_CHECKING:

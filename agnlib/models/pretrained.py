@@ -23,7 +23,7 @@ from agnlib._shared.gradients import ordinary
 from agnlib._shared.numbers import own_number
 from agnlib._shared.paths import text_of
 from agnlib.errors import InputError, WeightsError
-from agnlib.models._stored import FORMAT_VERSION, available, find, read, short, write
+from agnlib.models._weights_folder import FORMAT_VERSION, available, find, read, short, write
 
 if TYPE_CHECKING:
     from agnlib.models.discriminator import Discriminator

@@ -11,8 +11,8 @@ from torch import Tensor
 from agnlib.image import Picture
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._rendering import tiles
-from agnlib.painting._smoothing import Smoothing
-from agnlib.painting._steadying import Steadying
+from agnlib.painting._temporal_denoising import Steadying
+from agnlib.painting._temporal_smoothing import Smoothing
 
 __all__ = ["FramePainter"]
 

@@ -17,7 +17,7 @@ from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._effect import Effect
-from agnlib.painting._smoothing import SmoothedStatistics, Smoothing
+from agnlib.painting._temporal_smoothing import SmoothedStatistics, Smoothing
 from agnlib.styles._reader import STYLE_SIDE
 from agnlib.tiling import Box, Resampled, Source, window_side
 

@@ -17,7 +17,7 @@ from agnlib._shared.gradients import with_gradients
 from agnlib.engines._device import resolve_device
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.models.pretrained import uncompiled
-from agnlib.training._alternation import (
+from agnlib.training._alternating_steps import (
     backward,
     forget_gradients,
     frozen,
@@ -27,10 +27,7 @@ from agnlib.training._alternation import (
     slowed,
     stepped,
 )
-from agnlib.training._generation import generated, knows_labels, of_this_step, paint, seen
-from agnlib.training._state_file import load, save
-from agnlib.training._terms import forget_pictures, weighted_losses, weighted_terms
-from agnlib.training._validation import (
+from agnlib.training._argument_checks import (
     check_networks,
     checked_config,
     checked_optimizers,
@@ -41,6 +38,9 @@ from agnlib.training._validation import (
     started,
     taken,
 )
+from agnlib.training._generator_step import generated, knows_labels, of_this_step, paint, seen
+from agnlib.training._state_file import load, save
+from agnlib.training._weighted_terms import forget_pictures, weighted_losses, weighted_terms
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data._reading import naming_ended_readers, next_batch

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from agnlib._shared.numbers import is_count
 from agnlib.errors import InputError
-from agnlib.image._range import must_be_clipped
+from agnlib.image._value_range import must_be_clipped
 from agnlib.image.picture import check_dense, has_floats
 from agnlib.transforms._pil import tensor_of
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from agnlib import evaluation, metrics
-from agnlib.evaluation._judge import _Recent, _Taps, _tensor
+from agnlib.evaluation._scoring import _Recent, _Taps, _tensor
 from agnlib.models import VGG16Features
 
 _TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from agnlib import Stylizer
 from agnlib.metrics import flicker
-from agnlib.painting._steadying import Steadying
+from agnlib.painting._temporal_denoising import Steadying
 from agnlib.video._reading import opened
 from benchmarks._common import CHECKOUT, fail, header, markdown_table, median_iqr, write_json
 

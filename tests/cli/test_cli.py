@@ -20,7 +20,7 @@ from PIL import Image
 
 import agnlib
 from agnlib.cli import main as cli
-from agnlib.cli._stylize import parse_style
+from agnlib.cli._style_argument import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import GeneratorConfig, pretrained
 from agnlib.stylizer import Stylizer

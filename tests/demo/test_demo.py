@@ -25,9 +25,9 @@ from skimage import data
 
 from agnlib import Stylizer, demo
 from agnlib.cli.main import main
+from agnlib.demo._css import growing, so_far
 from agnlib.demo._jobs import StoppedError, Work
 from agnlib.demo._service import Now, Studio, Wish, blamed
-from agnlib.demo._style_sheet import growing, so_far
 from agnlib.errors import AgnError, InputError, MissingDependencyError
 from agnlib.styles import works
 

@@ -22,7 +22,7 @@ from agnlib import image
 from agnlib.errors import ImageError, InputError
 from agnlib.folder import stylize_folder
 from agnlib.image import Picture
-from agnlib.image._range import must_be_clipped
+from agnlib.image._value_range import must_be_clipped
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
 from agnlib.transforms import RandomStyle, Recolor

@@ -19,7 +19,7 @@ from agnlib.models import (
     GeneratorConfig,
     StyleExtractor,
     VGG16Features,
-    _stored,
+    _weights_folder,
     pretrained,
 )
 from agnlib.models.efficientnet_lite import EfficientNetLiteTrunk, block_shapes
@@ -361,13 +361,13 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
 def test_weights_that_share_tensors_are_whole_when_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stored, "_SHARED", tmp_path)
+    monkeypatch.setattr(_weights_folder, "_SHARED", tmp_path)
     generator = tiny()
     generator.save_pretrained(tmp_path / "w")
     tensors = load_file(tmp_path / "w" / "model.safetensors")
     common = {"generator.enter.weight": tensors["generator.enter.weight"], "generator.enter.bias": torch.ones(1)}
     save_file(common, tmp_path / "common.safetensors")
-    _stored.share(tmp_path / "w", "common.safetensors")
+    _weights_folder.share(tmp_path / "w", "common.safetensors")
     assert load_file(tmp_path / "w" / "model.safetensors").keys() == tensors.keys() - {"generator.enter.weight"}
     again = Generator.from_pretrained(tmp_path / "w")
     assert all(torch.equal(each, again.state_dict()[key]) for key, each in generator.state_dict().items())

@@ -26,7 +26,7 @@ from agnlib.errors import AgnError, WeightsError
 from agnlib.models import pretrained
 from agnlib.training import AdversarialTrainer, Batch, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
-from agnlib.training.run.options import read_record
+from agnlib.training.run.record import read_record
 from agnlib.training.safety.checkpoint import load_state, newest_complete, save_state
 from agnlib.training.safety.state import take
 

@@ -12,7 +12,7 @@ import pytest
 from agnlib import Stylizer
 from agnlib.cli import main as cli
 from agnlib.models import pretrained
-from agnlib.training.run.options import TrainOptions
+from agnlib.training.run.record import TrainOptions
 
 SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
 

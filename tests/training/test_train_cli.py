@@ -310,7 +310,7 @@ def test_weights_that_cannot_be_written_are_1(
 ) -> None:
     arguments = train_arguments(folders, start, tmp_path / "run", "--steps", "2")
     with monkeypatch.context() as patch:
-        patch.setattr("agnlib.models._stored.write_bytes", full)
+        patch.setattr("agnlib.models._weights_folder.write_bytes", full)
         assert cli.main(arguments) == 1
     (said,) = lines(capsys)[1]
     assert "No space left on device" in said

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agnlib import Generator
 from agnlib.errors import InputError
-from agnlib.training.run.widen import grown
+from agnlib.training.run.net2net import grown
 
 three = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
 

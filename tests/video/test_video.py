@@ -27,10 +27,10 @@ from agnlib.errors import InputError, MissingDependencyError, VideoError
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._effect import Effect
 from agnlib.painting._frames import FramePainter
+from agnlib.painting._masks import paired
 from agnlib.painting._painted_windows import Masks, Painting
-from agnlib.painting._regions import paired
-from agnlib.painting._smoothing import Smoothing
-from agnlib.painting._steadying import Steadying
+from agnlib.painting._temporal_denoising import Steadying
+from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.video import _reading, _writing, is_clip
 from agnlib.video._threads import ahead, behind
 from agnlib.video.repainting import repaint

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from agnlib._shared.list_files import files_below, is_junk
 from agnlib._shared.optional import require
 from agnlib._shared.paths import is_file, is_folder, text_of
-from agnlib._shared.scan import files_below, is_junk
 from agnlib.errors import InputError
 
 __all__ = ["IdxDigits", "class_folders", "mnist", "read_idx"]

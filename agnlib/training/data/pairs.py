@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from agnlib import image as images
+from agnlib._shared.list_files import files_below, is_junk
 from agnlib._shared.numbers import are_counts, checked_count, is_count
 from agnlib._shared.paths import is_folder, may, text_of
-from agnlib._shared.scan import files_below, is_junk
 from agnlib.errors import ImageError, InputError
 from agnlib.image._header import header
 from agnlib.image._suffixes import READ_SUFFIXES, left_out

@@ -23,10 +23,10 @@ from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.data.pairs import PairData, PictureFolder, loader
 from agnlib.training.distributed import World, join, local_device
 from agnlib.training.objective.recipe import build_terms, choose_encoders
-from agnlib.training.run.estimate import estimate
-from agnlib.training.run.logged import check_best
+from agnlib.training.run.dry_run import estimate
+from agnlib.training.run.log_columns import check_best
 from agnlib.training.run.model_card import facts_of, model_card
-from agnlib.training.run.options import (
+from agnlib.training.run.record import (
     TrainOptions,
     check_place,
     check_same_run,

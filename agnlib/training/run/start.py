@@ -13,7 +13,7 @@ from agnlib.errors import ImageError
 from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import PictureFolder
-from agnlib.training.run.widen import grown
+from agnlib.training.run.net2net import grown
 
 __all__ = ["Networks", "balance", "kept", "starting_networks", "whole_pictures"]
 

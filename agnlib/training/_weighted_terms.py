@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from agnlib._shared.gradients import ordinary
 from agnlib.errors import InputError
-from agnlib.training._alternation import scalar
+from agnlib.training._alternating_steps import scalar
 from agnlib.training.data.pairs import Batch
 from agnlib.training.objective.terms import SharedEncoder, Weighted
 

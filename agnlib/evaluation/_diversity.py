@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from agnlib import image
 from agnlib.errors import InputError
-from agnlib.evaluation._judge import Judge
 from agnlib.evaluation._pairs import Pair
+from agnlib.evaluation._scoring import Judge
 from agnlib.evaluation._table import RESAMPLES, Summary, Values, markdown_table
 from agnlib.styles.code import StyleCode
 

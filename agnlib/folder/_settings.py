@@ -57,8 +57,8 @@ class Recipe:
         import torch
 
         from agnlib.painting._effect import Effect
+        from agnlib.painting._masks import styles_of
         from agnlib.painting._neighbor_painter import NeighborPainter
-        from agnlib.painting._regions import styles_of
         from agnlib.styles._reader import pictured
 
         given = {"mask": None, "seed": None, "size": None, **options}
@@ -164,7 +164,7 @@ def _same_style(before: Any, now: Any) -> bool:
 
 def _masks(codes: Sequence[Tensor], mask: Any, limits: Limits) -> Masks | None:
     """The masks, read once; they are brought to each photograph's size."""
-    from agnlib.painting._regions import paired
+    from agnlib.painting._masks import paired
 
     _, masks = paired(list(codes) if mask is not None else codes[0], mask, None, limits)
     return masks

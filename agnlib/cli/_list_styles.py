@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from agnlib import image
 from agnlib._shared.paths import refuse_taken
-from agnlib.cli._stylize import refuse_to_overwrite
+from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.errors import InputError
 from agnlib.styles._names import ANY
 from agnlib.styles.works import available

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from agnlib._shared.numbers import is_count, is_number
 from agnlib.errors import InputError, WeightsError
-from agnlib.image._range import OVERSHOOT
+from agnlib.image._value_range import OVERSHOOT
 from agnlib.models.pretrained import PretrainedModel, loadable_state, plain
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import Batch

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agnlib.errors import InputError
-from agnlib.training._validation import style_dim
+from agnlib.training._argument_checks import style_dim
 from agnlib.training.data.pairs import Batch
 from agnlib.training.data.stroke_scale import close_up, from_afar
 from agnlib.training.precision import autocast, full
