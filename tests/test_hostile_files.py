@@ -26,8 +26,8 @@ from PIL import ExifTags, Image, ImageFile
 import agnlib
 from agnlib import image
 from agnlib.errors import AgnError, ImageError
-from agnlib.image import _profile, _tiff_samples
-from agnlib.image._encoders import PngEncoder, TiffEncoder
+from agnlib.image import _icc_16_bits, _tiff_samples
+from agnlib.image._format_writers import PngEncoder, TiffEncoder
 from agnlib.models import Generator, StyleExtractor
 from agnlib.stylizer import Stylizer
 
@@ -62,7 +62,7 @@ def seeds() -> list[bytes]:
                 picture = colour.convert("L").convert(mode) if mode == "LA" else colour.convert(mode)
             extra = [{}, {"exif": exif}] if name != "BMP" else [{}]
             if name in ("JPEG", "PNG", "TIFF") and mode == "RGB":
-                extra.append({"icc_profile": _profile.srgb_profile().replace(b"\0s\0R\0G\0B", b"\0t\0e\0s\0t")})
+                extra.append({"icc_profile": _icc_16_bits.srgb_profile().replace(b"\0s\0R\0G\0B", b"\0t\0e\0s\0t")})
             if name == "TIFF" and mode == "RGB":
                 extra += [{"compression": kind} for kind in ("tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate")]
             if name == "JPEG":
@@ -74,7 +74,7 @@ def seeds() -> list[bytes]:
     for suffix in ("png", "tif"):
         deep = io.BytesIO()
         encoder = PngEncoder if suffix == "png" else TiffEncoder
-        writer = encoder(deep, (9, 13, 3), np.dtype(np.uint16), _profile.srgb_profile(), exif)
+        writer = encoder(deep, (9, 13, 3), np.dtype(np.uint16), _icc_16_bits.srgb_profile(), exif)
         writer.write(pixels.astype(np.uint16) * 257)
         writer.close()
         files.append(deep.getvalue())

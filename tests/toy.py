@@ -25,7 +25,7 @@ from agnlib.training.safety.checkpoint import load_state
 Trainer = TypeVar("Trainer", bound=AdversarialTrainer)
 TINY = {"channels": (4, 4, 8), "blocks": (1, 1, 1), "image_size": 16}
 PROCESSES = multiprocessing.get_context("forkserver")  # one process imports torch, all others are its children
-PROCESSES.set_forkserver_preload(["agnlib.training.run.run", "torch._dynamo"])  # optimizers import the second one
+PROCESSES.set_forkserver_preload(["agnlib.training.run.train", "torch._dynamo"])  # optimizers import the second one
 
 
 def picture(path: Path, size: tuple[int, int], seed: int) -> None:

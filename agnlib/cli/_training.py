@@ -98,7 +98,7 @@ def _train(arguments: argparse.Namespace) -> int:
             )
     from tqdm import tqdm
 
-    from agnlib.training.run.run import train
+    from agnlib.training.run.train import train
 
     values = {name: value for name, value in vars(arguments).items() if name != "run"}
     with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from agnlib.errors import ImageError, InputError
 from agnlib.image._color_tags import note_cicp
 from agnlib.image._jpeg_end_marker import load_jpeg
 from agnlib.image._messages import reason
-from agnlib.image._png import note_transparency
+from agnlib.image._png_transparency import note_transparency
 from agnlib.image._tiff import load_tiff
 
 __all__ = ["decode", "decoded"]

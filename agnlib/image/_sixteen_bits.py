@@ -21,11 +21,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from agnlib.errors import InputError
 from agnlib.image._color_tags import profile_of
 from agnlib.image._decoding import decode, decoded
+from agnlib.image._icc_16_bits import to_srgb
 from agnlib.image._orientation import orientation
-from agnlib.image._profile import to_srgb
-from agnlib.image._srgb import DEEP_GREY, upright_srgb
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
 from agnlib.image._tiff_samples import is_premultiplied
+from agnlib.image._to_srgb import DEEP_GREY, upright_srgb
 from agnlib.image._value_range import must_be_clipped
 
 __all__ = ["DEEP_GREY", "array_of", "check_pixels", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]

@@ -17,9 +17,9 @@ from agnlib._shared.numbers import is_count, own_number
 from agnlib._shared.paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
-from agnlib.image._encoders import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
+from agnlib.image._format_writers import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
+from agnlib.image._icc_16_bits import srgb_profile
 from agnlib.image._messages import quoted, reason
-from agnlib.image._profile import srgb_profile
 from agnlib.image._sixteen_bits import array_of, check_pixels, eight_bits, needs_all_bits, shallow
 from agnlib.image._tiff import levels
 

@@ -17,9 +17,9 @@ from agnlib._shared.numbers import is_count
 from agnlib.errors import ImageError, InputError
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import DEEP_GREY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
-from agnlib.image._srgb import upright_srgb
 from agnlib.image._suffixes import foreign_kind
 from agnlib.image._tiff import Tiff
+from agnlib.image._to_srgb import upright_srgb
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "all_bits", "load", "open_file", "probe", "read"]
 

@@ -39,7 +39,7 @@ from agnlib.training._argument_checks import (
     taken,
 )
 from agnlib.training._generator_step import generated, knows_labels, of_this_step, paint, seen
-from agnlib.training._state_file import load, save
+from agnlib.training._save_and_load import load, save
 from agnlib.training._weighted_terms import forget_pictures, weighted_losses, weighted_terms
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig
@@ -51,7 +51,7 @@ from agnlib.training.objective.adversarial import AdversarialObjective
 from agnlib.training.objective.terms import TargetCache, Term, Weighted
 from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.safety.random_state import LayerRng
-from agnlib.training.safety.state import groups_options, restore_learned, take_learned
+from agnlib.training.safety.trainer_state import groups_options, restore_learned, take_learned
 
 __all__ = ["AdversarialTrainer", "TrainerConfig"]
 

@@ -25,8 +25,8 @@ from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import GeneratorConfig, pretrained
 from agnlib.stylizer import Stylizer
 from agnlib.training import TrainerConfig
-from agnlib.training.run import finetune, run
-from agnlib.training.run.run import TrainOptions
+from agnlib.training.run import finetune, train
+from agnlib.training.run.train import TrainOptions
 
 
 @pytest.fixture
@@ -296,10 +296,9 @@ def test_an_interruption_is_130(
 
 
 def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run.run")
     (folder / "sub").mkdir()
     seen: list[object] = []
-    monkeypatch.setattr(run, "train", seen.append)
+    monkeypatch.setattr(train, "train", seen.append)
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out"]) == 0
     given_ = [
         "--init",
@@ -365,20 +364,18 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("text", ["none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
 def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run.run")
     seen: list[TrainOptions] = []
-    monkeypatch.setattr(run, "train", seen.append)
+    monkeypatch.setattr(train, "train", seen.append)
     assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", text]) == 0
     assert [options.perceptual for options in seen] == [text]
 
 
 def test_a_training_that_breaks_off_is_1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = pytest.importorskip("agnlib.training.run.run")
 
     def diverge(_: object) -> None:
         raise TrainingDivergedError("the generator's loss is NaN at step 3")
 
-    monkeypatch.setattr(run, "train", diverge)
+    monkeypatch.setattr(train, "train", diverge)
     assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out"]) == 1
 
 
@@ -536,8 +533,8 @@ def test_what_the_help_of_train_calls_usual_is_what_a_run_takes() -> None:
     assert float(first["adversarial"]) == trainer.adversarial
     assert float(first["learning_rate"]) == trainer.lr_generator
     assert float(first["learning_rate"]) / 2 == trainer.lr_discriminator
-    assert first["steps"] == f"{run._DEFAULT_STEPS:,}"
-    assert (int(first["size"]), int(first["batch"])) == (run._DEFAULT_SIZE, run._DEFAULT_BATCH)
+    assert first["steps"] == f"{train._DEFAULT_STEPS:,}"
+    assert (int(first["size"]), int(first["batch"])) == (train._DEFAULT_SIZE, train._DEFAULT_BATCH)
     assert [int(each) for each in first["blocks"].split()] == list(generator.blocks)
     assert [int(each) for each in first["channels"].split()] == list(generator.channels)
 

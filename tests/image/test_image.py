@@ -22,9 +22,9 @@ from turned import TURNED
 
 from agnlib import image
 from agnlib.errors import ImageError, InputError
-from agnlib.image import Limits, Picture, _profile
+from agnlib.image import Limits, Picture, _icc_16_bits
 
-SRGB = _profile.srgb_profile()
+SRGB = _icc_16_bits.srgb_profile()
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=40, deadline=None)

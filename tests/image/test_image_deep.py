@@ -17,7 +17,7 @@ from skimage.io import imread
 
 from agnlib import image
 from agnlib.errors import ImageError, InputError
-from agnlib.image import _metadata, _profile
+from agnlib.image import _icc_16_bits, _metadata
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -212,7 +212,7 @@ def test_a_failing_disk_is_told_without_the_temporary_files_name(
 
 def curve_profile(gamma: float, swap: bool = False) -> bytes:
     """The sRGB profile with another curve, a plain gamma, and (by `swap`) red and green exchanged."""
-    profile = bytearray(_profile.srgb_profile())
+    profile = bytearray(_icc_16_bits.srgb_profile())
     (count,) = struct.unpack_from(">I", profile, 128)
     for entry in range(132, 132 + 12 * count, 12):
         name, offset, _ = struct.unpack_from(">4sII", profile, entry)
@@ -246,7 +246,7 @@ def test_curves_by_table(table: list[int]) -> None:
     tag = b"curv" + bytes(4) + struct.pack(f">I{len(table)}H", len(table), *table)
     levels = np.linspace(0, 1, 65536)
     expected = np.interp(levels, np.linspace(0, 1, len(table)), np.array(table) / 65535)
-    np.testing.assert_allclose(_profile._curve(tag), expected, atol=1e-9)
+    np.testing.assert_allclose(_icc_16_bits._curve(tag), expected, atol=1e-9)
 
 
 def test_the_parametric_curve_of_srgb() -> None:
@@ -254,7 +254,7 @@ def test_the_parametric_curve_of_srgb() -> None:
     expected = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
     numbers = [round(v * 65536) for v in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)]
     tag = b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *numbers)
-    np.testing.assert_allclose(_profile._curve(tag), expected, atol=1e-4)
+    np.testing.assert_allclose(_icc_16_bits._curve(tag), expected, atol=1e-4)
 
 
 @FEW

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from agnlib import image
 from agnlib.errors import ImageError
-from agnlib.image import Picture, _profile
+from agnlib.image import Picture, _icc_16_bits
 
 FEW = settings(max_examples=25, deadline=None)
 SRGB_NUMBERS = {
@@ -25,7 +25,7 @@ SRGB_NUMBERS = {
     "sRGB v4": icc.profile("sRGB v4", icc.SRGB, icc.SRGB_CURVE),
     "c2": icc.profile("c2", icc.SRGB, icc.table(26)),
     "without a name": icc.profile("", icc.SRGB, icc.table(4096)),
-    "ours": _profile.srgb_profile(),
+    "ours": _icc_16_bits.srgb_profile(),
     "grey": icc.profile("grey", None, icc.SRGB_CURVE),
 }
 OTHERS = {
@@ -146,7 +146,7 @@ def test_any_matrix_and_gamma_is_what_littlecms_makes_of_it(
     original, path = picture(profile), tmp_path_factory.mktemp("matrix") / "a.png"
     original.save(path, icc_profile=profile)
     distance = np.abs(np.asarray(image.load(path)).astype(int) - by_littlecms(original, profile)).max()
-    assert distance <= _profile._ROUNDING
+    assert distance <= _icc_16_bits._ROUNDING
 
 
 # What a PNG says of its colours without a profile

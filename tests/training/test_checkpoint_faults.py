@@ -28,7 +28,7 @@ from agnlib.training import AdversarialTrainer, Batch, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints
 from agnlib.training.run.record import read_record
 from agnlib.training.safety.checkpoint import load_state, newest_complete, save_state
-from agnlib.training.safety.state import take
+from agnlib.training.safety.trainer_state import take
 
 FAULTS = {
     errno.ENOSPC: "No space left on device",

@@ -17,8 +17,8 @@ from agnlib.errors import InputError
 from agnlib.models import pretrained
 from agnlib.training import Batch, PictureFolder, TrainerConfig, Weighted
 from agnlib.training.data.stroke_scale import close_up, from_afar
-from agnlib.training.run.start import balance, starting_networks
-from agnlib.training.safety.state import differing_options, take
+from agnlib.training.run.initial_networks import balance, starting_networks
+from agnlib.training.safety.trainer_state import differing_options, take
 
 
 def batch(step: int = 0, *, photo: int = 48, reference: int = 32) -> Batch:

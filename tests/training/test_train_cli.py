@@ -18,7 +18,7 @@ from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.models import Generator, pretrained
 from agnlib.training.objective.recipe import build_terms, choose_encoders
-from agnlib.training.run.run import TrainOptions, train
+from agnlib.training.run.train import TrainOptions, train
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import nn
 
 from agnlib.training.objective.terms import TargetCache
 from agnlib.training.safety.checkpoint import pack
-from agnlib.training.safety.state import take
+from agnlib.training.safety.trainer_state import take
 
 if TYPE_CHECKING:
     from agnlib.training.data.pairs import PairData

@@ -13,7 +13,7 @@ from agnlib._shared.paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image._suffixes import READ_SUFFIXES
 from agnlib.training.run.record import TrainOptions
-from agnlib.training.run.run import train
+from agnlib.training.run.train import train
 
 __all__ = ["finetune"]
 

@@ -10,10 +10,10 @@ from PIL import Image, ImageCms
 from agnlib.errors import ImageError, InputError
 from agnlib.image._color_tags import profile_of
 from agnlib.image._decoding import decode
+from agnlib.image._icc_16_bits import is_srgb, to_srgb
 from agnlib.image._messages import reason
 from agnlib.image._orientation import turned_upright
-from agnlib.image._png import fitting_key
-from agnlib.image._profile import is_srgb, to_srgb
+from agnlib.image._png_transparency import fitting_key
 from agnlib.image._tiff import levels
 from agnlib.image._value_range import must_be_clipped
 

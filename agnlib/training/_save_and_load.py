@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agnlib.errors import WeightsError
 from agnlib.training.safety.checkpoint import load_state, pack, save_state, unpack
-from agnlib.training.safety.state import differing_options, restore, take
+from agnlib.training.safety.trainer_state import differing_options, restore, take
 
 if TYPE_CHECKING:
     from agnlib.training.trainer import AdversarialTrainer

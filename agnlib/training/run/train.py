@@ -24,6 +24,7 @@ from agnlib.training.data.pairs import PairData, PictureFolder, loader
 from agnlib.training.distributed import World, join, local_device
 from agnlib.training.objective.recipe import build_terms, choose_encoders
 from agnlib.training.run.dry_run import estimate
+from agnlib.training.run.initial_networks import balance, kept, starting_networks
 from agnlib.training.run.log_columns import check_best
 from agnlib.training.run.model_card import facts_of, model_card
 from agnlib.training.run.record import (
@@ -34,7 +35,6 @@ from agnlib.training.run.record import (
     read_record,
     write_record,
 )
-from agnlib.training.run.start import balance, kept, starting_networks
 from agnlib.training.safety.checkpoint import load_state, newest_complete
 from agnlib.training.safety.collapse import CollapseWatch
 from agnlib.training.safety.interrupt import stopping_on_signals
