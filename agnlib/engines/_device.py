@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from agnlib.engines._onnx import ENGINES
+from agnlib.engines._onnx_runtime import ENGINES
 from agnlib.errors import InputError
 
 __all__ = ["device_for", "fast_dtype", "placed", "resolve_device"]

@@ -22,7 +22,7 @@ from agnlib.styles._reader import STYLE_SIDE
 from agnlib.tiling import Box, Resampled, Source, window_side
 
 if TYPE_CHECKING:
-    from agnlib.engines._onnx import OnnxEngine
+    from agnlib.engines._onnx_runtime import OnnxEngine
 
 __all__ = ["Masks", "Painting", "WholePainter"]
 

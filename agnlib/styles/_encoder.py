@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from agnlib._shared.gradients import ordinary
 from agnlib.engines._device import device_for
-from agnlib.engines._onnx import OnnxEngine
+from agnlib.engines._onnx_runtime import OnnxEngine
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
 from agnlib.image._resizing import checked_size

@@ -47,7 +47,7 @@ from agnlib.training.data._reading import naming_ended_readers, next_batch
 from agnlib.training.data.pairs import Batch
 from agnlib.training.distributed import World, batch_draws
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.objective.adversarial import AdversarialObjective
+from agnlib.training.objective.adversarial_objective import AdversarialObjective
 from agnlib.training.objective.terms import TargetCache, Term, Weighted
 from agnlib.training.safety.divergence import DivergenceGuard, gradient_norm, name_the_bad
 from agnlib.training.safety.random_state import LayerRng

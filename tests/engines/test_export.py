@@ -19,7 +19,7 @@ from agnlib import __version__, image
 from agnlib._shared import atomic, optional
 from agnlib.cli import main as cli
 from agnlib.engines import _export
-from agnlib.engines import _onnx as _engine
+from agnlib.engines import _onnx_runtime as _engine
 from agnlib.engines._export import smallest_side
 from agnlib.errors import ImageError, InputError, MissingDependencyError
 from agnlib.models import Generator, StyleExtractor, pretrained

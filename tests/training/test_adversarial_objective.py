@@ -23,7 +23,7 @@ from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted
 from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.config import LOSSES
-from agnlib.training.objective.adversarial import AdversarialObjective
+from agnlib.training.objective.adversarial_objective import AdversarialObjective
 from agnlib.training.objective.terms import kl_term
 
 MODES = torch.tensor([[2.0, 2.0], [5.0, 3.0], [3.0, 5.5]])

@@ -20,7 +20,7 @@ from agnlib.folder._manifest import Manifest
 from agnlib.folder._tree import make_plan
 from agnlib.models import Discriminator, pretrained
 from agnlib.training import Batch, PairData, PictureFolder, TrainerConfig, class_folders
-from agnlib.training.objective.adversarial import AdversarialObjective
+from agnlib.training.objective.adversarial_objective import AdversarialObjective
 from agnlib.training.run.initial_networks import kept, starting_networks
 
 JUNK = [".ipynb_checkpoints", ".thumbnails", "@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", "@tmp", "__pycache__"]
