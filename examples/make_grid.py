@@ -30,7 +30,7 @@ PHOTOS = ("astronaut", "castle", "mountain", "chelsea", "coffee", "city")
 REFERENCES = ("poppies", "mackerel", "spring", "summertime", "auvers", "composition")
 GAP = 8
 STRIP_CELL, STRIP_SIDE, STRIP_BYTES = 240, 512, 600_000
-NEIGHBORS_SIDE, NEIGHBORS_BYTES = 320, 900_000
+NEIGHBORS_SIDE, NEIGHBORS_BYTES = 256, 900_000
 
 
 def grid(stylizer: Stylizer, size: int, method: str = "network") -> Image.Image:
