@@ -15,13 +15,14 @@ from agnlib._shared.paths import is_folder, why_not
 from agnlib._train_options import TrainOptions
 from agnlib.cli import _types
 from agnlib.cli._messages import line
-from agnlib.cli._types import add_device
 from agnlib.errors import InputError
 
 __all__ = ["add_finetune", "add_train"]
 
-
-_OF_FINETUNE = ("content", "out", "init", "minutes", "resume", "size", "batch", "style_weight", "seed", "perceptual")
+_OF_FINETUNE = (
+    *("content", "out", "init", "minutes", "resume", "size", "batch", "style_weight", "seed", "perceptual"),
+    *("device", "threads"),
+)
 
 
 def add_train(commands: argparse._SubParsersAction[Any]) -> None:
@@ -55,7 +56,6 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     for option in fields(TrainOptions):
         if option.name in _OF_FINETUNE:
             _add(command, option, default=others.get(option.name), usual={"size": "208", "batch": "2"})
-    add_device(command)
     command.set_defaults(run=_finetune)
 
 
