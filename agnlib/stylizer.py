@@ -24,6 +24,7 @@ from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._options import BY_NETWORK, PaintingOptions, refuse_neighbors
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
+from agnlib.painting._recipe import recipe_of
 from agnlib.painting._rendering import rows, tiles
 from agnlib.painting._temporal_denoising import Steadying
 from agnlib.painting._temporal_smoothing import Smoothing
@@ -168,6 +169,7 @@ class Stylizer(StyleEncoder):
         *,
         overwrite: bool = False,
         metadata: Literal["none", "no-gps", "all"] = "none",
+        recipe: bool = True,
         quality: int = 95,
         limits: Limits = DEFAULT_LIMITS,
         **options: Unpack[PaintingOptions],
@@ -184,6 +186,8 @@ class Stylizer(StyleEncoder):
             overwrite: whether a file or link in place of the target may be replaced.
             metadata: of the content's EXIF, what is written along: "none", "no-gps" (camera, date, author, but not the
                 place) or "all". Orientation is applied to the pixels, and a thumbnail of the photo is never kept.
+            recipe: have the file say what it was made with, for `agnlib.image.read_recipe`: weights, names of the
+                styles without their folders, and options; in EXIF, which BMP does not have.
             quality: of JPEG and WebP, 1 to 100.
             limits: of the content, the style and the mask, checked before they are decoded.
             options: as in `__call__`.
@@ -219,6 +223,11 @@ class Stylizer(StyleEncoder):
         if photo.further:
             warnings.warn(
                 f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
+            )
+        if recipe:
+            drawing = None if by is None else by.plan.drawing
+            photo.note(
+                recipe_of(self.name, styles_of(style, mask), effect, drawing=drawing, seed=seed, size=size), target
             )
         chosen = {"mask": mask, "seed": seed, "size": size, "limits": limits, "painter": by}
         painting = self._painting(photo.picture, style, effect, **chosen)

@@ -87,9 +87,9 @@ def test_a_bad_style_picture(name: str, folder: Path, capsys: pytest.CaptureFixt
     ("output", "parts"),
     [
         ("photo.jpg/out.png", ["photo.jpg/out.png", "not a folder", "another place"]),
-        ("missing/out.png", ["missing/out.png", "does not exist", "create it"]),
+        ("text.jpg/deep/out.png", ["text.jpg", "not a folder", "another place"]),
         ("folder.jpg/.", ["folder.jpg"]),
-        ("missing/folder/", ["missing/folder", "make that first"]),
+        ("text.jpg/deep/folder/", ["text.jpg/deep/folder", "'text.jpg' is not a folder"]),
         ("text.jpg/", ["text.jpg", "is a file"]),
     ],
 )

@@ -36,8 +36,9 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
     refuse_to_overwrite(written, pictures_of(regions))
     stylizer = make_stylizer(request)
     given = {**request.options, **style_options(stylizer, regions, request)}
-    style, metadata = given.pop("style"), given.pop("metadata")
-    recipe = Recipe(stylizer, style, given, metadata=metadata, quality=_QUALITY, limits=request.limits)
+    style, metadata, noted = (given.pop(name) for name in ("style", "metadata", "recipe"))
+    files = {"metadata": metadata, "recipe": noted, "quality": _QUALITY, "limits": request.limits}
+    recipe = Recipe(stylizer, style, given, **files)
     work = FolderRun(plan, recipe, overwrite=request.overwrite, report=report)
     done = _work(work, len(plan.jobs), quiet=request.quiet)
     painted = {job.name for job in plan.jobs}

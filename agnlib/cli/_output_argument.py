@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agnlib import image
+from agnlib._shared.folders import nearest
 from agnlib._shared.paths import exists, is_folder
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import folded, is_slip, output_name
 
-__all__ = ["Job", "plan", "refuse_to_overwrite"]
+__all__ = ["Job", "names_folder", "plan", "refuse_to_overwrite"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
                 f"argument -o: {output!r} has no suffix; give a file such as {output + '.jpg'!r}, or"
                 f" {output + os.sep!r} for a folder of this name"
             )
-        image.check_output(output)
-        return [Job(Path(photos[0]), Path(output))]
+        target = Path(output)
+        image.check_output(nearest(target.parent) / target.name)
+        return [Job(Path(photos[0]), target)]
     folder = Path(output)
     _check_folder(folder)
     jobs = [Job(Path(photo), folder / output_name(Path(photo).name, suffix)) for photo in photos]
@@ -49,8 +51,13 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
     return jobs
 
 
+def names_folder(output: str) -> bool:
+    """Whether it is a folder, or will be: a name that ends in a slash."""
+    return is_folder(output) or output.endswith(tuple(filter(None, (os.sep, os.altsep))))
+
+
 def _is_folder(output: str, photos: int) -> bool:
-    if is_folder(output) or output.endswith(tuple(filter(None, (os.sep, os.altsep)))):
+    if names_folder(output):
         return True
     if photos == 1:
         return False
@@ -66,10 +73,10 @@ def _check_folder(folder: Path) -> None:
     """An existing folder, or one that can be made."""
     if exists(folder) and not is_folder(folder):
         raise ImageError(f"argument -o: {str(folder)!r} is a file, expected a folder; choose another name")
-    if not exists(folder) and not is_folder(folder.parent):
+    above = nearest(folder)
+    if not is_folder(above):
         raise ImageError(
-            f"argument -o: the folder {str(folder)!r} cannot be made, "
-            f"{str(folder.parent)!r} is not an existing folder; make that first"
+            f"argument -o: the folder {str(folder)!r} cannot be made, {str(above)!r} is not a folder; choose another"
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib._shared.paths import exists, is_file, refuse_taken
+from agnlib._shared.folders import made
+from agnlib._shared.paths import is_file, refuse_taken
 from agnlib.cli._messages import relay, say
 from agnlib.cli._output_argument import Job, plan, refuse_to_overwrite
 from agnlib.cli._request import Request
@@ -91,24 +92,26 @@ def make_stylizer(request: Request) -> Stylizer:
 
 def paint(stylizer: Stylizer, job: Job, options: Mapping[str, Any]) -> tuple[int, int]:
     """Paint one photo and write it, whole or not at all; height and width of the painting."""
-    folder = job.target.parent
-    made = not exists(folder)
-    if made:
-        _make(folder)
-    try:
+    with made_for(job.target):
         return stylizer.stylize_file(job.photo, job.target, **options)
-    except BaseException:
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"argument -o: {str(folder)!r} cannot be made ({error.strerror}); choose another") from error
+@contextmanager
+def made_for(target: Path) -> Iterator[None]:
+    """The folders of what is written in the block; see `made`.
+
+    Raises:
+        ImageError: they cannot be made.
+    """
+    folder = target.parent
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made(folder))
+        except OSError as error:
+            raise ImageError(
+                f"argument -o: {str(folder)!r} cannot be made ({error.strerror}); choose another"
+            ) from error
+        yield
 
 
 def _paint_all(

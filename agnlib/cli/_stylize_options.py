@@ -41,11 +41,12 @@ exit status:
 
 def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None:
     """Into the commands of the program."""
-    command = commands.add_parser(
+    command = _types.add_command(
+        commands,
         "stylize",
-        help="repaint photographs in the style of a picture",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "repaint photographs in the style of a picture",
+        needs="PHOTO|DIR ... --style PICTURE -o FILE|DIR",
+        example="photo.jpg --style auvers -o painted.jpg",
         epilog=_NOTES,
     )
     command.add_argument(
@@ -147,6 +148,12 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         choices=("none", "no-gps", "all"),
         default="none",
         help="of the photo's EXIF, what is written along (default none)",
+    )
+    files.add_argument(
+        "--no-recipe",
+        dest="recipe",
+        action="store_false",
+        help="do not note in the picture what it was made with: weights, names of the styles, options",
     )
     files.add_argument(
         "--tile",

@@ -27,11 +27,13 @@ _OF_FINETUNE = (
 
 def add_train(commands: argparse._SubParsersAction[Any]) -> None:
     """`agnlib train`: an option for each field of `TrainOptions`."""
-    command = commands.add_parser(
+    command = _types.add_command(
+        commands,
         "train",
-        help="train weights on your own photographs and pictures",
-        allow_abbrev=False,
-        epilog="Ctrl-C or SIGTERM ends it after the step with a checkpoint, to go on later; a second one at once. "
+        "train weights on your own photographs and pictures",
+        needs="--content DIR --style DIR --out DIR",
+        example="--content photos --style paintings --out trained --init agn-small --minutes 60",
+        epilog="Ctrl-C or SIGTERM ends it after the step with a checkpoint, to go on later; a second one at once.\n"
         "Exit code: 0 done or stopped so; 1 what had begun broke off; 2 a mistake, nothing was written.",
     )
     length = command.add_mutually_exclusive_group()
@@ -42,11 +44,13 @@ def add_train(commands: argparse._SubParsersAction[Any]) -> None:
 
 def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     """`agnlib finetune`: some of the same options, a few of them with other defaults."""
-    command = commands.add_parser(
+    command = _types.add_command(
+        commands,
         "finetune",
-        help="specialise weights to one artist, or to one picture, in minutes",
-        allow_abbrev=False,
-        epilog="Ctrl-C ends it after the step, to go on later; agnlib train --init NAME has all options. Exit code as "
+        "specialise weights to one artist, or to one picture, in minutes",
+        needs="--style PICTURE|DIR ... --content DIR --out DIR",
+        example="--style painting.jpg --content photos --out specialised",
+        epilog="Ctrl-C ends it after the step, to go on later; agnlib train --init NAME has all options. Exit code as\n"
         "that of agnlib train.",
     )
     command.add_argument(

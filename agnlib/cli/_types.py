@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agnlib._train_options import parse_perceptual
 from agnlib.errors import InputError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agnlib.image import Limits
 
 __all__ = [
+    "add_command",
     "add_device",
     "add_overwrite",
     "count",
@@ -142,6 +143,31 @@ def perceptual(text: str) -> str:
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def add_command(
+    commands: Any, name: str, says: str, *, needs: str = "", example: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A command of the program, whose help begins with an example.
+
+    Args:
+        commands: what `add_subparsers` gave.
+        name: of the command.
+        says: what it does, for the list of commands and its own help.
+        needs: what it cannot do without, for the line of usage.
+        example: the arguments of a call that works.
+        epilog: what comes after the options, as it is.
+    """
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=says,
+        usage=" ".join(filter(None, (f"agnlib {name}", needs, "[options]"))),
+        description=f"example: {' '.join(filter(None, ('agnlib', name, example)))}\n\n{says[0].upper()}{says[1:]}.",
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return command
 
 
 def add_device(command: argparse._ActionsContainer) -> None:

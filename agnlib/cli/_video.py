@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 from agnlib import video
-from agnlib._shared.paths import is_folder, refuse_taken
+from agnlib._shared.folders import nearest
+from agnlib._shared.paths import refuse_taken
 from agnlib.cli._messages import say
-from agnlib.cli._output_argument import refuse_to_overwrite
+from agnlib.cli._output_argument import names_folder, refuse_to_overwrite
 from agnlib.cli._request import Request
 from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
-from agnlib.cli._stylize import make_stylizer
+from agnlib.cli._stylize import made_for, make_stylizer
 from agnlib.errors import InputError
 
 __all__ = ["run"]
@@ -27,22 +28,23 @@ def run(request: Request, *, smoothing: float) -> int:
         raise InputError(f"{len(request.photos)} files with a clip among them; give a clip alone, one at a time")
     if request.suffix is not None:
         raise InputError("argument --format: is for photographs; a clip's format is told by the name after -o")
-    options = dict(request.options)
+    options = {name: value for name, value in request.options.items() if name != "recipe"}
     if options.pop("metadata") != "none":
         raise InputError("argument --metadata: is for photographs; of a clip no metadata is kept")
     clip = request.photos[0]
     target = _target(clip, request.output)
     video.check_source(clip)
-    video.check_target(target)
+    video.check_target(nearest(target.parent) / target.name)
     regions = checked_regions(request)
     refuse_to_overwrite([target], [clip, *pictures_of(regions)])
     refuse_taken([target], overwrite=request.overwrite)
     stylizer = make_stylizer(request)
     options |= style_options(stylizer, regions, request)
     started = time.perf_counter()
-    count, height, width = stylizer.stylize_video(
-        clip, target, overwrite=request.overwrite, smoothing=smoothing, progress=not request.quiet, **options
-    )
+    with made_for(target):
+        count, height, width = stylizer.stylize_video(
+            clip, target, overwrite=request.overwrite, smoothing=smoothing, progress=not request.quiet, **options
+        )
     if not request.quiet:
         say(f"{target}: {count} frames of {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
     return 0
@@ -50,7 +52,7 @@ def run(request: Request, *, smoothing: float) -> int:
 
 def _target(clip: str, output: str) -> Path:
     """The file after -o, or one of the clip's name in that folder; what no clip can be written as becomes .mp4."""
-    if not is_folder(output):
+    if not names_folder(output):
         return Path(output)
     name = Path(clip)
     return Path(output) / (name.name if name.suffix.lower() in video.TARGET_SUFFIXES else f"{name.stem}.mp4")

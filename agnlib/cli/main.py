@@ -125,16 +125,19 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _add_evaluate(commands)
     _add_styles(commands)
     _add_demo(commands)
-    doctor = commands.add_parser("doctor", help="show versions, device and weights, and what is wrong with them")
+    says = "show versions, device and weights, and what is wrong with them"
+    doctor = _types.add_command(commands, "doctor", says, example="")
     doctor.set_defaults(run=_doctor)
     return parser, commands.choices
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser(
+    command = _types.add_command(
+        commands,
         "evaluate",
-        help="judge weights by numbers, beside the photograph and the reference themselves",
-        allow_abbrev=False,
+        "judge weights by numbers, beside the photograph and the reference themselves",
+        needs="--photos DIR --styles DIR",
+        example="--photos holidays --styles paintings --grid pairs.jpg",
     )
     command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="photographs never trained on")
     command.add_argument("--styles", type=Path, required=True, metavar="DIR", help="references never trained on")
@@ -160,7 +163,9 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_styles(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser("styles", help="list the styles that are known by name", allow_abbrev=False)
+    command = _types.add_command(
+        commands, "styles", "list the styles that are known by name", example="--sheet styles.jpg --photo photo.jpg"
+    )
     command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="whose classes (default agn-small)")
     command.add_argument("--sheet", metavar="FILE", help="write a picture of all of them")
     command.add_argument("--photo", metavar="PHOTO", help="of --sheet: show this photo in each of the styles")
@@ -169,7 +174,7 @@ def _add_styles(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    command = commands.add_parser("demo", help="a page in the browser to play with", allow_abbrev=False)
+    command = _types.add_command(commands, "demo", "a page in the browser to play with", example="--port 8000")
     command.add_argument("--weights", default="agn-small", metavar="NAME|DIR", help="(default agn-small)")
     command.add_argument(
         "--host",
@@ -199,7 +204,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
             **{name: getattr(arguments, name) for name in same},
             limits=arguments.limits or DEFAULT_LIMITS,
             suffix=arguments.format and f".{arguments.format}",
-            options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "tile")},
+            options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "recipe", "tile")},
         )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "report")}
         if any(is_folder(photo) for photo in arguments.photos):

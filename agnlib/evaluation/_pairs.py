@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -41,28 +42,32 @@ class Pair:
         """What the pair is, whatever the files are called."""
         return hashlib.sha256(self.photo.read_bytes() + b"|" + self.reference.read_bytes()).hexdigest()[:24]
 
-    def open(self) -> tuple[Image.Image, Image.Image]:
+    def open(self, *, shorter: bool = False) -> tuple[Image.Image, Image.Image]:
         """The photograph with a longer side of 384 px, and the reference as it is; both RGB.
+
+        Args:
+            shorter: 384 px are the photograph's shorter side.
 
         Raises:
             ImageError: one of the files cannot be read.
         """
         photo = image.load(self.photo).convert("RGB")
-        scale = PHOTO_SIDE / max(photo.size)
+        scale = PHOTO_SIDE / (min if shorter else max)(photo.size)
         width, height = (max(1, round(length * scale)) for length in photo.size)
         return photo.resize((width, height), Image.Resampling.LANCZOS), image.load(self.reference).convert("RGB")
 
 
-def choose_pairs(
-    photos: str | os.PathLike[str], references: str | os.PathLike[str], count: int, *, seed: int = 0
-) -> list[Pair]:
+Pictures: TypeAlias = "str | os.PathLike[str] | Sequence[Path]"
+
+
+def choose_pairs(photos: Pictures, references: Pictures, count: int, *, seed: int = 0) -> list[Pair]:
     """Seeded pairs that use all photographs and all references before any comes again; n pairs begin n + 1 pairs.
 
     No pair comes twice, and no picture is paired with itself; to that end a reference may wait for the next photograph.
 
     Args:
-        photos, references: folders of pictures, searched to any depth, through links too. What is hidden or left by
-            systems is passed by; folders that cannot be listed are named in a warning.
+        photos, references: folders of pictures, searched to any depth, through links too, or lists of files. What is
+            hidden or left by systems is passed by; folders that cannot be listed are named in a warning.
         count: how many pairs, at least 1; where there are fewer, all of them.
         seed: of the shuffling.
 
@@ -71,7 +76,9 @@ def choose_pairs(
     """
     if count < 1:
         raise InputError(f"pairs: got {count}, expected at least 1")
-    files = list(map(_pictures, (photos, references)))
+    files = [_pictures(some) if isinstance(some, (str, os.PathLike)) else list(some) for some in (photos, references)]
+    if not all(files):
+        raise InputError("choose_pairs: an empty list of pictures; give at least one photo and one reference")
     times = [Counter(real(file) for file in some) for some in files]  # a link is the picture that it leads to
     there = len(files[0]) * len(files[1]) - sum(times[0][file] * times[1][file] for file in times[0])
     if there == 0:

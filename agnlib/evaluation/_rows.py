@@ -13,7 +13,7 @@ from tqdm import tqdm
 from agnlib.evaluation._pairs import Pair
 from agnlib.evaluation._scoring import Judge
 from agnlib.image import Picture
-from agnlib.metrics import flicker
+from agnlib.metrics import flicker, shared_texture
 
 __all__ = ["BASELINES", "Painter", "evaluate"]
 
@@ -34,19 +34,22 @@ def evaluate(
     judge: Judge,
     *,
     pan: bool = True,
+    texture: bool = True,
     progress: bool = False,
 ) -> dict[str, list[dict[str, float]]]:
     """What each painter's pictures are worth: row -> the scores of each pair; `BASELINES` are the first rows.
 
     Beside the judge's columns there is "flicker": the mean change, in steps of 8 bits, between the paintings of two
     overlapping parts of the photograph, as in a camera's pan. What comes from the photograph moves along and counts
-    nothing.
+    nothing. "shared texture" is `metrics.shared_texture` of the photograph, 384 px at its shorter side, painted after
+    its own reference and after the next pair's.
 
     Args:
         painters: row -> a callable that makes a picture of a photograph and a reference; a `Stylizer` is one.
         pairs: from `choose_pairs`.
         judge: from `installed_judge`, or one's own.
         pan: measure flicker, for which each photograph is painted twice more.
+        texture: measure shared texture, for which each photograph is painted twice more; there must be two references.
         progress: show a bar.
 
     Raises:
@@ -58,14 +61,30 @@ def evaluate(
     """
     rows = {**BASELINES, **painters}
     scores: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
-    for pair in tqdm(pairs, "pairs", unit="pair", disable=None if progress else True):
+    texture = texture and len({pair.reference for pair in pairs}) > 1
+    for index, pair in enumerate(tqdm(pairs, "pairs", unit="pair", disable=None if progress else True)):
         photo, reference = pair.open()
         for row, painter in rows.items():
             found = judge(painter(photo, reference), photo, reference)
             if pan:
                 found["flicker"] = _panned(painter, photo, reference)
+            if texture:
+                found["shared texture"] = _shared(painter, pair, _another(pairs, index))
             scores[row].append(found)
     return scores
+
+
+def _another(pairs: Sequence[Pair], index: int) -> Pair:
+    """The next pair with another reference, round and round."""
+    following = (*pairs[index + 1 :], *pairs[:index])
+    return next(pair for pair in following if pair.reference != pairs[index].reference)
+
+
+def _shared(painter: Painter, pair: Pair, other: Pair) -> float:
+    """Shared texture of the pair's photograph after its own reference and after the other pair's."""
+    photo, reference = pair.open(shorter=True)
+    paintings = (painter(photo, each) for each in (reference, other.open()[1]))
+    return shared_texture(*(Picture.take(np.asarray(p.convert("RGB"))).pixels for p in (*paintings, photo))).item()
 
 
 def _panned(painter: Painter, photo: Image.Image, reference: Image.Image) -> float:

@@ -41,6 +41,7 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
         "structure": _Column(np.mean, lambda values: 1 - values, 3),
         "colour ratio": _Column(np.median, _ratio, 2),
         "detail ratio": _Column(np.median, _ratio, 2),
+        "shared texture": _Column(np.mean, np.abs, 2),
         "flicker": _Column(np.mean, np.abs, 1),
     }
 )

@@ -135,7 +135,7 @@ class Manifest:
         self._left_open = False
         self._unsaid = [{"line": "settings", "id": self._id, "settings": settings}]
         try:
-            plan.target.mkdir(exist_ok=True)
+            plan.target.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
             if folder.is_symlink():
                 raise InputError(f"{str(folder)!r} is a link; remove it or choose another output folder")

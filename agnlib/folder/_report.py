@@ -37,6 +37,8 @@ class FolderReport:
             frames after the first, by its name, and why.
         seconds: that it took.
         stopped: why it ended before all was done; None where it did not.
+        styles: what they are called, of each region.
+        paintings: the files that were painted in this run, below `target`.
         settings: what decides how the paintings look, but for the style codes.
 
     Example:
@@ -56,6 +58,8 @@ class FolderReport:
     skipped: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: str | None = None
+    styles: tuple[str, ...] = ()
+    paintings: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> str:

@@ -47,6 +47,7 @@ def stylize_folder(
     report: str | os.PathLike[str] | None = None,
     on_file: OnFile | None = None,
     metadata: Literal["none", "no-gps", "all"] = "none",
+    recipe: bool = True,
     quality: int = 95,
     limits: Limits = DEFAULT_LIMITS,
     **options: Unpack[PaintingOptions],
@@ -79,7 +80,7 @@ def stylize_folder(
         report: where the report is written as JSON; by default `agnlib-report.json` in `target`, with the shard's
             number if there are several.
         on_file: called with the name of each photograph that is finished, and why it failed or None.
-        metadata: see `Stylizer.stylize_file`, as `quality` and `limits`.
+        metadata: see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
 
     Returns:
         The counts, and why each file failed.
@@ -108,8 +109,9 @@ def stylize_folder(
     if on_file is not None and not callable(on_file):
         raise InputError(f"on_file must be a function that takes a name and a reason or None, got {on_file!r}")
     plan = make_plan(source, target, shard=shard, suffix=suffix)
-    recipe = Recipe(stylizer, style, options, metadata=metadata, quality=quality, limits=limits)
-    return FolderRun(plan, recipe, overwrite=overwrite, report=report).run(on_file)
+    files: dict[str, Any] = {"metadata": metadata, "recipe": recipe, "quality": quality, "limits": limits}
+    steps = Recipe(stylizer, style, options, **files)
+    return FolderRun(plan, steps, overwrite=overwrite, report=report).run(on_file)
 
 
 class FolderRun:
@@ -127,7 +129,7 @@ class FolderRun:
         self._state = check_state(plan.jobs, read_records(plan.target), recipe, overwrite=overwrite)
         self._replaced: Mapping[str, Identity | None] = {job.output: over for job, over in self._state.waiting}
         self._failed = dict(plan.unreadable)
-        self._painted = 0
+        self._paintings: list[str] = []
         self._stopped: str | None = None
 
     @property
@@ -198,7 +200,7 @@ class FolderRun:
         if isinstance(error, Dropped):
             return
         if error is None:
-            self._painted += 1
+            self._paintings.append(job.output)
         else:
             self._failed[job.name] = _error_summary(error)
             if (code := _system_error(error)) in _NO_PLACE:
@@ -209,20 +211,22 @@ class FolderRun:
     def _save_report(self, seconds: float) -> FolderReport:
         plan = self._plan
         in_part = {name: f"its {further} after the first" for name, further in self._recipe.in_part.items()}
-        finished = self._painted + self.kept + sum(job.name in self._failed for job in plan.jobs)
+        finished = len(self._paintings) + self.kept + sum(job.name in self._failed for job in plan.jobs)
         report = FolderReport(
             str(plan.source),
             str(plan.target),
             plan.shard,
             found=plan.found,
             chosen=len(plan.jobs),
-            painted=self._painted,
+            painted=len(self._paintings),
             kept=self.kept,
             left=len(plan.jobs) - finished,
             failed=dict(sorted(self._failed.items())),
             skipped=dict(sorted({**plan.skipped, **in_part}.items())),
             seconds=round(seconds, 3),
             stopped=self._stopped,
+            styles=tuple(self._recipe.styles),
+            paintings=tuple(self._paintings),
             settings={name: value for name, value in self._recipe.settings.items() if name != "style"},
         )
         try:

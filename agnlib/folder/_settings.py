@@ -37,7 +37,7 @@ class Recipe:
     Args:
         stylizer: paints.
         style: see `Stylizer.__call__`, as `options`.
-        metadata: see `Stylizer.stylize_file`, as `quality` and `limits`.
+        metadata: see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
 
     Raises:
         InputError: an argument outside its range, or of a wrong type or number.
@@ -51,6 +51,7 @@ class Recipe:
         options: Mapping[str, Any],
         *,
         metadata: Literal["none", "no-gps", "all"],
+        recipe: bool = True,
         quality: int,
         limits: Limits,
     ) -> None:
@@ -59,6 +60,7 @@ class Recipe:
         from agnlib.painting._effect import Effect
         from agnlib.painting._masks import styles_of
         from agnlib.painting._neighbor_painter import NeighborPainter
+        from agnlib.painting._recipe import recipe_of, style_names
         from agnlib.styles._reader import pictured
 
         given = {"mask": None, "seed": None, "size": None, **options}
@@ -78,6 +80,10 @@ class Recipe:
         styles, method = styles_of(style, mask), method or "network"
         by_method = {"drawing": drawing, "on_step": on_step, "limits": limits}
         self._painter = NeighborPainter.chosen(method, styles, stylizer.device, **by_method)
+        self.styles = style_names(styles)
+        drawing = None if self._painter is None else self._painter.plan.drawing
+        noted = recipe_of(stylizer.name, styles, self._effect, drawing=drawing, seed=seed, size=self._size)
+        self._noted = noted if recipe else None
         codes = [stylizer._style_vector(each, seed, limits) for each in styles]
         self._codes, self._masks = torch.cat(codes), _masks(codes, mask, limits)
         self._warned = False
@@ -101,6 +107,8 @@ class Recipe:
         photo = Photo.open(job.source, job.target, metadata=self._metadata, limits=self._limits)
         if photo.further:
             self.in_part[job.name] = photo.further
+        if self._noted is not None:
+            photo.note(self._noted, job.target)
         return photo
 
     def partial_summary(self) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from agnlib._shared.folders import nearest
 from agnlib._shared.list_files import is_junk
 from agnlib._shared.paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, text_of, why_not
 from agnlib.errors import ImageError, InputError
@@ -158,11 +159,9 @@ def _real_target(target: str | os.PathLike[str], source: str | os.PathLike[str])
         )
     if exists(folder) and not is_folder(folder):
         raise ImageError(f"the output {shown} is a file, expected a folder; choose another name")
-    place = folder if exists(folder) else folder.parent
+    place = nearest(folder)
     if not is_folder(place):
-        raise ImageError(
-            f"the output folder {shown} cannot be made, {str(place)!r} is not an existing folder; make that first"
-        )
+        raise ImageError(f"the output folder {shown} cannot be made, {str(place)!r} is not a folder; choose another")
     if not may(place, os.W_OK | os.X_OK):
         raise ImageError(f"the output folder {shown} cannot be written to: {str(place)!r} is read-only; choose another")
     return folder

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from PIL import ExifTags, Image
@@ -11,8 +13,9 @@ from agnlib.errors import InputError
 from agnlib.image._orientation import METADATA_ERRORS
 from agnlib.image.files import DEFAULT_LIMITS, Limits, open_file
 
-__all__ = ["kept_exif"]
+__all__ = ["add_recipe", "kept_exif", "read_recipe"]
 
+_ASCII = b"ASCII\0\0\0"  # how a user's comment begins, by the EXIF standard
 _CHOICES = ("none", "no-gps", "all")
 _BASE = ExifTags.Base
 # Everything else in the first directory is about the file that the photo was in, or is a thumbnail of it.
@@ -62,6 +65,49 @@ def kept_exif(
         if values:
             kept.get_ifd(directory).update({tag: value for tag, value in values.items() if tag not in _DROPPED})
     return kept if _can_be_written(kept) else Image.Exif()
+
+
+def add_recipe(exif: Image.Exif, recipe: Mapping[str, Any]) -> None:
+    """Note in an EXIF block what a painting was made with, as JSON in the user's comment."""
+    exif.setdefault(_BASE.Software, f"agnlib {recipe['agnlib']}")
+    exif.get_ifd(ExifTags.IFD.Exif)[_BASE.UserComment] = _ASCII + json.dumps(recipe).encode("ascii")
+
+
+def read_recipe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any] | None:
+    """What a painting was made with: weights, styles and options, as its file says; None where it says nothing.
+
+    Args:
+        path: a JPEG, PNG, WebP or TIFF file that agnlib wrote.
+        limits: see `load`.
+
+    Raises:
+        ImageError: as `probe`.
+
+    Example:
+        >>> from agnlib import Stylizer
+        >>> from agnlib.models import Generator, StyleExtractor
+        >>> import tempfile
+        >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photo = f"{folder}/photo.png"
+        ...     Image.new("RGB", (20, 20), "navy").save(photo)
+        ...     _ = stylizer.stylize_file(photo, f"{folder}/painted.jpg", photo, strength=0.5)
+        ...     read_recipe(f"{folder}/painted.jpg")
+        {'agnlib': '0.1.0', 'weights': None, 'style': ['photo.png'], 'strength': 0.5}
+    """
+    with open_file(path, limits) as image:
+        try:
+            comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(_BASE.UserComment)
+        except METADATA_ERRORS:
+            return None
+    if not isinstance(comment, (bytes, str)):
+        return None
+    text = (comment.encode("ascii", "replace") if isinstance(comment, str) else comment).removeprefix(_ASCII)
+    try:
+        recipe = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return recipe if isinstance(recipe, dict) and "agnlib" in recipe else None
 
 
 def _can_be_written(exif: Image.Exif) -> bool:

@@ -37,6 +37,10 @@ class Regions:
         """The masks reduced to the size of feature maps, `(1, R, h, w)`."""
         return F.adaptive_avg_pool2d(self.masks, size)
 
+    def spread(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        """Values of each region `(B, R, C)` where it lies, `(B, C, h, w)`."""
+        return torch.einsum("brc,rhw->bchw", values, self.at(size)[0].to(values.dtype))
+
 
 @dataclass(frozen=True)
 class Window:
@@ -105,8 +109,8 @@ class Window:
             return adain(x, mean, std, statistics=(mu, var), act=act)
         mean, std = affine(self.regions.codes).chunk(2, dim=2)
         scale = std * (var + _EPS).rsqrt()[:, None]
-        shares = self.regions.at((x.shape[2], x.shape[3]))[0].to(scale.dtype)
-        scales, shifts = (torch.einsum("brc,rhw->bchw", each, shares) for each in (scale, mean - mu[:, None] * scale))
+        size = (x.shape[2], x.shape[3])
+        scales, shifts = (self.regions.spread(each, size) for each in (scale, mean - mu[:, None] * scale))
         y = torch.addcmul(shifts, x, scales.to(x.dtype)).to(x.dtype)
         return y if act is None else {"lrelu": _leaky, "relu": F.relu_}[act](y)
 

@@ -23,6 +23,7 @@ from agnlib.losses.classification import (
 )
 from agnlib.losses.color import palette_loss, rgb_to_lab
 from agnlib.losses.content import content_loss, normalize_features
+from agnlib.losses.earth_mover import relaxed_earth_mover_loss
 from agnlib.losses.feature_matching import FeatureMatchingLoss, feature_matching_loss
 from agnlib.losses.latent_prior import KLDivergence, kl_divergence
 from agnlib.losses.patch_nce import patch_nce_loss
@@ -64,6 +65,7 @@ __all__ = [
     "r1_penalty",
     "relativistic_discriminator_loss",
     "relativistic_generator_loss",
+    "relaxed_earth_mover_loss",
     "rgb_to_lab",
     "sliced_style_loss",
     "total_variation",

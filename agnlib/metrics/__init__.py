@@ -14,6 +14,7 @@ float64 where a picture is in it. An encoder computes in the dtype of its own we
 - `diversity`: of a set, one number: how far apart are its pictures? Best is what real ones have.
 - `checkerboard`, `droplets`, `border_band`: has it a grid, a lone round spot, a band along its border? Best is what
   real art has, which `benchmarks/quality/artefacts.py` measures.
+- `shared_texture`: of two paintings of one photo in two styles: is the texture of flat parts the same? Best is 0.
 - `hue_entropy`: has it many hues? 0 is one, 1 is all alike; best is the reference's.
 - `flicker`: of a clip, does it change where nothing does? Best is 0, or the source's.
 """
@@ -30,6 +31,7 @@ from agnlib.metrics._droplets import droplets
 from agnlib.metrics._flicker import flicker
 from agnlib.metrics._hues import hue_entropy
 from agnlib.metrics._style import style_distance
+from agnlib.metrics._texture import shared_texture
 
 __all__ = [
     "border_band",
@@ -47,6 +49,7 @@ __all__ = [
     "luminance",
     "palette_distance",
     "rgb_to_lab",
+    "shared_texture",
     "structure",
     "style_distance",
 ]

@@ -113,11 +113,11 @@ class Generator(PretrainedModel):
         self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1, dtype=torch.float32))
         self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1), dtype=torch.float32)
         self.style_eighth = Modulation(eighth, style_dim)
-        self.noise_eighth = CanvasNoise(eighth, seed=1, slope=config.canvas_slope)
+        self.noise_eighth = CanvasNoise(eighth, style_dim, seed=1, slope=config.canvas_slope)
         self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
         self.up_quarter = Upsample(eighth, quarter)
         self.skip_quarter = Modulation(quarter, style_dim)
-        self.noise_quarter = CanvasNoise(quarter, seed=2)
+        self.noise_quarter = CanvasNoise(quarter, style_dim, seed=2)
         self.body_quarter = nn.ModuleList(StyledConv(quarter, quarter, style_dim) for _ in range(at_quarter))
         self.up_half = Upsample(quarter, half)
         self.skip_half = Modulation(half, style_dim)
@@ -271,10 +271,10 @@ class Generator(PretrainedModel):
         )
 
     def _decode(self, half: Tensor, quarter: Tensor, eighth: Tensor, style: Tensor) -> Tensor:
-        x = self.noise_eighth(self.style_eighth(eighth, style))
+        x = self.noise_eighth(self.style_eighth(eighth, style), style)
         for block in self.body:
             x = block(x, style)
-        x = self.noise_quarter(self.up_quarter(x).add_(self.skip_quarter(quarter, style)))
+        x = self.noise_quarter(self.up_quarter(x).add_(self.skip_quarter(quarter, style)), style)
         for block in self.body_quarter:
             x = block(x, style)
         x = self.up_half(x).add_(self.skip_half(half, style))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, holds_16_bits, kept_exif, read, writing
+from agnlib.errors import ImageError
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, add_recipe, holds_16_bits, kept_exif, read, writing
 from agnlib.image._header import header
 from agnlib.image._writing import check_exif
 
@@ -51,6 +52,17 @@ class Photo:
         check_exif(exif, target)
         pixels = read(content, deep=holds_16_bits(target), limits=limits)
         return cls(Picture.owning(pixels, "content"), exif, header(content, limits=limits).further)
+
+    def note(self, recipe: Mapping[str, Any], target: str | os.PathLike[str]) -> None:
+        """Have the painting's file say what it was made with, where its format has room for it."""
+        without = self.exif.tobytes() if len(self.exif) else b""
+        add_recipe(self.exif, recipe)
+        try:
+            check_exif(self.exif, target)
+        except ImageError:
+            alone = Image.Exif()
+            alone.load(without)
+            object.__setattr__(self, "exif", alone)
 
 
 @dataclass(frozen=True)

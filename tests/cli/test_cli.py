@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -217,7 +218,7 @@ NO_NET = ("--perceptual", "none")
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "with:0.5"], ["with:0.5", "is a file"]),
         (["stylize", "one.jpg", "one.jpg", "--style", "style.png", "-o", "out/"], ["one.jpg", "both"]),
         (["stylize", "one.jpg", "sub/one.jpg", "--style", "style.png", "-o", "out/"], ["sub/one.jpg", "both"]),
-        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "a/b"], ["'a/b'", "make that first"]),
+        (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "one.jpg/b"], ["'one.jpg/b'", "not a folder"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "one.jpg"], ["one.jpg", "itself"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "./style.png"], ["style.png", "itself"]),
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "."], ["one.jpg", "itself"]),
@@ -442,6 +443,30 @@ def test_photos_that_all_fail_write_nothing(folder: Path, weights: Path) -> None
     assert not (folder / "out").exists()
     assert stylize("text.jpg", "one.jpg", "--style", "style.png", "-o", "out", weights=weights) == 1
     assert names(folder / "out") == ["one.jpg"]
+
+
+def test_folders_of_the_output_are_made_and_taken_back(folder: Path, weights: Path) -> None:
+    (folder / "text.jpg").write_text("a letter")
+    assert stylize("one.jpg", "--style", "style.png", "-o", "a/b/c.png", weights=weights) == 0
+    assert stylize("one.jpg", "two.png", "--style", "style.png", "-o", "a/d/e", weights=weights) == 0
+    assert stylize("one.jpg", "--style", "style.png", "-o", "f/g/", weights=weights) == 0
+    assert stylize("text.jpg", "cut.jpg", "--style", "style.png", "-o", "h/i/", weights=weights) == 2
+    assert (names(folder / "a" / "b"), names(folder / "f" / "g")) == (["c.png"], ["one.jpg"])
+    assert names(folder / "a" / "d" / "e") == ["one.jpg", "two.png"]
+    assert not (folder / "h").exists()
+
+
+@pytest.mark.parametrize("command", ["stylize", "train", "finetune", "evaluate", "styles", "demo", "doctor"])
+def test_help_begins_with_an_example_that_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser, commands = cli._parser()
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    usage, empty, example = capsys.readouterr().out.splitlines()[:3]
+    assert (usage.split()[:3], empty) == (["usage:", "agnlib", command], "")
+    assert example.startswith(f"example: agnlib {command}")
+    assert parser.parse_args(shlex.split(example)[2:])
+    required = [each.dest for each in commands[command]._actions if each.required]
+    assert all(f"--{name}" in usage for name in required if name not in ("photos", "output", "styles"))
 
 
 def test_the_program_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

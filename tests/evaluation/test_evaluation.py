@@ -42,6 +42,7 @@ def test_baselines_are_perfect_where_they_must_be(scores: dict[str, list[dict[st
     assert mean(scores["style copied"], "colour ratio") == pytest.approx(1, abs=0.02)
     assert mean(scores["style copied"], "flicker") > 5  # it does not move with the photograph
     assert mean(scores["grey"], "flicker") == pytest.approx(0, abs=1e-4)
+    assert [mean(scores[row], "shared texture") for row in ("identity", "grey")] == pytest.approx([0, 0], abs=1e-4)
 
 
 def test_shipped_weights_stand_between_the_baselines(scores: dict[str, list[dict[str, float]]]) -> None:
@@ -99,11 +100,30 @@ def test_without_a_pan_each_photograph_is_painted_once() -> None:
         return photo
 
     pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 1)
-    (still,) = evaluation.evaluate({"mine": counted}, pairs, Judge({}), pan=False)["mine"]
+    (still,) = evaluation.evaluate({"mine": counted}, pairs, Judge({}), pan=False)["mine"]  # one reference: no texture
     assert painted == [pairs[0].open()[0].size]
     (panned,) = evaluation.evaluate({"mine": counted}, pairs, Judge({}))["mine"]
     assert len(painted) == 4
     assert {**still, "flicker": panned["flicker"]} == panned
+
+
+def test_texture_is_shared_by_a_painter_that_has_one_of_its_own() -> None:
+    grain = np.random.default_rng(3).normal(0, 20, (900, 900, 3))
+
+    def own(photo: Image.Image, reference: Image.Image) -> Image.Image:
+        pixels = np.asarray(photo.convert("RGB")) / 2 + 64 + grain[: photo.height, : photo.width]
+        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+    pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 3)
+    scores = evaluation.evaluate({"own": own}, pairs, Judge({}), pan=False)
+    assert mean(scores["own"], "shared texture") > 0.95
+
+
+def test_pairs_of_lists_are_pairs_of_folders() -> None:
+    files = sorted(EXAMPLES.glob("*.jpg"))
+    assert evaluation.choose_pairs(files, files, 5, seed=3) == evaluation.choose_pairs(EXAMPLES, EXAMPLES, 5, seed=3)
+    with pytest.raises(InputError, match="an empty list"):
+        evaluation.choose_pairs(files, [], 1)
 
 
 def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -478,7 +478,7 @@ def test_folders_and_files_in_the_way(photos: Path, tmp_path: Path) -> None:
         ("photos", "photos/../photos/", "lie in the output folder"),
         ("photos", ".", "lie in the output folder"),
         ("photos", "photos/one.jpg", "is a file, expected a folder"),
-        ("photos", "a/b", "make that first"),
+        ("photos", "photos/one.jpg/b", "cannot be made, .*one.jpg' is not a folder"),
         ("photos", "out.PNG", "has the name of a file"),
         ("photos", "out.mov", "has the name of a file"),
     ],

@@ -230,12 +230,12 @@ def test_options_arrive(weights: Path, place: Path, capsys: pytest.CaptureFixtur
 
 def test_masks_and_a_saved_style(weights: Path, place: Path) -> None:
     Image.fromarray(np.tile(np.arange(7) < 3, (5, 1))).save("mask.png")
-    given = ("--mask", "mask.png", "--metadata", "all", "--quiet")
+    given = ("--mask", "mask.png", "--metadata", "all", "--no-recipe", "--quiet")
     command = arguments(weights, "photos", "-o", "out", "--save-style", "code.safetensors")
     assert cli.main([*command, *given]) == 0
     stylizer, name = Stylizer.from_pretrained(weights, device="cpu"), "1/1/00001.jpg"
     with pytest.warns(UserWarning, match="resized"):
-        stylizer.stylize_file(place / "photos" / name, "alone.jpg", "code.safetensors", mask="mask.png")
+        stylizer.stylize_file(place / "photos" / name, "alone.jpg", "code.safetensors", mask="mask.png", recipe=False)
     assert Path("alone.jpg").read_bytes() == (place / "out" / name).read_bytes()
 
 

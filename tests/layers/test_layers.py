@@ -19,11 +19,13 @@ from agnlib.layers import (
     ModulatedConv2d,
     Modulation,
     PatchScale,
+    Regions,
     StyledBottleneck,
     StyledConv,
     SubPixelUpsample,
     ToRGB,
     Upsample,
+    Window,
 )
 from agnlib.models import Discriminator, Generator
 
@@ -117,6 +119,26 @@ def test_canvas_noise_learns_how_much() -> None:
     layer(torch.randn(2, 3, 8, 8)).square().sum().backward()
     assert layer.gain.grad is not None
     assert layer.gain.grad.abs().min() > 0
+
+
+def test_a_style_turns_the_noise_off() -> None:
+    layer, x, style = CanvasNoise(3, 5).eval(), torch.zeros(1, 3, 8, 8), torch.randn(1, 5)
+    torch.testing.assert_close(layer(x.clone(), style), CanvasNoise(3).eval()(x.clone()))  # until it is trained
+    assert layer.by_style is not None
+    torch.nn.init.constant_(layer.by_style.bias, -1)
+    assert layer(x.clone(), style).abs().max() == 0
+
+
+def test_the_noise_of_a_region_is_that_of_its_style() -> None:
+    layer, x, codes = CanvasNoise(3, 5).eval(), torch.zeros(1, 3, 8, 8), torch.randn(1, 2, 5)
+    assert layer.by_style is not None
+    torch.nn.init.normal_(layer.by_style.weight)
+    left = (torch.arange(64) < 32).expand(1, 1, 64, 64).float()
+    regions = Regions(codes, torch.cat([left, 1 - left], dim=1))
+    with Window(size=(64, 64), whole=(64, 64), regions=regions).entered():
+        painted = layer(x.clone(), codes[:, 0])
+    torch.testing.assert_close(painted[..., :4], layer(x.clone(), codes[:, 0])[..., :4])
+    torch.testing.assert_close(painted[..., 4:], layer(x.clone(), codes[:, 1])[..., 4:])
 
 
 def test_conv2d_is_torchs_layer_with_an_activation() -> None:

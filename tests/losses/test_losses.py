@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 
@@ -48,6 +49,7 @@ from agnlib.losses import (
     r1_penalty,
     relativistic_discriminator_loss,
     relativistic_generator_loss,
+    relaxed_earth_mover_loss,
     rgb_to_lab,
     sliced_style_loss,
     total_variation,
@@ -471,3 +473,40 @@ def test_guided_smoothness_sees_a_patch_where_the_photo_is_flat() -> None:
     patched[..., 16:64, 32:80] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
     assert guided_smoothness(patched, photo) > 0.1 > guided_smoothness(photo, photo)
     assert guided_smoothness(patched[..., :20, :20], photo[..., :20, :20]) == 0  # smaller than two regions
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40))
+def test_the_relaxed_earth_mover_finds_the_nearest_by_brute_force(seed: int, ours: int, theirs: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(ours, 6)) + 1, rng.normal(size=(theirs, 6)) + 1
+    costs = cdist(a - b.mean(0), b - b.mean(0), "cosine") if theirs > 1 else np.ones((ours, 1))
+    expected = max(costs.min(1).mean(), costs.min(0).mean())
+    features, target = ({"a": torch.from_numpy(rows.T.copy())[None, :, None]} for rows in (a, b))
+    assert relaxed_earth_mover_loss(features, target).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_relaxed_earth_mover_asks_both_ways_and_teaches() -> None:
+    rng = torch.Generator().manual_seed(2)
+    wanted = torch.randn(1, 8, 4, 4, generator=rng)
+    some = wanted[:, :, :2].repeat(1, 1, 2, 1)  # half of what there is, twice
+    assert relaxed_earth_mover_loss({"a": some}, {"a": wanted}).item() > 0.1
+    assert relaxed_earth_mover_loss({"a": wanted.flip(2)}, {"a": wanted}).item() == pytest.approx(0, abs=1e-6)
+    moved = torch.randn(1, 8, 4, 4, generator=rng).requires_grad_()
+    optimizer = torch.optim.Adam([moved], lr=0.05)
+    losses = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = relaxed_earth_mover_loss({"a": moved}, {"a": wanted})
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_the_relaxed_earth_mover_looks_at_so_many_places_and_says_what_is_wrong() -> None:
+    f, g = ({"a": torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(k))} for k in (1, 2))
+    first, again, other = (relaxed_earth_mover_loss(f, g, samples=20, seed=k).item() for k in (0, 0, 1))
+    assert first == again != other
+    for features, target, samples in ((f, {}, 5), (f, g, 0), (f, {"a": torch.zeros(2, 3, 4, 4)}, 5)):
+        with pytest.raises(InputError, match="relaxed_earth_mover_loss"):
+            relaxed_earth_mover_loss(features, target, samples=samples)

@@ -324,3 +324,41 @@ def test_too_small_a_picture_is_named() -> None:
         metrics.detail_ratio(noise(1, 12, 40), noise(2, 40, 40))
     with pytest.raises(InputError, match="3 or more"):
         metrics.palette_distance(noise(1), noise(2), directions=1)
+
+
+def shared_texture_by_scipy(first: np.ndarray, second: np.ndarray, photo: np.ndarray) -> float:
+    """The definition in NumPy and SciPy, for luminances `(H, W)`."""
+
+    def blur(plane: np.ndarray, sigma: float) -> np.ndarray:
+        return np.asarray(ndimage.gaussian_filter(plane, sigma, truncate=3, mode="nearest"))
+
+    bands = [blur(plane, 1) - blur(plane, 4) for plane in (first, second, photo)]
+    energy = blur(bands[2] ** 2, 4)
+    flat = energy <= np.quantile(energy, 0.3)
+    own = np.stack([bands[2][flat], np.ones(flat.sum())], axis=1)
+    left = [band[flat] - own @ np.linalg.lstsq(own, band[flat], rcond=None)[0] for band in bands[:2]]
+    return float(np.corrcoef(*left)[0, 1])
+
+
+@given(SEEDS, st.integers(25, 48), SIZES.map(lambda side: side + 10))
+@settings(max_examples=20, deadline=None)
+def test_shared_texture_is_what_scipy_computes(seed: int, height: int, width: int) -> None:
+    photo, first, own = (noise(seed + k, height, width).double() for k in range(3))
+    second = (first + own) / 2
+    planes = [metrics.luminance(picture)[0, 0].numpy() for picture in (first, second, photo)]
+    found = metrics.shared_texture(first, second, photo)
+    np.testing.assert_allclose(found, shared_texture_by_scipy(*planes), atol=1e-6)
+    torch.testing.assert_close(metrics.shared_texture(second, first, photo), found)
+
+
+def test_the_photos_own_texture_is_not_shared_nor_is_none() -> None:
+    photo, grain = noise(1, 64, 64).double(), 0.2 * noise(2, 64, 64).double()
+    flat = torch.zeros_like(photo)
+    painted = (photo + grain).clamp(-1, 1)
+    assert metrics.shared_texture(photo, photo / 2, photo).item() == pytest.approx(0, abs=1e-6)
+    assert metrics.shared_texture(painted, painted, photo).item() == pytest.approx(1)
+    assert metrics.shared_texture(painted, flat, photo).item() == 0
+    with pytest.raises(InputError, match="second"):
+        metrics.shared_texture(painted, flat[:, :, :40], photo)
+    with pytest.raises(InputError, match="25"):
+        metrics.shared_texture(*[flat[:, :, :24]] * 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,19 @@ from PIL import Image
 from toy import Recorder, data, picture, trainer
 
 from agnlib.errors import InputError
+from agnlib.metrics import shared_texture
 from agnlib.models import Discriminator, Generator, StyleExtractor
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig, Weighted, loader
 from agnlib.training.callbacks import LogScalars, SaveCheckpoints, SaveSamples
 from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.ema import ExponentialMovingAverage
-from agnlib.training.objective.terms import CovarianceStyleTerm, SharedEncoder, TargetCache
+from agnlib.training.objective.terms import (
+    CovarianceStyleTerm,
+    EarthMoverStyleTerm,
+    SharedEncoder,
+    SharedTextureTerm,
+    TargetCache,
+)
 
 # -- terms ------------------------------------------------------------------------------------------------------------
 
@@ -77,6 +85,54 @@ def test_cached_and_uncached_style_terms_agree() -> None:
     torch.testing.assert_close(term(batch, fake), first)
     # without a cache of its own a term keeps its targets in bfloat16, which has three digits
     torch.testing.assert_close(CovarianceStyleTerm(encoder, ("a",))(batch, fake), first, rtol=0.02, atol=0.02)
+
+
+def test_a_term_that_compares_few_places_asks_for_the_reference() -> None:
+    encoder = SharedEncoder(lambda image: {"a": torch.nn.functional.avg_pool2d(image, 2)})
+    picture, fake = torch.randn(2, 3, 20, 20), torch.randn(2, 3, 20, 20)
+    batch = Batch(picture, picture, content_keys=("x", "y"), style_keys=("x", "y"))
+    term = EarthMoverStyleTerm(encoder, ("a",), TargetCache(1 << 20), samples=30)
+    assert term(batch, fake) == term(batch, fake) > 10 * EarthMoverStyleTerm(encoder, ("a",))(batch, picture)
+    assert term(batch, fake) != term(replace(batch, step=1), fake)  # at other places
+
+
+def test_an_encoder_looks_at_a_reference_once_for_all_terms() -> None:
+    looked: list[int] = []
+
+    def encode(image: torch.Tensor) -> dict[str, torch.Tensor]:
+        looked.append(len(image))
+        return {"a": image}
+
+    encoder, picture = SharedEncoder(encode), torch.randn(2, 3, 8, 8)
+    batch = Batch(picture, picture, content_keys=("x", "y"), style_keys=("x", "y"))
+    for term in (CovarianceStyleTerm, EarthMoverStyleTerm):
+        term(encoder, ("a",), TargetCache(1 << 20))(batch, picture.clone())
+    assert looked == [1, 1, 2, 2]  # each reference for itself, and each of the paintings
+    encoder.forget()
+    with torch.no_grad():
+        encoder(picture[:1])
+    assert looked[4:] == [1]
+
+
+def test_shared_texture_is_that_of_two_styles_with_the_same_noise() -> None:
+    generator, photo, code = Generator(8, 8).eval(), torch.rand(2, 3, 48, 64) - 0.5, torch.randn(2, 8)
+    term, fake = SharedTextureTerm(generator, size=48), torch.zeros(2, 3, 48, 64, requires_grad=True)
+    batch = Batch(photo, photo, step=3, code=code)
+    left = int(3 * 0.5698 % 1 * 17)
+    part = photo[:, :, :, left : left + 48]
+    with torch.no_grad():
+        grey = [
+            generator(None, each, content=part).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+            for each in (code, code.flip(0))
+        ]
+    expected = shared_texture(*grey, part.mean(1, keepdim=True).expand(-1, 3, -1, -1)).square().mean()
+    torch.testing.assert_close(term(batch, fake), expected)
+    generator.train()  # its noise is drawn anew each time, and the same for both
+    before = torch.random.get_rng_state()
+    assert term(batch, fake) == term(batch, fake)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for without in (replace(batch, identity=True), replace(batch, code=code[:1]), replace(batch, code=None)):
+        assert term(without, fake) == 0
 
 
 # -- trainer ----------------------------------------------------------------------------------------------------------

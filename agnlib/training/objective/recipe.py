@@ -12,10 +12,12 @@ from agnlib.models import EfficientNetLiteFeatures, Generator, PerceptualEncoder
 from agnlib.training.objective.terms import (
     ContentTerm,
     CovarianceStyleTerm,
+    EarthMoverStyleTerm,
     MomentStyleTerm,
     PaletteTerm,
     PatchNCETerm,
     SharedEncoder,
+    SharedTextureTerm,
     TargetCache,
     Weighted,
     guided_smoothness_term,
@@ -59,12 +61,15 @@ def build_terms(
         "palette": Weighted(PaletteTerm(), 3.0, warmup),
         "guided_smoothness": Weighted(guided_smoothness_term, 2.0, warmup, needs_content=True),
         "smoothness": Weighted(smoothness_term, 0.05, warmup),
+        "shared_texture": Weighted(SharedTextureTerm(generator), 8.0, warmup, ramp, needs_content=True),
     }
     shared = {name: SharedEncoder(encoder) for name, encoder in encoders.items()}
     if "vgg16" in shared:
         vgg = shared["vgg16"]
         term = CovarianceStyleTerm(vgg, _VGG_TAPS, TargetCache())
         terms["style_vgg16"] = Weighted(term, 5.0 * style_weight, warmup, ramp)
+        mover = EarthMoverStyleTerm(vgg, _VGG_TAPS[1:], TargetCache())
+        terms["local_style_vgg16"] = Weighted(mover, 4.0 * style_weight, warmup, ramp)
         terms["content_vgg16"] = Weighted(
             ContentTerm(vgg, ("relu4_1",), TargetCache()), 1.2, warmup, needs_content=True
         )

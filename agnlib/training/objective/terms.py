@@ -23,18 +23,22 @@ from agnlib.losses import (
     normalize_features,
     palette_loss,
     patch_nce_loss,
+    relaxed_earth_mover_loss,
     sliced_style_loss,
     total_variation,
 )
+from agnlib.metrics._texture import texture_correlation
 from agnlib.training.data.pairs import Batch
 
 __all__ = [
     "ContentTerm",
     "CovarianceStyleTerm",
+    "EarthMoverStyleTerm",
     "MomentStyleTerm",
     "PaletteTerm",
     "PatchNCETerm",
     "SharedEncoder",
+    "SharedTextureTerm",
     "SlicedStyleTerm",
     "TargetCache",
     "Term",
@@ -45,6 +49,7 @@ __all__ = [
 ]
 
 Term = Callable[[Batch, Tensor], Tensor]
+_TARGETS_KEPT = 8
 Encoder = Callable[[Tensor], Mapping[str, Tensor]]
 
 
@@ -82,23 +87,33 @@ _RANGES: Ranges = (
 class SharedEncoder:
     """An encoder that several terms look through: the result's features are kept until the next result.
 
-    Only what is computed with gradients is kept; targets are not, they have their `TargetCache`.
+    Of what is computed without gradients, targets, only the last few are: terms ask for one reference in turn.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self._last: tuple[Tensor, Mapping[str, Tensor]] | None = None
+        self._targets: OrderedDict[tuple[int, torch.Size], tuple[Tensor, Mapping[str, Tensor]]] = OrderedDict()
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         if not torch.is_grad_enabled():
-            return self.encoder(image)
+            return self._target(image)
         if self._last is None or self._last[0] is not image:
             self._last = (image, self.encoder(image))
         return self._last[1]
 
     def forget(self) -> None:
-        """Let go of the last picture and its graph."""
+        """Let go of the last pictures and their graph."""
         self._last = None
+        self._targets.clear()
+
+    def _target(self, image: Tensor) -> Mapping[str, Tensor]:
+        place = (image.data_ptr(), image.shape)  # the picture is kept, so nothing else can come to lie there
+        if place not in self._targets:
+            self._targets[place] = (image, self.encoder(image))
+            if len(self._targets) > _TARGETS_KEPT:
+                self._targets.popitem(last=False)
+        return self._targets[place][1]
 
 
 class TargetCache:
@@ -192,6 +207,57 @@ class SlicedStyleTerm:
         return sliced_style_loss(self.encoder(fake), target, directions=self.directions, seed=batch.step)
 
 
+class EarthMoverStyleTerm:
+    """`relaxed_earth_mover_loss` of the result against the reference, on taps of an encoder, at other places each step.
+
+    Args:
+        encoder, taps, cache: as of the other terms; the cache holds `samples` positions of each tap.
+        samples: positions of each that are compared.
+    """
+
+    def __init__(
+        self, encoder: Encoder, taps: Sequence[str], cache: TargetCache | None = None, samples: int = 1024
+    ) -> None:
+        self.encoder, self.taps, self.cache, self.samples = encoder, tuple(taps), cache or TargetCache(0), samples
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        def compute(style: Tensor) -> list[Tensor]:
+            features = self.encoder(style)
+            return [_positions(features[tap], self.samples) for tap in self.taps]
+
+        kept = self.cache.get(batch.style_keys, batch.style, compute)
+        features = self.encoder(fake)
+        target = {tap: rows.to(features[tap].dtype) for tap, rows in zip(self.taps, kept, strict=True)}
+        return relaxed_earth_mover_loss(features, target, samples=self.samples, seed=batch.step)
+
+
+class SharedTextureTerm:
+    """How much of the texture in flat parts stays the same in another style: the square of `shared_texture`.
+
+    A part of each photo is painted after its own reference and after the next one's of the batch, with the same noise.
+
+    Args:
+        generator: that paints.
+        size: side of the part, at most the photo's; a multiple of 8.
+    """
+
+    def __init__(self, generator: Callable[..., Tensor], size: int = 160) -> None:
+        self.generator, self.size = generator, size
+
+    def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
+        code = batch.code
+        if code is None or len(code) < 2 or batch.identity:
+            return 0 * fake.sum()
+        photo = _part(batch.photos, self.size, batch.step)
+        paintings = []
+        for each in (code, code.roll(1, 0)):
+            with torch.random.fork_rng(devices=[photo.device] if photo.device.type == "cuda" else []):
+                torch.manual_seed(batch.step)
+                paintings.append(self.generator(None, each, content=photo))
+        ours, theirs, own = (picture.mean(1, keepdim=True).float() for picture in (*paintings, photo))
+        return texture_correlation(ours, theirs, own).square().mean()
+
+
 class ContentTerm:
     """`content_loss` of the result against the photo, on the taps of an encoder."""
 
@@ -227,6 +293,22 @@ class PaletteTerm:
 
     def __call__(self, batch: Batch, fake: Tensor) -> Tensor:
         return palette_loss(fake, batch.style, pool=self.pool, seed=batch.step)
+
+
+def _positions(features: Tensor, count: int) -> Tensor:
+    """`(B, C, 1, count)`: every so manieth position of features, at most so many."""
+    rows = features.flatten(2)
+    step = max(1, -(-rows.shape[2] // count))
+    return rows[:, :, ::step][:, :, None]
+
+
+def _part(photo: Tensor, size: int, step: int) -> Tensor:
+    """A square of the photos, another in every step."""
+    top, left = (
+        int((step * share) % 1 * max(0, side - size + 1))
+        for share, side in zip((0.7549, 0.5698), photo.shape[2:], strict=True)
+    )
+    return photo[:, :, top : top + size, left : left + size]
 
 
 def guided_smoothness_term(batch: Batch, fake: Tensor) -> Tensor:
