@@ -49,6 +49,7 @@ class Request:
         overwrite: whether files that are in the way may be replaced.
         quiet: say nothing but errors.
         limits: of all picture files.
+        refine: learn the styles' codes for the photos.
         options: those of `Stylizer.stylize_file`.
 
     Raises:
@@ -67,6 +68,7 @@ class Request:
     overwrite: bool
     quiet: bool
     limits: Limits
+    refine: bool
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:

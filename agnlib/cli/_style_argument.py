@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
-from agnlib._shared.paths import is_file, is_there, why_not
+from agnlib._shared.paths import is_file, is_folder, is_there, why_not
 from agnlib.cli._messages import say
 from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
 from agnlib.errors import InputError
+from agnlib.folder._tree import make_plan
+from agnlib.styles import works
 from agnlib.styles._names import (
     ANY,
     CODE_FORMAT,
@@ -25,12 +27,15 @@ from agnlib.styles._names import (
     picture_by_name,
     refuse_code,
 )
+from agnlib.video import is_clip
 
 if TYPE_CHECKING:
+    from agnlib.styles.code import StyleCode
     from agnlib.stylizer import Stylizer
 
 __all__ = ["Region", "by_neighbors", "checked_regions", "parse_regions", "parse_style", "pictures_of", "style_options"]
 
+_REFINED_FOR = 3  # photos, whose number is the time that it takes
 _SEEDS = 10**6  # few enough digits to be typed in again
 
 
@@ -49,6 +54,8 @@ def checked_regions(request: Request) -> list[Region]:
         AgnError: a mistake in them, or in where the style is to be saved.
     """
     regions = parse_regions(request.styles)
+    if request.refine:
+        _check_refine(request, regions)
     if by_neighbors(request):
         for region in regions:
             for style, _ in region.styles:
@@ -63,6 +70,23 @@ def checked_regions(request: Request) -> list[Region]:
     if request.save_style is not None:
         _check_save_style(request.save_style, regions)
     return regions
+
+
+def _check_refine(request: Request, regions: Sequence[Region]) -> None:
+    if by_neighbors(request):
+        raise InputError("argument --refine: learns a code for the network, and --method neighbors uses none; give one")
+    if is_clip(request.photos[0]):
+        raise InputError(
+            f"argument --refine: needs a photograph, and {request.photos[0]!r} is a clip; refine for a frame of it with"
+            " --save-style, and give the style saved"
+        )
+    for style, _ in (pair for region in regions for pair in region.styles):
+        if is_code(style):
+            raise InputError(f"argument --refine: {style!r} is a style that is saved; it needs the picture itself")
+        if is_name(style) and style not in works.available():
+            raise InputError(
+                f"argument --refine: {style!r} is no picture; give a picture, or a work of `agnlib styles`"
+            )
 
 
 def by_neighbors(request: Request) -> bool:
@@ -88,10 +112,29 @@ def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Reques
             kept = PictureStyle.of(pictured(pictures[0], seed), limits=request.limits)
             kept.save(request.save_style)
         return {"style": pictures if masks else pictures[0], "mask": masks or None, "seed": seed}
-    codes = [stylizer.encode_style(region.styles, seed=seed, limits=request.limits) for region in regions]
+    if request.refine:
+        codes = [_refined(stylizer, region.styles, request) for region in regions]
+    else:
+        codes = [stylizer.encode_style(region.styles, seed=seed, limits=request.limits) for region in regions]
     if request.save_style is not None:
         codes[0].save(request.save_style)
     return {"style": codes if masks else codes[0], "mask": masks or None, "seed": seed}
+
+
+def _refined(stylizer: Stylizer, styles: Sequence[tuple[str, float]], request: Request) -> StyleCode:
+    """The mean of codes that are learned for the first photos."""
+    from agnlib.styles.code import StyleCode
+
+    photos = [image.load(photo, limits=request.limits) for photo in _first_photos(request)]
+    return StyleCode.mix([(stylizer.refine_style(picture, photos), weight) for picture, weight in styles])
+
+
+def _first_photos(request: Request) -> list[str]:
+    """Some of what is to be painted: a code that suits them mostly suits the others."""
+    if not is_folder(request.photos[0]):
+        return [photo for photo in request.photos if is_file(photo)][:_REFINED_FOR]
+    folder = make_plan(request.photos[0], request.output, suffix=request.suffix)
+    return [str(job.source) for job in folder.jobs[:_REFINED_FOR]]
 
 
 def _settled_seed(regions: Sequence[Region], request: Request) -> int | None:

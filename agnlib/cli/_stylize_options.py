@@ -85,6 +85,11 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         metavar="FILE.safetensors",
         help="write the style, for --style later: a code, or with --method neighbors the pictures",
     )
+    style.add_argument(
+        "--refine",
+        action="store_true",
+        help="learn the style's code for these photographs (the first three), in some seconds: closer to the picture",
+    )
     effect = command.add_argument_group("effect")
     effect.add_argument(
         "--method",

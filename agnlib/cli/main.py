@@ -197,7 +197,19 @@ def _stylize(arguments: argparse.Namespace) -> int:
     from agnlib.image import DEFAULT_LIMITS
 
     effect = ("method", "drawing", "strength", "texture", "color", "preserve_color", "color_only", "scale", "seed")
-    same = ("photos", "styles", "output", "save_style", "quiet", "weights", "device", "engine", "threads", "overwrite")
+    same = (
+        "photos",
+        "styles",
+        "output",
+        "save_style",
+        "quiet",
+        "weights",
+        "device",
+        "engine",
+        "threads",
+        "overwrite",
+        "refine",
+    )
     arguments.photos = expanded(arguments.photos)
     with _saying_warnings():
         request = Request(

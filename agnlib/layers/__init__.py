@@ -1,5 +1,6 @@
 """nn.Modules made of ops: the pieces that the networks are built from."""
 
+from agnlib.layers.adapter import ContentAdapter
 from agnlib.layers.conv import Conv2d, EqualizedConv2d, EqualizedLinear
 from agnlib.layers.discriminator_scale import PatchScale
 from agnlib.layers.minibatch_stddev import MinibatchStdDev
@@ -13,6 +14,7 @@ __all__ = [
     "BlurDownsample",
     "BlurUpsample",
     "CanvasNoise",
+    "ContentAdapter",
     "Conv2d",
     "EqualizedConv2d",
     "EqualizedLinear",

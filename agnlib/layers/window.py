@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,11 @@ class Window:
             yield
         finally:
             _CURRENT.reset(token)
+
+    def styled(self, codes: Tensor) -> Window:
+        """The same window with other codes of its regions."""
+        assert self.regions is not None
+        return replace(self, regions=replace(self.regions, codes=codes))
 
     def cell(self, height: int) -> tuple[int, int]:
         """Where the window begins, in the cells of its feature maps, which are so high."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from agnlib._shared.numbers import Ranges, are_counts, is_count, is_number, sett
 from agnlib.errors import InputError
 from agnlib.layers import (
     CanvasNoise,
+    ContentAdapter,
     Conv2d,
     Modulation,
     StyledBottleneck,
@@ -112,6 +115,7 @@ class Generator(PretrainedModel):
         self.seed_conv = Conv2d(_SEED_CHANNELS, eighth, 1)
         self.seed_gain = nn.Parameter(torch.full((eighth,), 0.1, dtype=torch.float32))
         self.mapping = nn.Embedding(config.num_classes + 1, style_dim * (latent_dim + 1), dtype=torch.float32)
+        self.adapter = ContentAdapter(eighth, style_dim)
         self.style_eighth = Modulation(eighth, style_dim)
         self.noise_eighth = CanvasNoise(eighth, style_dim, seed=1, slope=config.canvas_slope)
         self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
@@ -179,7 +183,8 @@ class Generator(PretrainedModel):
             skips = self._skips_from_latent(z, (height + top + bottom, width + left + right))
         else:
             skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
-        image = self._decode(*skips, style)
+        with self._adapted(skips[2], style, from_photo=content is not None) as code:
+            image = self._decode(*skips, code)
         if torch.compiler.is_exporting():
             return _export_padding.cut(image, top, left, (height, width))
         return image[:, :, top : top + height, left : left + width]
@@ -269,6 +274,18 @@ class Generator(PretrainedModel):
             eighth.new_zeros(z.shape[0], quarter, height // 4, width // 4),
             eighth,
         )
+
+    @contextmanager
+    def _adapted(self, eighth: Tensor, style: Tensor, *, from_photo: bool) -> Iterator[Tensor]:
+        """The style code for this photo; within a window the regions' codes, for the block, too."""
+        window = current_window()
+        if not from_photo:
+            yield style
+        elif window is None or window.regions is None:
+            yield self.adapter(eighth, style)
+        else:
+            with window.styled(self.adapter(eighth, window.regions.codes)).entered():
+                yield style
 
     def _decode(self, half: Tensor, quarter: Tensor, eighth: Tensor, style: Tensor) -> Tensor:
         x = self.noise_eighth(self.style_eighth(eighth, style), style)

@@ -24,6 +24,7 @@ from agnlib.cli import main as cli
 from agnlib.cli._style_argument import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
 from agnlib.models import GeneratorConfig, pretrained
+from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 from agnlib.training import TrainerConfig
 from agnlib.training.run import finetune, train
@@ -219,6 +220,14 @@ NO_NET = ("--perceptual", "none")
         (["stylize", "one.jpg", "one.jpg", "--style", "style.png", "-o", "out/"], ["one.jpg", "both"]),
         (["stylize", "one.jpg", "sub/one.jpg", "--style", "style.png", "-o", "out/"], ["sub/one.jpg", "both"]),
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "one.jpg/b"], ["'one.jpg/b'", "not a folder"]),
+        (
+            ["stylize", "one.jpg", "--style", "random", "--refine", "-o", "out.png"],
+            ["--refine", "'random' is no picture"],
+        ),
+        (
+            ["stylize", "one.jpg", "--style", "style.png", "--refine", "--method", "neighbors", "-o", "out.png"],
+            ["--refine", "--method neighbors"],
+        ),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "one.jpg"], ["one.jpg", "itself"]),
         (["stylize", "one.jpg", "--style", "style.png", "-o", "./style.png"], ["style.png", "itself"]),
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "."], ["one.jpg", "itself"]),
@@ -426,6 +435,21 @@ def test_a_saved_style_is_used_again(folder: Path, weights: Path) -> None:
     assert stylize("two.png", *first, "-o", "a.png", weights=weights) == 0
     assert stylize("two.png", "--style", "mix.safetensors", "-o", "b.png", weights=weights) == 0
     np.testing.assert_array_equal(pixels(folder / "a.png"), pixels(folder / "b.png"))
+
+
+def test_a_refined_style_is_that_of_the_library(folder: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stylizer.refine_style, "__kwdefaults__", {"steps": 2, "size": 16, "drawing": 4.0})
+    more = ("--refine", "--save-style", "refined.safetensors", "--no-recipe")
+    assert stylize("one.jpg", "--style", "style.png", "-o", "refined.png", *more, weights=weights) == 0
+    stylizer = Stylizer.from_pretrained(weights, device="cpu")
+    code = stylizer.refine_style("style.png", "one.jpg")
+    assert torch.equal(StyleCode.load("refined.safetensors").vector, code.vector)
+    stylizer.stylize_file("one.jpg", "library.png", code, recipe=False)
+    assert (folder / "refined.png").read_bytes() == (folder / "library.png").read_bytes()
+    (folder / "photos").mkdir()
+    (folder / "one.jpg").rename(folder / "photos" / "one.jpg")
+    assert stylize("photos", "--style", "style.png", "-o", "out", *more, weights=weights) == 0
+    assert torch.equal(StyleCode.load("refined.safetensors").vector, code.vector)
 
 
 def test_a_mask_of_another_size_is_said_once(folder: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

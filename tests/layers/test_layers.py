@@ -12,6 +12,7 @@ from agnlib.layers import (
     BlurDownsample,
     BlurUpsample,
     CanvasNoise,
+    ContentAdapter,
     Conv2d,
     EqualizedConv2d,
     EqualizedLinear,
@@ -127,6 +128,20 @@ def test_a_style_turns_the_noise_off() -> None:
     assert layer.by_style is not None
     torch.nn.init.constant_(layer.by_style.bias, -1)
     assert layer(x.clone(), style).abs().max() == 0
+
+
+def test_an_adapter_takes_the_whole_photo_into_account() -> None:
+    layer, x, codes = ContentAdapter(4, 5, hidden=6), 3 * torch.randn(1, 4, 8, 8) + 1, torch.randn(1, 3, 5)
+    whole = layer(x, codes[:, 0])
+    inner = x.mean((2, 3)) @ layer.from_mean.weight.T + layer.from_mean.bias
+    inner = inner + x.std((2, 3), correction=0) @ layer.from_std.weight.T + codes[:, 0] @ layer.from_code.weight.T
+    expected = codes[:, 0] + F.leaky_relu(inner, 0.2) @ layer.step.weight.T + layer.step.bias
+    torch.testing.assert_close(whole, expected)
+    assert not torch.allclose(whole, layer(x + 1, codes[:, 0]), atol=1e-4)
+    torch.testing.assert_close(layer(x, codes)[:, 0], whole)  # several regions' codes, each for itself
+    with Window().entered():
+        layer(x, codes[:, 0])
+        torch.testing.assert_close(layer(x[:, :, :2], codes[:, 0]), whole)  # a window knows of the whole
 
 
 def test_the_noise_of_a_region_is_that_of_its_style() -> None:

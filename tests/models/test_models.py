@@ -63,6 +63,7 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
 def test_the_photos_own_colours_do_not_leak() -> None:
     """At every way from the photo into the decoder, mean and deviation are the code's, whatever the photo's were."""
     generator, style, noise = tiny(), torch.randn(1, 16), torch.rand(1, 3, 64, 64)
+    torch.nn.init.zeros_(generator.adapter.step.weight)  # which adapts the code to the photo, on purpose
     seen: list[torch.Tensor] = []
     for layer in (generator.style_eighth, generator.skip_quarter, generator.skip_half):
         layer.register_forward_hook(lambda _, __, features: seen.append(features.detach().clone()))
@@ -75,6 +76,7 @@ def test_the_photos_own_colours_do_not_leak() -> None:
 
 def test_the_photos_contrast_does_not_matter_to_a_generator_without_biases() -> None:
     generator, style, photo = tiny(), torch.randn(1, 16), torch.rand(1, 3, 32, 32) * 2 - 1
+    torch.nn.init.zeros_(generator.adapter.step.weight)
     for layer in (generator.enter, generator.down_quarter, generator.down_eighth):
         torch.nn.init.zeros_(layer.bias)
     strong, weak = (generator(None, style, content=gain * photo) for gain in (1000, 500))  # far above the eps of 1e-5

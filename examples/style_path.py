@@ -1,0 +1,189 @@
+"""Only the way from a reference to its style is trained: the extractor's head, and what of the generator a code sets.
+
+    python examples/style_path.py --init agn-small --content PHOTOS --style ART --out closer --minutes 40
+
+A code that is refined for a photo (`Stylizer.refine_style`) paints a fifth closer to the reference than the extractor's
+own. What that takes can be learned, and quickly: convolutions stay as they are, paintings are small, and nobody judges
+but the trunk's statistics, the palette, and how much of the drawing is lost beyond what the weights lost before. Every
+other reference comes in other colours, since there are more palettes than paintings. Run it again from its own --out
+to go on another night.
+Paper: after the amortised inference of Cremer et al., "Inference suboptimality in variational autoencoders", ICML 2018.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from agnlib import Generator, StyleExtractor
+from agnlib.errors import AgnError
+from agnlib.losses import content_loss, normalize_features, palette_loss
+from agnlib.models import pretrained
+from agnlib.training.data.pairs import Batch, PairData, PictureFolder
+from agnlib.training.ema import ExponentialMovingAverage
+from agnlib.training.objective.terms import SharedTextureTerm
+
+BY_CODE = ("adapter.", ".affine.", ".by_style.", ".gain")  # of the generator: what a code sets, and how much noise
+STYLE_SIDE = 208  # px, as references are read in use
+MOST = 3.0  # deviations by which a statistic counts at most
+TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
+
+
+def widened(extractor: StyleExtractor, hidden: int) -> StyleExtractor:
+    """The same extractor with more units in its head, which add nothing before they are trained (Net2Net)."""
+    if hidden < extractor.config.hidden:
+        raise SystemExit(f"--hidden {hidden}: the weights have {extractor.config.hidden}; units can only be added")
+    other = StyleExtractor(**asdict(replace(extractor.config, hidden=hidden)))
+    old = extractor.state_dict()
+    for name, value in other.state_dict().items():
+        if name in ("head.2.weight", "head.4.weight"):
+            value[: len(old[name])] = 0
+        elif name.startswith("head.") and name.endswith(".bias"):
+            value.zero_()
+        value[tuple(slice(side) for side in old[name].shape)] = old[name]
+    return other
+
+
+def recolored(pictures: Tensor, rng: torch.Generator) -> Tensor:
+    """Every other picture `(B, 3, H, W)` in [-1, 1] with its hues turned, its chroma scaled and its tone bent."""
+    yiq = pictures.new_tensor(TO_YIQ)
+    chosen, turn, chroma, tone = torch.rand(4, len(pictures), generator=rng).to(pictures)
+    angle, chroma = (2 * turn - 1) * 0.9 * math.pi, 0.6 + 0.9 * chroma
+    bent = ((pictures + 1) / 2).clamp(0, 1) ** (2 ** (1.2 * tone - 0.6))[:, None, None, None]
+    zero, one = torch.zeros_like(angle), torch.ones_like(angle)
+    cosine, sine = chroma * angle.cos(), chroma * angle.sin()
+    turned = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).view(-1, 3, 3)
+    changed = torch.einsum("bij,bjhw->bihw", yiq.inverse() @ turned @ yiq, bent).clamp(0, 1) * 2 - 1
+    return torch.where(chosen[:, None, None, None] < 0.5, pictures, changed)
+
+
+class StylePath(nn.Module):
+    """The losses of one step; generator and extractor are trained, copies of them say what was kept before."""
+
+    def __init__(self, generator: Generator, extractor: StyleExtractor) -> None:
+        super().__init__()
+        self.generator, self.extractor = generator.train(), extractor.train()
+        for name, parameter in generator.named_parameters():
+            parameter.requires_grad_(any(part in f".{name}" for part in BY_CODE))
+        self.before = copy.deepcopy((generator, extractor))  # in a tuple: no part of what is trained and averaged
+        self.texture = SharedTextureTerm(generator)
+
+    def parts(self) -> list[dict[str, object]]:
+        """Parameter groups: the head and the adapter learn faster than what the whole network rests on."""
+        quick = [*self.extractor.head.parameters(), *self.generator.adapter.parameters()]
+        known = set(map(id, quick))
+        slow = [p for p in self.generator.parameters() if p.requires_grad and id(p) not in known]
+        return [{"params": quick, "share": 1.0}, {"params": slow, "share": 0.25}]
+
+    def forward(self, photos: Tensor, references: Tensor, step: int) -> dict[str, Tensor]:
+        """Named losses."""
+        extractor = self.extractor
+        with torch.no_grad():
+            wanted = extractor.statistics(references)
+            target = {tap: normalize_features(f) for tap, f in extractor.features(photos).items()}
+            with torch.random.fork_rng():
+                first = self.before[0](None, self.before[1].encode(wanted), content=photos)
+            allowed = _each_content_loss(extractor.features(first), target)
+        code = extractor.encode(wanted)
+        painted = self.generator(None, code, content=photos)
+        features = extractor.features(painted)
+        apart = (extractor.statistics(painted, features) - wanted) / extractor.scale
+        losses = {
+            "statistics": apart.abs().clamp_max(MOST).mean(),
+            "palette": palette_loss(painted, references, seed=step) / 10,
+            "drawing": 4 * F.relu(_each_content_loss(features, target) - allowed).mean(),
+        }
+        if step % 3 == 0:
+            losses["texture"] = 4 * self.texture(Batch(photos, references, step=step, code=code), painted)
+        return losses
+
+
+def _each_content_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
+    """`content_loss` of each picture, `(B,)`."""
+    count = len(next(iter(target.values())))
+    rows = [({k: v[i : i + 1] for k, v in f.items()} for f in (features, target)) for i in range(count)]
+    return torch.stack([content_loss(*pair) for pair in rows])
+
+
+def train(
+    path: StylePath, data: PairData, keep: Callable[[StylePath, int, float], None], *, minutes: float, rate: float
+) -> None:
+    """Train by wall clock, the rate falling along a cosine, and keep the average now and then."""
+    average = ExponentialMovingAverage(path, 0.999)
+    adam = torch.optim.Adam(path.parts(), lr=rate, betas=(0.9, 0.99))
+    rng = torch.Generator().manual_seed(data.seed)
+    start, step, saved = time.perf_counter(), 0, 0.0
+    with tqdm(total=minutes, unit="min", bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} min{postfix}") as bar:
+        while (now := (time.perf_counter() - start) / 60) < minutes:
+            falling = 0.03 + 0.97 * math.cos(now / minutes * math.pi / 2) ** 2
+            for group in adam.param_groups:
+                group["lr"] = rate * group["share"] * min(1, (step + 1) / 150) * falling
+            batch = data[step].to("cpu")
+            losses = path(batch.photos, recolored(batch.style, rng), step)
+            adam.zero_grad(set_to_none=True)
+            torch.autograd.backward(torch.stack(list(losses.values())).sum())
+            nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], 1.0)
+            adam.step()
+            average.update(path)
+            step, bar.n = step + 1, now
+            bar.set_postfix({"step": step, **{name: f"{value.item():.3f}" for name, value in losses.items()}})
+            if now - saved > 5:
+                keep(average.module, step, now)
+                saved = now
+    keep(average.module, step, minutes)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--init", default="agn-small", metavar="NAME|FOLDER", help="weights to begin with (default agn-small)")
+    add("--content", type=Path, required=True, metavar="DIR", help="photographs")
+    add("--style", type=Path, required=True, metavar="DIR", help="pictures with the styles")
+    add("--out", type=Path, required=True, metavar="DIR", help="what comes of it, kept every five minutes")
+    add("--hidden", type=int, metavar="N", help="units of the extractor's head (default: as they are; can only grow)")
+    add("--size", type=int, default=192, metavar="PX", help="of the photographs' crops (default 192)")
+    add("--batch", type=int, default=6, metavar="N")
+    add("--minutes", type=float, default=40)
+    add("--rate", type=float, default=6e-4, help="of Adam (default 0.0006)")
+    add("--seed", type=int, default=0, help="another one for another night (default 0)")
+    add("--threads", type=int, default=2)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    try:
+        bundle = pretrained.load(options.init)
+        content = PictureFolder(options.content, options.size, seed=options.seed, classes=False)
+        style = PictureFolder(options.style, STYLE_SIDE, seed=options.seed)
+        data = PairData(content, style, batch=options.batch, seed=options.seed)
+    except AgnError as error:
+        raise SystemExit(str(error)) from error
+    extractor = widened(bundle.extractor, options.hidden or bundle.extractor.config.hidden)
+    path = StylePath(bundle.generator.to(memory_format=torch.channels_last), extractor)
+
+    def keep(average: StylePath, steps: int, minutes: float) -> None:
+        models = {"generator": average.generator, "extractor": average.extractor}
+        if bundle.discriminator is not None:
+            models["discriminator"] = bundle.discriminator
+        facts = {"init": bundle.name, "steps": steps, "minutes": round(minutes, 1), "batch": options.batch}
+        info = {**bundle.info, "style_path": facts}
+        pretrained.save(options.out, models, name=options.out.name, info=info, dtype=torch.float16)
+
+    train(path, data, keep, minutes=options.minutes, rate=options.rate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`examples/style_path.py`: what is trained, what stays, and what a run leaves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from agnlib import Generator, StyleExtractor
+from agnlib.models import pretrained
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def style_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.delitem(sys.modules, "style_path", raising=False)
+    import style_path
+
+    return style_path
+
+
+def networks() -> tuple[Generator, StyleExtractor]:
+    generator = Generator(latent_dim=4, style_dim=8, channels=(4, 4, 8), blocks=(0, 1, 1))
+    return generator, StyleExtractor(style_dim=8, hidden=16, taps=("block0", "block2"))
+
+
+def test_a_wider_head_begins_as_the_narrow_one(style_path):
+    _, extractor = networks()
+    picture = torch.rand(2, 3, 40, 40) * 2 - 1
+    torch.testing.assert_close(style_path.widened(extractor, 24)(picture), extractor(picture))
+    with pytest.raises(SystemExit, match="can only be added"):
+        style_path.widened(extractor, 8)
+
+
+def test_half_of_the_pictures_get_other_colours(style_path):
+    pictures = torch.rand(40, 3, 6, 6) * 2 - 1
+    changed = style_path.recolored(pictures, torch.Generator().manual_seed(1))
+    same = [torch.equal(one, other) for one, other in zip(pictures, changed, strict=True)]
+    assert 10 < sum(same) < 30
+    assert changed.abs().max() <= 1
+    grey = torch.full((40, 3, 1, 1), 0.2)  # has no hue to turn
+    assert (style_path.recolored(grey, torch.Generator()).std(1) < 1e-3).all()
+
+
+def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):
+    generator, extractor = networks()
+    path = style_path.StylePath(generator, extractor)
+    before = {name: value.clone() for name, value in path.state_dict().items()}
+    adam = torch.optim.Adam(path.parts(), lr=3e-3)
+    photos, references = torch.rand(2, 2, 3, 48, 48) * 2 - 1
+    losses = []
+    for step in range(30):
+        found = path(photos, references, step)
+        losses.append(found["statistics"].item())
+        adam.zero_grad()
+        torch.stack(list(found.values())).sum().backward()
+        adam.step()
+    assert set(path(photos, references, 3)) == {"statistics", "palette", "drawing", "texture"}
+    assert losses[-1] < 0.95 * losses[0]
+    changed = {name for name, value in path.state_dict().items() if not torch.equal(value, before[name])}
+    assert "generator.adapter.step.weight" in changed
+    assert "extractor.head.4.weight" in changed
+    assert not any("conv" in name or "trunk" in name or name.startswith("generator.seed") for name in changed)
+
+
+def test_a_run_leaves_weights_that_paint_and_goes_on_from_them(style_path, folders, start, tmp_path):
+    given = [
+        "--content",
+        str(folders[0]),
+        "--style",
+        str(folders[1]),
+        "--size",
+        "40",
+        "--batch",
+        "2",
+        "--minutes",
+        "0.02",
+    ]
+    style_path.main(
+        [*given, "--init", str(start), "--out", str(tmp_path / "first"), "--hidden", "300", "--threads", "1"]
+    )
+    style_path.main([*given, "--init", str(tmp_path / "first"), "--out", str(tmp_path / "second"), "--threads", "1"])
+    bundle = pretrained.load(tmp_path / "second")
+    assert bundle.extractor.config.hidden == 300
+    assert bundle.info["style_path"]["init"] == "first"
+    photo = torch.rand(1, 3, 40, 48) * 2 - 1
+    assert bundle.generator(None, bundle.extractor(photo), content=photo).isfinite().all()
+    with pytest.raises(SystemExit, match="no-such"):
+        style_path.main([*given, "--init", "no-such", "--out", str(tmp_path / "third")])
