@@ -33,6 +33,8 @@ OVERVIEW_PIXELS = 2**20
 # A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
 _WINDOW_PIXELS = 1168**2
 _BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
+_NEAR_BLACK = 0.02  # above black, of 2
+_MOST_CHROMA = 3.0  # times as much as there was: what is nearly black has no hue worth enlarging
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -142,7 +144,7 @@ class Painting:
         painted = {amount: self._at(amount, box, photo) for amount in {texture, color}}
         result = painted[color]
         if texture != color:
-            result = result + _luma(painted[texture]) - _luma(result)
+            result = _with_luma(result, _luma(painted[texture]))
         if self.masks is not None and not self.masks.rest:
             covered = self.masks.shares(self.size, box).sum(1, keepdim=True)
             result = torch.lerp(photo, result, covered.to(photo.device))
@@ -301,6 +303,18 @@ class _ByPainter:
 def _luma(pixels: Tensor) -> Tensor:
     weights = torch.tensor(_LUMA, device=pixels.device, dtype=pixels.dtype)
     return (pixels * weights[:, None, None]).sum(1, keepdim=True)
+
+
+def _with_luma(pixels: Tensor, luma: Tensor) -> Tensor:
+    """The pixels at another luma, their hue kept and their chroma in proportion, as far as colours go.
+
+    Were it kept as it is, a dark red that becomes light would be salmon, and a light one that becomes dark glaring.
+    """
+    own = _luma(pixels)
+    chroma = pixels - own
+    ratio = ((luma + 1) / (own + 1).clamp_min(_NEAR_BLACK)).clamp(0, _MOST_CHROMA)
+    room = (1 - luma) / chroma.amax(1, keepdim=True).clamp_min(1e-6)  # beyond it a channel would be clipped
+    return luma + torch.minimum(ratio, room.clamp_min(0)) * chroma
 
 
 def _window_pixels(device: torch.device) -> int:

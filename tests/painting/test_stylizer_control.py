@@ -21,6 +21,7 @@ from skimage import color, data
 from agnlib import image
 from agnlib.errors import ImageError, InputError
 from agnlib.models import Generator, StyleExtractor
+from agnlib.painting import _painted_windows
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 
@@ -56,9 +57,24 @@ def test_preserve_color_keeps_the_colours_and_takes_the_lightness() -> None:
     full, kept = STYLIZER(PHOTO, STYLE), STYLIZER(PHOTO, STYLE, preserve_color=True)
     where = inside(kept)
     assert where.mean() > 0.2
-    np.testing.assert_allclose(chroma(kept)[where], chroma(PHOTO)[where], atol=0.01)
     np.testing.assert_allclose(luma(kept)[where], luma(full)[where], atol=0.01)
+    proportional = PHOTO / 255 * (luma(full) / luma(PHOTO).clip(0.02))[..., None]
+    where &= (proportional.max(-1) < 0.98) & (luma(full) < 3 * luma(PHOTO)) & (luma(PHOTO) > 0.05)
+    assert where.mean() > 0.2
+    np.testing.assert_allclose((kept / 255)[where], proportional[where], atol=0.015)
     np.testing.assert_array_equal(kept, STYLIZER(PHOTO, STYLE, color=0))
+
+
+def test_a_dark_red_that_becomes_light_stays_red_and_nothing_is_clipped() -> None:
+    red, luma_of = torch.tensor([0.3, 0.02, 0.02]).view(1, 3, 1, 1) * 2 - 1, _painted_windows._luma
+    for light in (0.05, 0.15, 0.3, 0.6, 0.95):
+        found = _painted_windows._with_luma(red, torch.full((1, 1, 1, 1), light * 2 - 1))
+        assert (luma_of(found).item() + 1) / 2 == pytest.approx(light, abs=1e-5)
+        first, *others = ((found + 1) / 2).flatten().tolist()
+        assert others[0] == pytest.approx(others[1], abs=1e-6)  # of the same hue
+        assert -1e-6 <= others[0] < first <= 1 + 1e-6
+    grey = torch.zeros(1, 3, 1, 1)
+    torch.testing.assert_close(_painted_windows._with_luma(grey, grey[:, :1] + 0.4), grey + 0.4)
 
 
 def test_color_only_keeps_the_lightness_and_takes_the_colours() -> None:
@@ -66,7 +82,10 @@ def test_color_only_keeps_the_lightness_and_takes_the_colours() -> None:
     where = inside(kept)
     assert where.mean() > 0.2
     np.testing.assert_allclose(luma(kept)[where], luma(PHOTO)[where], atol=0.01)
-    np.testing.assert_allclose(chroma(kept)[where], chroma(full)[where], atol=0.01)
+    hues = [np.arctan2(*np.moveaxis(chroma(pixels)[where], -1, 0)) for pixels in (kept, full)]
+    vivid = np.linalg.norm(chroma(kept)[where], axis=-1) > 0.1
+    assert vivid.mean() > 0.1
+    np.testing.assert_allclose(np.cos(hues[0] - hues[1])[vivid], 1, atol=0.02)
     np.testing.assert_array_equal(kept, STYLIZER(PHOTO, STYLE, texture=0))
 
 
