@@ -29,6 +29,7 @@ from agnlib.layers import (
     Window,
 )
 from agnlib.models import Discriminator, Generator
+from agnlib.ops import moments
 
 
 def test_modulation_sets_the_statistics_that_the_code_asks_for() -> None:
@@ -239,3 +240,10 @@ def test_minibatch_deviation_is_the_mean_of_numpys(batch: int, group: int, used:
     for i in range(batch):
         deviation = x[i % apart :: apart].numpy().std(axis=0).mean()
         torch.testing.assert_close(y[i, 3], torch.full((4, 5), float(deviation)), atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_moments_have_derivatives_in_every_layout(layout: torch.memory_format) -> None:
+    x = torch.randn(2, 5, 6, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    torch.testing.assert_close(moments(x), moments(x.detach()))
+    assert torch.autograd.gradcheck(moments, x)

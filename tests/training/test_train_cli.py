@@ -39,8 +39,8 @@ def test_perceptual_choices() -> None:
     both = choose_encoders("vgg16+efficientnet-lite0", device)
     assert list(both) == ["vgg16", "efficientnet-lite0"]
     terms = set(build_terms(both, generator, warmup=0))
-    always = {"palette", "smoothness", "guided_smoothness"}
-    assert terms == always | {"style_vgg16", "content_vgg16", "style_lite0"}
+    always = {"palette", "smoothness", "guided_smoothness", "shared_texture"}
+    assert terms == always | {"style_vgg16", "local_style_vgg16", "content_vgg16", "style_lite0"}
 
 
 @pytest.mark.parametrize("perceptual", ["none", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
@@ -138,7 +138,6 @@ def test_a_run_is_never_written_over(begun: list[str], tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     "case",
     [
-        ("--steps", "3", "--steps 2, now it is 3"),
         ("--batch", "1", "--batch 2, now it is 1"),
         ("--accumulate", "2", "--accumulate 1, now it is 2"),
         ("--seed", "5", "--seed 0, now it is 5"),
@@ -161,6 +160,15 @@ def test_other_options_than_it_was_begun_with_are_named(
     assert f"--resume: the run was begun with {said}" in line
     assert "in a new --out" in line
     assert tree(tmp_path / "run") == before
+
+
+def test_a_run_goes_on_to_another_total(begun: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*begun, "--resume", "auto"]
+    arguments[arguments.index("--steps") + 1] = "4"
+    assert cli.main(arguments) == 0
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert steps[-1] == 4
+    assert pretrained.load(tmp_path / "run").info["training"]["steps"] == 4
 
 
 def test_other_pictures_than_it_was_begun_with(

@@ -18,7 +18,8 @@ __all__ = ["TrainOptions", "check_place", "check_same_run", "make_folder", "read
 
 RECORD = "run.json"
 _WRITTEN = ("README.md", "model.safetensors", "log.jsonl", "checkpoints", "samples", "tensorboard")  # beside the two
-_MAY_DIFFER = ("out", "device", "threads", "workers", "checkpoint_every", "sample_every", "keep", "keep_best", "agnlib")
+_OF_THE_MACHINE = ("out", "device", "threads", "workers", "agnlib")
+_MAY_DIFFER = (*_OF_THE_MACHINE, "checkpoint_every", "sample_every", "keep", "keep_best", "steps", "minutes")
 
 
 def check_place(options: TrainOptions) -> None:

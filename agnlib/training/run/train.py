@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 import agnlib
 from agnlib._shared.atomic import remove_leftovers, write_bytes
@@ -63,8 +64,9 @@ def train(options: TrainOptions) -> Path:
     """Train and leave weights that `Stylizer.from_pretrained` takes in `options.out`, which is returned.
 
     Everything that can be checked is checked before anything is written. The first SIGTERM, SIGINT or SIGHUP ends the
-    training after its step with a checkpoint and a sample, but no weights; `options.resume` goes on from there. Under
-    torchrun several processes train together.
+    training after its step with a checkpoint, a sample and weights that paint, without styles by name;
+    `options.resume` goes on from there, to another total if that is asked for. Under torchrun several processes train
+    together.
 
     Raises:
         InputError: folders without pictures, an output folder in use, options that do not fit each other, or not those
@@ -256,7 +258,9 @@ def _carry_out(run: _Run) -> None:
             batches = loader(run.data, start=trainer.step, workers=options.workers, pin=pin)
             trainer.fit(batches, steps=run.chosen["steps"], minutes=options.minutes)
             _tell_undecodable(trainer)
-            if not trainer.world.agree(float(bool(signals)))[0] and trainer.world.is_main:
+            if trainer.world.agree(float(bool(signals)))[0] and not signals:
+                signals.append("a signal to another process")
+            if trainer.world.is_main and trainer.step > 0:
                 _save(run, signals)
         except (WeightsError, InputError, OSError, MemoryError, torch.OutOfMemoryError) as error:
             raise TrainingError(
@@ -274,17 +278,33 @@ def _tell_undecodable(trainer: AdversarialTrainer) -> None:
 
 
 def _save(run: _Run, signals: Sequence[str]) -> None:
-    """The averaged networks, with a mapping that knows the styles seen, and their card."""
+    """The averaged networks at once, whatever ended the training; then again with names of the styles seen."""
     trainer, data, out = run.trainer, run.data, run.options.out
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
-    if not fit_class_styles(generator, extractor, data.content, data.style, stopping=lambda: bool(signals)):
-        return  # the checkpoint is there, and a resumed run comes here again
+    _write(run, class_names=[])
+    if not signals:
+        with tqdm(desc="styles by name", bar_format="{desc}: {elapsed}") as bar:
+
+            def stopping() -> bool:
+                bar.update()
+                return bool(signals)
+
+            named = fit_class_styles(generator, extractor, data.content, data.style, stopping=stopping)
+        if named:
+            _write(run, class_names=list(data.style.class_names))
+    print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
+
+
+def _write(run: _Run, class_names: Sequence[str]) -> None:
+    """Weights and card; without names where the mapping does not know them yet."""
+    trainer, out = run.trainer, run.options.out
+    generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
+    assert extractor is not None
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = real(out).name, trainer.seconds / 60
-    facts = facts_of(trainer, data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
+    facts = facts_of(trainer, run.data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
     facts["style_weight"] = run.chosen["style_weight"]
-    info = {"class_names": list(data.style.class_names), "license": "yours", "training": facts}
+    info = {"class_names": list(class_names), "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
     write_bytes(out / "README.md", model_card(name, facts).encode("utf-8", "backslashreplace"))
-    print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
