@@ -6,7 +6,8 @@ A code that is refined for a photo (`Stylizer.refine_style`) paints a fifth clos
 own. What that takes can be learned, and quickly: convolutions stay as they are, paintings are small, and nobody judges
 but the trunk's statistics, the palette, and how much of the drawing is lost beyond what the weights lost before. Every
 other reference comes in other colours, since there are more palettes than paintings. Run it again from its own --out
-to go on another night.
+to go on another night. With --extractor that of other weights is taken, as it is, so that style files fit both. Styles
+by name are fitted anew at the end.
 Paper: after the amortised inference of Cremer et al., "Inference suboptimality in variational autoencoders", ICML 2018.
 """
 
@@ -29,6 +30,7 @@ from agnlib import Generator, StyleExtractor
 from agnlib.errors import AgnError
 from agnlib.losses import content_loss, normalize_features, palette_loss
 from agnlib.models import pretrained
+from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.data.pairs import Batch, PairData, PictureFolder
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.objective.terms import SharedTextureTerm
@@ -70,9 +72,10 @@ def recolored(pictures: Tensor, rng: torch.Generator) -> Tensor:
 class StylePath(nn.Module):
     """The losses of one step; generator and extractor are trained, copies of them say what was kept before."""
 
-    def __init__(self, generator: Generator, extractor: StyleExtractor) -> None:
+    def __init__(self, generator: Generator, extractor: StyleExtractor, *, head: bool = True) -> None:
         super().__init__()
         self.generator, self.extractor = generator.train(), extractor.train()
+        extractor.head.requires_grad_(head)
         for name, parameter in generator.named_parameters():
             parameter.requires_grad_(any(part in f".{name}" for part in BY_CODE))
         self.before = copy.deepcopy((generator, extractor))  # in a tuple: no part of what is trained and averaged
@@ -81,6 +84,7 @@ class StylePath(nn.Module):
     def parts(self) -> list[dict[str, object]]:
         """Parameter groups: the head and the adapter learn faster than what the whole network rests on."""
         quick = [*self.extractor.head.parameters(), *self.generator.adapter.parameters()]
+        quick = [parameter for parameter in quick if parameter.requires_grad]
         known = set(map(id, quick))
         slow = [p for p in self.generator.parameters() if p.requires_grad and id(p) not in known]
         return [{"params": quick, "share": 1.0}, {"params": slow, "share": 0.25}]
@@ -115,9 +119,7 @@ def _each_content_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -
     return torch.stack([content_loss(*pair) for pair in rows])
 
 
-def train(
-    path: StylePath, data: PairData, keep: Callable[[StylePath, int, float], None], *, minutes: float, rate: float
-) -> None:
+def train(path: StylePath, data: PairData, keep: Callable[..., None], *, minutes: float, rate: float) -> None:
     """Train by wall clock, the rate falling along a cosine, and keep the average now and then."""
     average = ExponentialMovingAverage(path, 0.999)
     adam = torch.optim.Adam(path.parts(), lr=rate, betas=(0.9, 0.99))
@@ -138,9 +140,9 @@ def train(
             step, bar.n = step + 1, now
             bar.set_postfix({"step": step, **{name: f"{value.item():.3f}" for name, value in losses.items()}})
             if now - saved > 5:
-                keep(average.module, step, now)
+                keep(average.module, step, now, last=False)
                 saved = now
-    keep(average.module, step, minutes)
+    keep(average.module, step, minutes, last=True)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -150,6 +152,11 @@ def parser() -> argparse.ArgumentParser:
     add("--content", type=Path, required=True, metavar="DIR", help="photographs")
     add("--style", type=Path, required=True, metavar="DIR", help="pictures with the styles")
     add("--out", type=Path, required=True, metavar="DIR", help="what comes of it, kept every five minutes")
+    add(
+        "--extractor",
+        metavar="NAME|FOLDER",
+        help="whose extractor is taken, as it is (default: the weights' own learns)",
+    )
     add("--hidden", type=int, metavar="N", help="units of the extractor's head (default: as they are; can only grow)")
     add("--size", type=int, default=192, metavar="PX", help="of the photographs' crops (default 192)")
     add("--batch", type=int, default=6, metavar="N")
@@ -157,6 +164,13 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=6e-4, help="of Adam (default 0.0006)")
     add("--seed", type=int, default=0, help="another one for another night (default 0)")
     add("--threads", type=int, default=2)
+    add(
+        "--name-steps",
+        type=int,
+        default=32,
+        metavar="N",
+        help="of sharpening styles by name; 0 leaves them (default 32)",
+    )
     return parser
 
 
@@ -171,10 +185,17 @@ def main(arguments: list[str] | None = None) -> None:
         data = PairData(content, style, batch=options.batch, seed=options.seed)
     except AgnError as error:
         raise SystemExit(str(error)) from error
-    extractor = widened(bundle.extractor, options.hidden or bundle.extractor.config.hidden)
-    path = StylePath(bundle.generator.to(memory_format=torch.channels_last), extractor)
+    extractor = bundle.extractor
+    if options.extractor:
+        extractor = pretrained.load(options.extractor).extractor
+    elif options.hidden:
+        extractor = widened(extractor, options.hidden)
+    generator = bundle.generator.to(memory_format=torch.channels_last)
+    path = StylePath(generator, extractor, head=not options.extractor)
 
-    def keep(average: StylePath, steps: int, minutes: float) -> None:
+    def keep(average: StylePath, steps: int, minutes: float, *, last: bool) -> None:
+        if last and options.name_steps and style.class_names == tuple(bundle.class_names):
+            fit_class_styles(average.generator.eval(), average.extractor, content, style, steps=options.name_steps)
         models = {"generator": average.generator, "extractor": average.extractor}
         if bundle.discriminator is not None:
             models["discriminator"] = bundle.discriminator

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy import make_weights
 
 from agnlib import Generator, StyleExtractor
 from agnlib.models import pretrained
+from agnlib.training.data.pairs import PictureFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,26 +70,26 @@ def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):
 
 
 def test_a_run_leaves_weights_that_paint_and_goes_on_from_them(style_path, folders, start, tmp_path):
-    given = [
-        "--content",
-        str(folders[0]),
-        "--style",
-        str(folders[1]),
-        "--size",
-        "40",
-        "--batch",
-        "2",
-        "--minutes",
-        "0.02",
-    ]
-    style_path.main(
-        [*given, "--init", str(start), "--out", str(tmp_path / "first"), "--hidden", "300", "--threads", "1"]
-    )
-    style_path.main([*given, "--init", str(tmp_path / "first"), "--out", str(tmp_path / "second"), "--threads", "1"])
-    bundle = pretrained.load(tmp_path / "second")
-    assert bundle.extractor.config.hidden == 300
-    assert bundle.info["style_path"]["init"] == "first"
+    given = f"--content {folders[0]} --style {folders[1]} --size 40 --batch 2 --minutes 0.02 --threads 1".split()
+    first, second = tmp_path / "first", tmp_path / "second"
+    style_path.main([*given, "--init", str(start), "--out", str(first), "--hidden", "300"])
+    style_path.main([*given, "--init", str(first), "--out", str(second)])
+    bundle = pretrained.load(second)
+    assert (bundle.extractor.config.hidden, bundle.info["style_path"]["init"]) == (300, "first")
     photo = torch.rand(1, 3, 40, 48) * 2 - 1
     assert bundle.generator(None, bundle.extractor(photo), content=photo).isfinite().all()
     with pytest.raises(SystemExit, match="no-such"):
         style_path.main([*given, "--init", "no-such", "--out", str(tmp_path / "third")])
+
+
+def test_another_weights_extractor_stays_as_it_is_and_names_are_fitted(style_path, folders, start, tmp_path):
+    names = PictureFolder(folders[1], 16).class_names
+    weights = make_weights(tmp_path / "named", names)
+    given = f"--content {folders[0]} --style {folders[1]} --size 40 --batch 2 --minutes 0.02 --threads 1".split()
+    out = tmp_path / "out"
+    style_path.main([*given, "--init", str(weights), "--extractor", str(start), "--out", str(out), "--name-steps", "1"])
+    before, theirs, after = (pretrained.load(each) for each in (weights, start, out))
+    for name, value in after.extractor.state_dict().items():
+        assert torch.equal(value, theirs.extractor.state_dict()[name].half().float())
+    assert not torch.equal(after.generator.mapping.weight, before.generator.mapping.weight)
+    assert after.class_names == names
