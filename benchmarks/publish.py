@@ -17,7 +17,6 @@ _MARKED = re.compile(r"(<!-- begin (?P<name>\w+) -->\n).*?(<!-- end (?P=name) --
 
 
 def main() -> None:
-    """Rewrite the pages."""
     for page in pages():
         page.write_text(published(page.read_text("utf-8")), "utf-8")
 

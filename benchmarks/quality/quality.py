@@ -194,18 +194,13 @@ def judged(options: argparse.Namespace) -> None:
     print_tables(summary, len(pairs))
     print_lpips(table)
     if options.out:
-        settings = {
-            "seed": SEED,
-            "seeds": options.seeds,
-            "pairs": len(pairs),
-            "threads": options.threads,
-            "device": options.device,
-        }
-        write_json(options.out, header(**settings) | {"caption": CAPTION, "summary": summary})
+        settings = {name: getattr(options, name) for name in ("seeds", "set_aside", "threads", "device")}
+        write_json(
+            options.out, header(seed=SEED, pairs=len(pairs), **settings) | {"caption": CAPTION, "summary": summary}
+        )
         if options.neighbors:
-            options.out.with_name(f"{options.out.stem}_short.md").write_text(
-                f"{digest(summary, len(pairs))}\n", "utf-8"
-            )
+            short = options.out.with_name(f"{options.out.stem}_short.md")
+            short.write_text(f"{digest(summary, len(pairs))}\n", "utf-8")
 
 
 def main() -> None:

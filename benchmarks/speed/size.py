@@ -10,7 +10,6 @@ from benchmarks._common import CHECKOUT, markdown_table
 
 
 def main() -> None:
-    """One row for each network of each shipped weights, and one for each file."""
     rows = []
     for name in pretrained.available():
         bundle = pretrained.load(name)
