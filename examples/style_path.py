@@ -7,7 +7,7 @@ own. What that takes can be learned, and quickly: convolutions stay as they are,
 but the trunk's statistics, the palette, and how much of the drawing is lost beyond what the weights lost before. Every
 other reference comes in other colours, since there are more palettes than paintings. Run it again from its own --out
 to go on another night. With --extractor that of other weights is taken, as it is, so that style files fit both. Styles
-by name are fitted anew at the end.
+by name are fitted anew at the end, where --style has the weights' classes; until then, and else, they know none.
 Paper: after the amortised inference of Cremer et al., "Inference suboptimality in variational autoencoders", ICML 2018.
 """
 
@@ -56,6 +56,18 @@ def widened(extractor: StyleExtractor, hidden: int) -> StyleExtractor:
     return other
 
 
+def same_trunk(one: StyleExtractor, other: StyleExtractor) -> bool:
+    """Whether both see the same statistics and give codes of one width."""
+    if one.config.style_dim != other.config.style_dim:
+        return False
+    theirs = other.state_dict()
+    return all(
+        name in theirs and torch.equal(value, theirs[name])
+        for name, value in one.state_dict().items()
+        if not name.startswith("head.")
+    )
+
+
 def recolored(pictures: Tensor, rng: torch.Generator) -> Tensor:
     """Every other picture `(B, 3, H, W)` in [-1, 1] with its hues turned, its chroma scaled and its tone bent."""
     yiq = pictures.new_tensor(TO_YIQ)
@@ -92,7 +104,9 @@ class StylePath(nn.Module):
         slow = [p for p in self.generator.parameters() if p.requires_grad and id(p) not in known]
         return [{"params": quick, "share": 1.0}, {"params": slow, "share": 0.25}]
 
-    def forward(self, photos: Tensor, references: Tensor, step: int) -> dict[str, Tensor]:
+    def forward(
+        self, photos: Tensor, references: Tensor, step: int, sources: tuple[str, ...] = ()
+    ) -> dict[str, Tensor]:
         """Named losses."""
         extractor = self.extractor
         with torch.no_grad():
@@ -112,7 +126,9 @@ class StylePath(nn.Module):
             "drawing": 4 * F.relu(_each_content_loss(features, target) - allowed).mean(),
         }
         if step % 3 == 0:
-            losses["texture"] = 4 * self.texture(Batch(photos, references, step=step, code=code), painted)
+            losses["texture"] = 4 * self.texture(
+                Batch(photos, references, step=step, code=code, sources=sources), painted
+            )
         return losses
 
 
@@ -135,7 +151,7 @@ def train(path: StylePath, data: PairData, keep: Callable[..., None], *, minutes
             for group in adam.param_groups:
                 group["lr"] = rate * group["share"] * min(1, (step + 1) / 150) * falling
             batch = data[step].to("cpu")
-            losses = path(batch.photos, recolored(batch.style, rng), step)
+            losses = path(batch.photos, recolored(batch.style, rng), step, batch.sources)
             adam.zero_grad(set_to_none=True)
             torch.autograd.backward(torch.stack(list(losses.values())).sum())
             nn.utils.clip_grad_norm_([p for group in adam.param_groups for p in group["params"]], 1.0)
@@ -184,23 +200,26 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     try:
         bundle = pretrained.load(options.init)
+        other = pretrained.load(options.extractor).extractor if options.extractor else None
         content = PictureFolder(options.content, options.size, seed=options.seed, classes=False)
         style = PictureFolder(options.style, STYLE_SIDE, seed=options.seed)
         data = PairData(content, style, batch=options.batch, seed=options.seed)
     except AgnError as error:
         raise SystemExit(str(error)) from error
     extractor = widened(bundle.extractor, options.hidden or bundle.extractor.config.hidden)
-    other = pretrained.load(options.extractor).extractor if options.extractor else None
+    if other is not None and not same_trunk(other, extractor):
+        raise SystemExit(f"--extractor {options.extractor} has another trunk or width of codes than {options.init}")
     path = StylePath(bundle.generator.to(memory_format=torch.channels_last), extractor, other)
 
     def keep(average: StylePath, steps: int, minutes: float, *, last: bool) -> None:
-        if last and options.name_steps and style.class_names == tuple(bundle.class_names):
+        named = last and options.name_steps > 0 and style.class_names == tuple(bundle.class_names)
+        if named:
             fit_class_styles(average.generator.eval(), average.extractor, content, style, steps=options.name_steps)
         models = {"generator": average.generator, "extractor": average.extractor}
         if bundle.discriminator is not None:
             models["discriminator"] = bundle.discriminator
         facts = {"init": bundle.name, "steps": steps, "minutes": round(minutes, 1), "batch": options.batch}
-        info = {**bundle.info, "style_path": facts}
+        info = {**bundle.info, "class_names": list(style.class_names) if named else [], "style_path": facts}
         pretrained.save(options.out, models, name=options.out.name, info=info, dtype=torch.float16)
 
     train(path, data, keep, minutes=options.minutes, rate=options.rate)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agnlib import image
 from agnlib._shared.folders import nearest
-from agnlib._shared.paths import exists, is_folder
+from agnlib._shared.paths import exists, is_folder, may
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import folded, is_slip, output_name
 
@@ -39,7 +39,7 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
                 f" {output + os.sep!r} for a folder of this name"
             )
         target = Path(output)
-        image.check_output(nearest(target.parent) / target.name)
+        check_new(target)
         return [Job(Path(photos[0]), target)]
     folder = Path(output)
     _check_folder(folder)
@@ -78,6 +78,23 @@ def _check_folder(folder: Path) -> None:
         raise ImageError(
             f"argument -o: the folder {str(folder)!r} cannot be made, {str(above)!r} is not a folder; choose another"
         )
+    if not may(above, os.W_OK | os.X_OK):
+        raise ImageError(
+            f"argument -o: the folder {str(folder)!r} cannot be made, {str(above)!r} is read-only; choose another"
+        )
+
+
+def check_new(target: Path) -> None:
+    """As `image.check_output`, for a file whose folders need not be there yet.
+
+    Raises:
+        ImageError: it cannot be written there.
+    """
+    if exists(target.parent):
+        image.check_output(target)
+    else:
+        image.holds_16_bits(target)  # an error where the suffix is none that can be written
+        _check_folder(target.parent)
 
 
 def _refuse_collisions(jobs: Iterable[Job]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,7 @@ from agnlib._shared.paths import is_file, is_folder, is_there, why_not
 from agnlib.cli._messages import say
 from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
-from agnlib.errors import InputError
-from agnlib.folder._tree import make_plan
+from agnlib.errors import ImageError, InputError
 from agnlib.styles import works
 from agnlib.styles._names import (
     ANY,
@@ -30,6 +30,8 @@ from agnlib.styles._names import (
 from agnlib.video import is_clip
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from agnlib.styles.code import StyleCode
     from agnlib.stylizer import Stylizer
 
@@ -80,6 +82,11 @@ def _check_refine(request: Request, regions: Sequence[Region]) -> None:
             f"argument --refine: needs a photograph, and {request.photos[0]!r} is a clip; refine for a frame of it with"
             " --save-style, and give the style saved"
         )
+    if is_folder(request.photos[0]):
+        raise InputError(
+            f"argument --refine: needs photographs, and {request.photos[0]!r} is a folder; refine for a few of them by"
+            " --save-style, and give the style saved: so every run paints by the same"
+        )
     for style, _ in (pair for region in regions for pair in region.styles):
         if is_code(style):
             raise InputError(f"argument --refine: {style!r} is a style that is saved; it needs the picture itself")
@@ -125,16 +132,28 @@ def _refined(stylizer: Stylizer, styles: Sequence[tuple[str, float]], request: R
     """The mean of codes that are learned for the first photos."""
     from agnlib.styles.code import StyleCode
 
-    photos = [image.load(photo, limits=request.limits) for photo in _first_photos(request)]
-    return StyleCode.mix([(stylizer.refine_style(picture, photos), weight) for picture, weight in styles])
+    photos = list(islice(_readable(request), _REFINED_FOR))  # a code that suits them mostly suits the others
+    limits = request.limits
+    return StyleCode.mix(
+        [(stylizer.refine_style(picture, photos, limits=limits), weight) for picture, weight in styles]
+    )
 
 
-def _first_photos(request: Request) -> list[str]:
-    """Some of what is to be painted: a code that suits them mostly suits the others."""
-    if not is_folder(request.photos[0]):
-        return [photo for photo in request.photos if is_file(photo)][:_REFINED_FOR]
-    folder = make_plan(request.photos[0], request.output, suffix=request.suffix)
-    return [str(job.source) for job in folder.jobs[:_REFINED_FOR]]
+def _readable(request: Request) -> Iterator[Image.Image]:
+    """The photos that can be decoded.
+
+    Raises:
+        ImageError: not one of them can.
+    """
+    limits = replace(request.limits, reduced_to=request.options["size"])
+    errors = []
+    for photo in request.photos:
+        try:
+            yield image.load(photo, limits=limits)
+        except ImageError as error:
+            errors.append(error)
+    if len(errors) == len(request.photos):
+        raise errors[0]
 
 
 def _settled_seed(regions: Sequence[Region], request: Request) -> int | None:

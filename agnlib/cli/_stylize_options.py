@@ -88,7 +88,8 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
     style.add_argument(
         "--refine",
         action="store_true",
-        help="learn the style's code for these photographs (the first three), in some seconds: closer to the picture",
+        help="learn the style's code for these photographs (the first three), in some seconds: closer to the picture;"
+        " for a folder, save the style and give that",
     )
     effect = command.add_argument_group("effect")
     effect.add_argument(

@@ -56,10 +56,10 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     command.add_argument(
         "--style", type=Path, nargs="+", required=True, metavar="PICTURE|DIR", help="the pictures, or one folder"
     )
-    others = {"init": "agn-small", "minutes": 5.0, "size": argparse.SUPPRESS, "batch": argparse.SUPPRESS}
+    others = {"init": "agn-small", "minutes": None, "size": argparse.SUPPRESS, "batch": argparse.SUPPRESS}
     for option in fields(TrainOptions):
         if option.name in _OF_FINETUNE:
-            _add(command, option, default=others.get(option.name), usual={"size": "208", "batch": "2"})
+            _add(command, option, default=others.get(option.name), usual={"minutes": "5", "size": "208", "batch": "2"})
     command.set_defaults(run=_finetune)
 
 

@@ -64,12 +64,13 @@ def evaluate(
     texture = texture and len({pair.reference for pair in pairs}) > 1
     for index, pair in enumerate(tqdm(pairs, "pairs", unit="pair", disable=None if progress else True)):
         photo, reference = pair.open()
+        large, other = (pair.open(shorter=True)[0], _another(pairs, index).open()[1]) if texture else (photo, reference)
         for row, painter in rows.items():
             found = judge(painter(photo, reference), photo, reference)
             if pan:
                 found["flicker"] = _panned(painter, photo, reference)
             if texture:
-                found["shared texture"] = _shared(painter, pair, _another(pairs, index))
+                found["shared texture"] = _shared(painter, large, reference, other)
             scores[row].append(found)
     return scores
 
@@ -80,10 +81,9 @@ def _another(pairs: Sequence[Pair], index: int) -> Pair:
     return next(pair for pair in following if pair.reference != pairs[index].reference)
 
 
-def _shared(painter: Painter, pair: Pair, other: Pair) -> float:
-    """Shared texture of the pair's photograph after its own reference and after the other pair's."""
-    photo, reference = pair.open(shorter=True)
-    paintings = (painter(photo, each) for each in (reference, other.open()[1]))
+def _shared(painter: Painter, photo: Image.Image, reference: Image.Image, other: Image.Image) -> float:
+    """Shared texture of a photograph after two references."""
+    paintings = (painter(photo, each) for each in (reference, other))
     return shared_texture(*(Picture.take(np.asarray(p.convert("RGB"))).pixels for p in (*paintings, photo))).item()
 
 

@@ -94,6 +94,7 @@ class Recipe:
             "masks": _digests(self._masks),
             **{name: value for name, value in vars(self._effect).items() if name != "tile"},
             **{"seed": seed, "size": self._size, "metadata": metadata, "quality": self._quality},
+            **({} if recipe else {"recipe": False}),
             **({} if self._painter is None else self._painter.settings),
         }
 

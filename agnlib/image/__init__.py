@@ -4,7 +4,7 @@
 float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
-from agnlib.image._metadata import add_recipe, kept_exif, read_recipe
+from agnlib.image._metadata import kept_exif, read_recipe
 from agnlib.image._resizing import reduced_size
 from agnlib.image._writing import SUFFIXES, check_output, check_place, holds_16_bits, save, write_file, writing
 from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
@@ -16,7 +16,6 @@ __all__ = [
     "Limits",
     "Picture",
     "PictureLike",
-    "add_recipe",
     "check_output",
     "check_place",
     "holds_16_bits",

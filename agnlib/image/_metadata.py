@@ -56,6 +56,8 @@ def kept_exif(
             found = image.getexif()
             chosen: dict[int, Any] = {tag: found[tag] for tag in _KEPT if tag in found}
             camera = found.get_ifd(ExifTags.IFD.Exif)
+            if _recipe_in(camera.get(_BASE.UserComment)):
+                del camera[_BASE.UserComment]  # of the painting that the photo is
             place = found.get_ifd(ExifTags.IFD.GPSInfo) if metadata == "all" else {}
         except METADATA_ERRORS:
             return kept
@@ -68,9 +70,10 @@ def kept_exif(
 
 
 def add_recipe(exif: Image.Exif, recipe: Mapping[str, Any]) -> None:
-    """Note in an EXIF block what a painting was made with, as JSON in the user's comment."""
+    """Note in an EXIF block what a painting was made with, as JSON in the user's comment, where there is none yet."""
     exif.setdefault(_BASE.Software, f"agnlib {recipe['agnlib']}")
-    exif.get_ifd(ExifTags.IFD.Exif)[_BASE.UserComment] = _ASCII + json.dumps(recipe).encode("ascii")
+    camera = exif.get_ifd(ExifTags.IFD.Exif)
+    camera.setdefault(_BASE.UserComment, _ASCII + json.dumps(recipe).encode("ascii"))
 
 
 def read_recipe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any] | None:
@@ -100,6 +103,11 @@ def read_recipe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(_BASE.UserComment)
         except METADATA_ERRORS:
             return None
+    return _recipe_in(comment)
+
+
+def _recipe_in(comment: object) -> dict[str, Any] | None:
+    """The recipe that a user's comment is, if it is one."""
     if not isinstance(comment, (bytes, str)):
         return None
     text = (comment.encode("ascii", "replace") if isinstance(comment, str) else comment).removeprefix(_ASCII)

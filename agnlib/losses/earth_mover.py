@@ -16,7 +16,9 @@ __all__ = ["relaxed_earth_mover_loss"]
 def relaxed_earth_mover_loss(
     features: Mapping[str, Tensor], target: Mapping[str, Tensor], *, samples: int = 1024, seed: int = 0
 ) -> Tensor:
-    """Relaxed earth mover's distance between two sets of feature vectors, averaged over layers; 0 where sets agree.
+    """Relaxed earth mover's distance between two sets of feature vectors, averaged over layers.
+
+    It is 0 where the sets agree and all of both are compared.
 
     The cost of a pair of positions is 1 - cosine, after the mean of the reference's features is taken away. The larger
     of two means counts: of every position's cost to its nearest in the reference, and of the reference's positions to
@@ -45,6 +47,8 @@ def relaxed_earth_mover_loss(
     rng = torch.Generator().manual_seed(seed)
     losses = []
     for tap, wanted in target.items():
+        if tap not in features:
+            raise InputError(f"relaxed_earth_mover_loss: the features have no {tap!r}; they have {', '.join(features)}")
         found = features[tap]
         if found.shape[:2] != wanted.shape[:2]:
             raise InputError(

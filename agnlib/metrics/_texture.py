@@ -68,7 +68,8 @@ def _band(plane: Tensor) -> Tensor:
 def _flat(band: Tensor) -> Tensor:
     """`(B, H W)`: where the band has least energy, as 0 and 1."""
     energy = _blur(band.square(), _COARSE).flatten(1)
-    return (energy <= energy.quantile(_FLAT, dim=1, keepdim=True)).to(band.dtype)
+    count = int(_FLAT * (energy.shape[1] - 1)) + 1
+    return (energy <= energy.kthvalue(count, dim=1, keepdim=True).values).to(band.dtype)
 
 
 def _residual(band: Tensor, photo: Tensor, weight: Tensor) -> Tensor:

@@ -287,6 +287,9 @@ def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: M
         return _built(cls, role, folder, config, tensors)
 
 
+_ADDED = ("adapter.", ".by_style.")  # layers that older weights do not have: with zeros they do nothing
+
+
 def _built(
     cls: type[Model], role: str, folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> Model:
@@ -300,6 +303,9 @@ def _built(
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{folder / _TENSORS}: {role}.{key} is not finite; get the weights again")
+    for key, value in model.state_dict().items():
+        if key not in state and any(part in key for part in _ADDED):
+            state[key] = torch.zeros_like(value)
     try:
         model.load_state_dict(
             {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from agnlib.errors import ImageError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, add_recipe, holds_16_bits, kept_exif, read, writing
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, holds_16_bits, kept_exif, read, writing
 from agnlib.image._header import header
+from agnlib.image._metadata import add_recipe
 from agnlib.image._writing import check_exif
 
 __all__ = ["Photo", "Rows", "write_rows"]

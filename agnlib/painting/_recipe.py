@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import PureWindowsPath
 from typing import Any
 
 from agnlib import __version__
@@ -16,7 +17,8 @@ from agnlib.styles.picture_style import PictureStyle
 
 __all__ = ["recipe_of", "style_names"]
 
-_FOLDERS = re.compile(r"[^\s+]*[/\\]")  # where a file lies is nobody's business
+_BETWEEN = re.compile(r" \+ (?=[\d.e+-]+ )")  # the parts of a code that is a mean of several
+_WEIGHT = re.compile(r"[\d.e+-]+ ")
 _LONGEST = 500  # characters of a style's name
 
 
@@ -45,7 +47,7 @@ def recipe_of(
 
 def style_names(styles: Sequence[Any]) -> list[str]:
     """What each region's style is called: the names of files without their folders, and weights."""
-    return [_FOLDERS.sub("", _named(style))[:_LONGEST] for style in styles]
+    return [_named(style)[:_LONGEST] for style in styles]
 
 
 def _plain(value: Any) -> Any:
@@ -57,9 +59,24 @@ def _plain(value: Any) -> Any:
 def _named(style: Any) -> str:
     pairs = [weighted(entry) for entry in listed(style)]
     names = [
-        (each.source if isinstance(each, (StyleCode, PictureStyle)) else named_source(each)) or type(each).__name__
+        _of_code(each.source) if isinstance(each, (StyleCode, PictureStyle)) else _base(named_source(each))
         for each, _ in pairs
     ]
     if len(pairs) == 1:
         return names[0]
     return " + ".join(f"{weight:g} {name}" for name, (_, weight) in zip(names, pairs, strict=True))
+
+
+def _of_code(source: str) -> str:
+    """What a code says of itself, each file by its name alone."""
+    parts = []
+    for part in _BETWEEN.split(source):
+        found = _WEIGHT.match(part)
+        weight = found[0] if found and len(found[0]) < len(part) else ""
+        parts.append(weight + _base(part[len(weight) :]))
+    return " + ".join(parts) or "code"
+
+
+def _base(name: str) -> str:
+    """The name of a file without its folders, of whatever system: where it lies is nobody's business."""
+    return PureWindowsPath(name).name

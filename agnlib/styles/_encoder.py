@@ -152,6 +152,7 @@ class StyleEncoder:
         steps: int = 60,
         size: int = 192,
         drawing: float = 4.0,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> StyleCode:
         """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
 
@@ -166,6 +167,7 @@ class StyleEncoder:
             size: the photos' shorter side is reduced to so many pixels first.
             drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
                 into the reference's strokes and colours.
+            limits: of picture files, checked before they are decoded.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -183,13 +185,14 @@ class StyleEncoder:
         from agnlib.styles._refining import refined
 
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
-        pixels = [self._styles.pixels(photo, "content", checked_size(size)) for photo in photos]
+        reader = replace(self._styles, limits=limits)
+        pixels = [reader.pixels(photo, "content", checked_size(size)) for photo in photos]
         source = named_source(style)
         if isinstance(style, str) and is_name(style):
             if style in (ANY, *self.class_names):
                 raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
             style = picture_by_name(style)
-        reference = self._styles.pixels(style, "style", STYLE_SIDE)
+        reference = reader.pixels(style, "style", STYLE_SIDE)
         code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
         return StyleCode(code, f"{source}, refined")
 

@@ -507,6 +507,6 @@ def test_the_relaxed_earth_mover_looks_at_so_many_places_and_says_what_is_wrong(
     f, g = ({"a": torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(k))} for k in (1, 2))
     first, again, other = (relaxed_earth_mover_loss(f, g, samples=20, seed=k).item() for k in (0, 0, 1))
     assert first == again != other
-    for features, target, samples in ((f, {}, 5), (f, g, 0), (f, {"a": torch.zeros(2, 3, 4, 4)}, 5)):
+    for features, target, samples in ((f, {}, 5), (f, g, 0), (f, {"a": torch.zeros(2, 3, 4, 4)}, 5), ({}, g, 5)):
         with pytest.raises(InputError, match="relaxed_earth_mover_loss"):
             relaxed_earth_mover_loss(features, target, samples=samples)

@@ -66,6 +66,22 @@ def test_where_there_is_no_room_the_painting_comes_without(stylizer: Stylizer, p
     assert image.read_recipe(photo.with_name("painted.bmp")) is None
 
 
+def test_a_photographers_comment_stays_and_an_older_recipe_goes(stylizer: Stylizer, photo: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[COMMENT] = b"ASCII\0\0\0at the lake"
+    with Image.open(photo) as opened:
+        opened.save(photo.with_name("lake.jpg"), exif=exif)
+    first, second = photo.with_name("first.jpg"), photo.with_name("second.jpg")
+    stylizer.stylize_file(photo.with_name("lake.jpg"), first, photo, metadata="all")
+    with Image.open(first) as opened:
+        assert opened.getexif().get_ifd(ExifTags.IFD.Exif)[COMMENT] == b"ASCII\0\0\0at the lake"
+    stylizer.stylize_file(photo, first, photo, strength=0.3, overwrite=True)
+    stylizer.stylize_file(first, second, photo, metadata="all", recipe=False)
+    assert image.read_recipe(second) is None
+    stylizer.stylize_file(first, second, photo, metadata="all", overwrite=True)
+    assert "strength" not in (image.read_recipe(second) or {"strength": 1})
+
+
 @given(st.binary(max_size=60) | st.sampled_from([b"[1]", b"{}", b"[" * 9000, b'{"agnlib": ']))
 def test_what_others_wrote_into_the_comment_is_no_recipe(comment: bytes) -> None:
     exif = Image.Exif()
@@ -79,6 +95,13 @@ def test_what_others_wrote_into_the_comment_is_no_recipe(comment: bytes) -> None
 
 def test_names_are_those_of_the_files_alone() -> None:
     code = StyleCode(torch.zeros(3), "0.5 /home/me/a b.jpg + 0.5 C:\\mine\\c.png")
+    for hidden, name in (
+        ("/home/jane/My Clients/Smith divorce/wall.jpg", "wall.jpg"),
+        ("C:\\Users\\John Doe\\art.jpg", "art.jpg"),
+        ("/data/A + B/x.jpg", "x.jpg"),
+    ):
+        assert recipe_of(None, [hidden], Effect())["style"] == [name]
+        assert recipe_of(None, [StyleCode(torch.zeros(3), hidden)], Effect())["style"] == [name]
     recipe = recipe_of("agn-small", ["random", code, Image.new("L", (2, 2)), "x/" * 900 + "y" * 900], Effect())
     assert recipe["style"] == ["random", "0.5 a b.jpg + 0.5 c.png", "Image", "y" * 500]
     assert recipe_of(None, ["a.jpg"], Effect(color=0.5), drawing=0.3, seed=None) == {

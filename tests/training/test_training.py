@@ -131,7 +131,13 @@ def test_shared_texture_is_that_of_two_styles_with_the_same_noise() -> None:
     before = torch.random.get_rng_state()
     assert term(batch, fake) == term(batch, fake)
     assert torch.equal(torch.random.get_rng_state(), before)
-    for without in (replace(batch, identity=True), replace(batch, code=code[:1]), replace(batch, code=None)):
+    assert term(replace(batch, sources=("a", "b")), fake) == term(batch, fake)
+    for without in (
+        replace(batch, sources=("a", "a")),
+        replace(batch, identity=True),
+        replace(batch, code=code[:1]),
+        replace(batch, code=None),
+    ):
         assert term(without, fake) == 0
 
 

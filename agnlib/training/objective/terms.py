@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,13 +88,14 @@ _RANGES: Ranges = (
 class SharedEncoder:
     """An encoder that several terms look through: the result's features are kept until the next result.
 
-    Of what is computed without gradients, targets, only the last few are: terms ask for one reference in turn.
+    Of what is computed without gradients, targets, only the last few are: terms ask for one reference in turn. A
+    trainer calls `forget` after each step, since pictures and encoders change.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self._last: tuple[Tensor, Mapping[str, Tensor]] | None = None
-        self._targets: OrderedDict[tuple[int, torch.Size], tuple[Tensor, Mapping[str, Tensor]]] = OrderedDict()
+        self._targets: OrderedDict[tuple[Any, ...], tuple[Tensor, Mapping[str, Tensor]]] = OrderedDict()
 
     def __call__(self, image: Tensor) -> Mapping[str, Tensor]:
         if not torch.is_grad_enabled():
@@ -108,7 +110,8 @@ class SharedEncoder:
         self._targets.clear()
 
     def _target(self, image: Tensor) -> Mapping[str, Tensor]:
-        place = (image.data_ptr(), image.shape)  # the picture is kept, so nothing else can come to lie there
+        # the picture is kept, so nothing else can come to lie there
+        place = (image.data_ptr(), image.shape, image.stride(), image.dtype)
         if place not in self._targets:
             self._targets[place] = (image, self.encoder(image))
             if len(self._targets) > _TARGETS_KEPT:
@@ -208,7 +211,9 @@ class SlicedStyleTerm:
 
 
 class EarthMoverStyleTerm:
-    """`relaxed_earth_mover_loss` of the result against the reference, on taps of an encoder, at other places each step.
+    """`relaxed_earth_mover_loss` of the result against the reference, on taps of an encoder.
+
+    The reference is seen at the same places each time, which can be kept, and the result at others in every step.
 
     Args:
         encoder, taps, cache: as of the other terms; the cache holds `samples` positions of each tap.
@@ -234,7 +239,8 @@ class EarthMoverStyleTerm:
 class SharedTextureTerm:
     """How much of the texture in flat parts stays the same in another style: the square of `shared_texture`.
 
-    A part of each photo is painted after its own reference and after the next one's of the batch, with the same noise.
+    A part of each photo is painted after its own reference and after that of the row before, with the same noise. Rows
+    whose two references are of one picture are left out, and a batch of one has nothing to compare.
 
     Args:
         generator: that paints.
@@ -248,6 +254,10 @@ class SharedTextureTerm:
         code = batch.code
         if code is None or len(code) < 2 or batch.identity:
             return 0 * fake.sum()
+        sources = batch.sources or tuple(map(str, range(len(code))))
+        others = torch.tensor([one != before for one, before in zip(sources, (sources[-1], *sources), strict=False)])
+        if not others.any():
+            return 0 * fake.sum()
         photo = _part(batch.photos, self.size, batch.step)
         paintings = []
         for each in (code, code.roll(1, 0)):
@@ -255,7 +265,7 @@ class SharedTextureTerm:
                 torch.manual_seed(batch.step)
                 paintings.append(self.generator(None, each, content=photo))
         ours, theirs, own = (picture.mean(1, keepdim=True).float() for picture in (*paintings, photo))
-        return texture_correlation(ours, theirs, own).square().mean()
+        return texture_correlation(ours, theirs, own).square()[others.to(own.device)].mean()
 
 
 class ContentTerm:
@@ -296,10 +306,10 @@ class PaletteTerm:
 
 
 def _positions(features: Tensor, count: int) -> Tensor:
-    """`(B, C, 1, count)`: every so manieth position of features, at most so many."""
+    """`(B, C, 1, count)`: features at positions drawn once for all pictures of a size, or all of them."""
     rows = features.flatten(2)
-    step = max(1, -(-rows.shape[2] // count))
-    return rows[:, :, ::step][:, :, None]
+    chosen = torch.randperm(rows.shape[2], generator=torch.Generator().manual_seed(0), device="cpu")[:count]
+    return rows[:, :, chosen.to(rows.device)][:, :, None]
 
 
 def _part(photo: Tensor, size: int, step: int) -> Tensor:

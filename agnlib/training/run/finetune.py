@@ -27,8 +27,17 @@ _USUAL: dict[str, Any] = {
 }
 
 
+_USUAL_MINUTES = 5.0
+
+
 def finetune(
-    style: Sequence[Path], content: Path, out: Path, *, init: str = "agn-small", minutes: float = 5, **options: Any
+    style: Sequence[Path],
+    content: Path,
+    out: Path,
+    *,
+    init: str = "agn-small",
+    minutes: float | None = None,
+    **options: Any,
 ) -> Path:
     """Go on training weights that have seen all kinds of art on a few pictures alone; returns `out`.
 
@@ -40,7 +49,7 @@ def finetune(
         content: a folder of photographs.
         out: where weights, log and samples go; new.
         init: weights to start from.
-        minutes: how long.
+        minutes: how long; None is 5, or what a run that is resumed was begun with.
         options: others of `TrainOptions`; by default crops of 208 px, two pairs, half the usual learning rate, and a
             discriminator that sees its pictures varied.
 
@@ -58,6 +67,8 @@ def finetune(
     for path in style:
         if not exists(path):
             raise InputError(f"--style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
+    if minutes is None and options.get("resume") is None:
+        minutes = _USUAL_MINUTES
     given = {"content": content, "out": out, "init": init, "minutes": minutes, **_USUAL, **options}
     if len(style) == 1 and is_folder(style[0]):
         return train(TrainOptions(style=style[0], **given))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +97,13 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
         torch.set_num_threads(options.threads)
     encoders = choose_encoders(options.perceptual, device)
     data = _data_of(options, encoders)
+    record = read_record(options.out if checkpoint is None else checkpoint.parent.parent) if options.resume else None
+    if record is not None and options.steps is None and options.minutes is None:
+        options = replace(options, steps=record.get("steps"), minutes=record.get("minutes"))
     chosen = _chosen(options, data, list(encoders))
     chosen |= balance(options.init, style_weight=options.style_weight, adversarial=options.adversarial)
-    if options.resume:
-        record = read_record(options.out if checkpoint is None else checkpoint.parent.parent)
-        if record is not None:
-            check_same_run(record, options, chosen)
+    if record is not None:
+        check_same_run(record, options, chosen)
     _report({"content": data.content, "style": data.style}, batch=data.batch)
     checkpoints = SaveCheckpoints(
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
@@ -283,6 +284,7 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
     _write(run, class_names=[])
+    named = False
     if not signals:
         with tqdm(desc="styles by name", bar_format="{desc}: {elapsed}") as bar:
 
@@ -293,6 +295,8 @@ def _save(run: _Run, signals: Sequence[str]) -> None:
             named = fit_class_styles(generator, extractor, data.content, data.style, stopping=stopping)
         if named:
             _write(run, class_names=list(data.style.class_names))
+    if not named and data.style.class_names:
+        print("the weights know no styles by name yet, and random ones are unlike any picture's; --resume auto goes on")
     print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
 
 
