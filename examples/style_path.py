@@ -36,7 +36,6 @@ from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.objective.terms import SharedTextureTerm
 
 BY_CODE = ("adapter.", ".affine.", ".by_style.", ".gain")  # of the generator: what a code sets, and how much noise
-STYLE_SIDE = 208  # px, as references are read in use
 MOST = 3.0  # deviations by which a statistic counts at most
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
@@ -66,6 +65,11 @@ def same_trunk(one: StyleExtractor, other: StyleExtractor) -> bool:
         for name, value in one.state_dict().items()
         if not name.startswith("head.")
     )
+
+
+def reduced(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """The pictures at another size, smoothed."""
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True)
 
 
 def recolored(pictures: Tensor, rng: torch.Generator) -> Tensor:
@@ -112,12 +116,16 @@ class StylePath(nn.Module):
         with torch.no_grad():
             former, before = self.before
             wanted = extractor.statistics(references)
-            target = {tap: normalize_features(f) for tap, f in extractor.features(photos).items()}
+            size = (
+                references.shape[2],
+                references.shape[3],
+            )  # paintings are looked at from as far as in `agnlib train`
+            target = {tap: normalize_features(f) for tap, f in extractor.features(reduced(photos, size)).items()}
             with torch.random.fork_rng():
                 first = former(None, before.encode(wanted), content=photos)
-            allowed = _each_content_loss(extractor.features(first), target)
+            allowed = _each_content_loss(extractor.features(reduced(first, size)), target)
         code = extractor.encode(wanted)
-        painted = self.generator(None, code, content=photos)
+        painted = reduced(self.generator(None, code, content=photos), size)
         features = extractor.features(painted)
         apart = (extractor.statistics(painted, features) - wanted) / extractor.scale
         losses = {
@@ -178,8 +186,20 @@ def parser() -> argparse.ArgumentParser:
         help="whose extractor is taken, as it is (default: the weights' own learns)",
     )
     add("--hidden", type=int, metavar="N", help="units of the extractor's head (default: as they are; can only grow)")
-    add("--size", type=int, default=192, metavar="PX", help="of the photographs' crops (default 192)")
-    add("--batch", type=int, default=6, metavar="N")
+    add(
+        "--size",
+        type=int,
+        default=208,
+        metavar="PX",
+        help="of the references' crops (default 208, as they are read in use)",
+    )
+    add(
+        "--stroke-scale",
+        type=float,
+        default=1.75,
+        help="of the photographs' crops to them, see agnlib train (default 1.75)",
+    )
+    add("--batch", type=int, default=4, metavar="N")
     add("--minutes", type=float, default=40)
     add("--rate", type=float, default=6e-4, help="of Adam (default 0.0006)")
     add("--seed", type=int, default=0, help="another one for another night (default 0)")
@@ -201,8 +221,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         bundle = pretrained.load(options.init)
         other = pretrained.load(options.extractor).extractor if options.extractor else None
-        content = PictureFolder(options.content, options.size, seed=options.seed, classes=False)
-        style = PictureFolder(options.style, STYLE_SIDE, seed=options.seed)
+        photo_side = round(options.stroke_scale * options.size)
+        content = PictureFolder(options.content, photo_side, seed=options.seed, classes=False)
+        style = PictureFolder(options.style, options.size, seed=options.seed)
         data = PairData(content, style, batch=options.batch, seed=options.seed)
     except AgnError as error:
         raise SystemExit(str(error)) from error
