@@ -255,7 +255,8 @@ class SharedTextureTerm:
         if code is None or len(code) < 2 or batch.identity:
             return 0 * fake.sum()
         sources = batch.sources or tuple(map(str, range(len(code))))
-        others = torch.tensor([one != before for one, before in zip(sources, (sources[-1], *sources), strict=False)])
+        differ = [one != before for one, before in zip(sources, (sources[-1], *sources), strict=False)]
+        others = torch.tensor(differ, device="cpu", dtype=torch.bool)
         if not others.any():
             return 0 * fake.sum()
         photo = _part(batch.photos, self.size, batch.step)
