@@ -87,7 +87,7 @@ def test_a_bad_style_picture(name: str, folder: Path, capsys: pytest.CaptureFixt
     ("output", "parts"),
     [
         ("photo.jpg/out.png", ["photo.jpg/out.png", "not a folder", "another place"]),
-        ("text.jpg/deep/out.png", ["text.jpg", "not a folder", "another place"]),
+        ("text.jpg/deep/out.png", ["text.jpg", "not a folder", "choose another"]),
         ("folder.jpg/.", ["folder.jpg"]),
         ("text.jpg/deep/folder/", ["text.jpg/deep/folder", "'text.jpg' is not a folder"]),
         ("text.jpg/", ["text.jpg", "is a file"]),

@@ -114,7 +114,16 @@ def test_a_file_of_another_format_is_no_styles(stylizer: Stylizer, tmp_path: Pat
 def test_the_command_saves_and_takes_it(tmp_path: Path) -> None:
     for name, seed in (("photo", 8), ("style", 9)):
         Image.fromarray(array(seed)).save(tmp_path / f"{name}.png")
-    command = ["stylize", str(tmp_path / "photo.png"), "--method", "neighbors", "--drawing", "1", "--style"]
+    command = [
+        "stylize",
+        str(tmp_path / "photo.png"),
+        "--method",
+        "neighbors",
+        "--drawing",
+        "1",
+        "--no-recipe",
+        "--style",
+    ]
     kept = str(tmp_path / "kept.safetensors")
     assert cli.main([*command, str(tmp_path / "style.png"), "-o", str(tmp_path / "a.png"), "--save-style", kept]) == 0
     assert cli.main([*command, kept, "-o", str(tmp_path / "b.png")]) == 0

@@ -105,7 +105,7 @@ def constant(image: Tensor) -> Tensor:
 
 
 def one_hue(image: Tensor) -> Tensor:
-    return image.mean(1, keepdim=True) * torch.tensor([0.9, 0.1, 0.05]).view(3, 1, 1) + 0.05
+    return image.mean(1, keepdim=True).sigmoid() * torch.tensor([0.9, 0.1, 0.05]).view(3, 1, 1) + 0.05
 
 
 class Collapsing(Generator):

@@ -21,7 +21,7 @@ from agnlib.errors import InputError, WeightsError
 
 __all__ = ["checkpoints_in", "copy_state", "load_state", "newest_complete", "pack", "save_state", "unpack"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _TENSOR, _PAIRS = "$tensor", "$pairs"  # how tensors and dicts with keys that are no strings look in JSON
 
 

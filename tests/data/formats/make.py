@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     running = trainer()
     content, style = pictures(4).chunk(2)
     running.fit([Batch(content, style, torch.tensor([0, 1]), step=step) for step in range(2)], steps=4)
-    running.save_checkpoint(folder / "checkpoint-2.safetensors")
+    running.save_checkpoint(folder / "checkpoint-3.safetensors")
     extractor = StyleExtractor(style_dim=8, hidden=8, taps=("block0",)).eval()
     models = {"generator": running.generator.eval(), "extractor": extractor, "discriminator": running.discriminator}
     pretrained.save(folder / "weights-1", models, info={"class_names": ["day", "night"]})
