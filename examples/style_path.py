@@ -116,10 +116,8 @@ class StylePath(nn.Module):
         with torch.no_grad():
             former, before = self.before
             wanted = extractor.statistics(references)
-            size = (
-                references.shape[2],
-                references.shape[3],
-            )  # paintings are looked at from as far as in `agnlib train`
+            # paintings are looked at from as far as in `agnlib train`
+            size = (references.shape[2], references.shape[3])
             target = {tap: normalize_features(f) for tap, f in extractor.features(reduced(photos, size)).items()}
             with torch.random.fork_rng():
                 first = former(None, before.encode(wanted), content=photos)

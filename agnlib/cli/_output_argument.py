@@ -39,7 +39,7 @@ def plan(photos: Sequence[str], output: str, suffix: str | None = None) -> list[
                 f" {output + os.sep!r} for a folder of this name"
             )
         target = Path(output)
-        check_new(target)
+        _check_new(target)
         return [Job(Path(photos[0]), target)]
     folder = Path(output)
     _check_folder(folder)
@@ -84,7 +84,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def check_new(target: Path) -> None:
+def _check_new(target: Path) -> None:
     """As `image.check_output`, for a file whose folders need not be there yet.
 
     Raises:

@@ -54,7 +54,7 @@ def fine_detail(image: Tensor) -> Tensor:
     check_image("image", image, min_size=2 * _RADIUS + 1)
     plane = luminance(image)
     sharp = plane[:, :, _RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
-    return (sharp - _blur(plane)).square().mean(dim=(1, 2, 3)).sqrt()
+    return (sharp - blurred(plane, _SIGMA, _RADIUS)).square().mean(dim=(1, 2, 3)).sqrt()
 
 
 @in_full_precision
@@ -115,7 +115,8 @@ def _edges(image: Tensor) -> Tensor:
     return F.conv2d(luminance(image), kernels).square().sum(dim=1).sqrt()
 
 
-def _blur(plane: Tensor) -> Tensor:
-    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=plane.dtype, device=plane.device)
-    kernel = torch.softmax(-offsets.square() / (2 * _SIGMA**2), dim=0)
+def blurred(plane: Tensor, sigma: float, radius: int) -> Tensor:
+    """`(B, 1, H, W)` under a Gaussian that is cut off at a radius, smaller by that at every side."""
+    offsets = torch.arange(-radius, radius + 1, dtype=plane.dtype, device=plane.device)
+    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), dim=0)
     return F.conv2d(F.conv2d(plane, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

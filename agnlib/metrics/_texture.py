@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.metrics._checks import check_aligned
-from agnlib.metrics._detail import luminance
+from agnlib.metrics._detail import blurred, luminance
 from agnlib.ops._precision import in_full_precision
 
 _FINE, _COARSE = 1.0, 4.0  # Gaussians, px: what lies between them is texture
@@ -83,7 +83,4 @@ def _residual(band: Tensor, photo: Tensor, weight: Tensor) -> Tensor:
 
 def _blur(plane: Tensor, sigma: float) -> Tensor:
     radius = int(_REACH * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=plane.dtype, device=plane.device)
-    kernel = torch.softmax(-offsets.square() / (2 * sigma**2), dim=0)
-    framed = F.pad(plane, (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(framed, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return blurred(F.pad(plane, (radius,) * 4, mode="replicate"), sigma, radius)

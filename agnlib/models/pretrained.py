@@ -287,7 +287,8 @@ def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: M
         return _built(cls, role, folder, config, tensors)
 
 
-_ADDED = ("adapter.", ".by_style.")  # layers that older weights do not have: with zeros they do nothing
+# the generator's layers that older weights do not have: with zeros they do nothing
+_ADDED = ("adapter.", "noise_eighth.by_style.", "noise_quarter.by_style.")
 
 
 def _built(
@@ -304,7 +305,7 @@ def _built(
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"{folder / _TENSORS}: {role}.{key} is not finite; get the weights again")
     for key, value in model.state_dict().items():
-        if key not in state and any(part in key for part in _ADDED):
+        if role == "generator" and key not in state and key.startswith(_ADDED):
             state[key] = torch.zeros_like(value)
     try:
         model.load_state_dict(
