@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         image.check_place(arguments.out)
     if arguments.grid:
         image.check_output(arguments.grid)
-        for folder in (arguments.photos, arguments.styles):
+        for folder in (arguments.content, arguments.style):
             if is_there(arguments.grid) and real(folder) in real(arguments.grid).parents:
                 raise InputError(
                     f"argument --grid: {str(arguments.grid)!r} is a file in {str(folder)!r} itself; choose another name"
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    pairs = evaluation.choose_pairs(arguments.photos, arguments.styles, arguments.pairs, seed=arguments.seed)
+    pairs = evaluation.choose_pairs(arguments.content, arguments.style, arguments.pairs, seed=arguments.seed)
     if len(pairs) < arguments.pairs:
         say(f"{len(pairs)} pairs in place of {arguments.pairs}: there are no more of two different pictures")
     stylizers: dict[str, Stylizer] = {}
@@ -85,7 +85,7 @@ def _varied(
     if not photos:
         return {}
     enough = _RANDOM_STYLES * len(photos)
-    dealt = evaluation.choose_pairs(arguments.photos, arguments.styles, enough, seed=arguments.seed)
+    dealt = evaluation.choose_pairs(arguments.content, arguments.style, enough, seed=arguments.seed)
     different = list(dict.fromkeys(pair.reference for pair in dealt))
     count = min(_RANDOM_STYLES, len(different))
     if count < 2:

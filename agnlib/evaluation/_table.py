@@ -36,6 +36,7 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
         "deep style": _Column(np.mean, np.abs, 3),
         "trained style": _Column(np.mean, np.abs, 3),
         "content": _Column(np.mean, np.abs, 3),
+        "VGG16 content": _Column(np.mean, np.abs, 3),
         "product": _Column(np.mean, np.abs, 3),
         "palette": _Column(np.mean, np.abs, 2),
         "structure": _Column(np.mean, lambda values: 1 - values, 3),

@@ -24,7 +24,7 @@ from __future__ import annotations
 from agnlib.metrics._border import border_band
 from agnlib.metrics._checkerboard import checkerboard
 from agnlib.metrics._color import color_ratio, colorfulness, palette_distance, rgb_to_lab
-from agnlib.metrics._content import content_distance, lpips_heads
+from agnlib.metrics._content import content_distance, even_heads, lpips_heads
 from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
 from agnlib.metrics._diversity import diversity
 from agnlib.metrics._droplets import droplets
@@ -42,6 +42,7 @@ __all__ = [
     "detail_ratio",
     "diversity",
     "droplets",
+    "even_heads",
     "fine_detail",
     "flicker",
     "hue_entropy",

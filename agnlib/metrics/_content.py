@@ -37,6 +37,7 @@ def content_distance(
         content: the photograph, same shape.
         encoder: VGG16 with taps among `relu1_2, relu2_2, relu3_3, relu4_3, relu5_3`.
         heads: tap name -> `(1, C, 1, 1)` weights; `lpips_heads()` when left out, which needs the package `lpips`.
+            `even_heads(encoder)` needs none, for other numbers.
 
     Returns:
         `(B,)`, 0 for the photograph itself; an unrelated picture lies around 0.5 with four taps, 0.65 with five.
@@ -73,10 +74,33 @@ def lpips_heads() -> Mapping[str, Tensor]:
         >>> lpips_heads()["relu4_3"].shape  # doctest: +SKIP
         torch.Size([1, 512, 1, 1])
     """
-    package = optional.require("lpips", extra="test", purpose="LPIPS (content_distance)")
+    package = optional.require("lpips", extra="evaluate", purpose="LPIPS (content_distance)")
     file = Path(str(package.__file__)).parent / "weights" / "v0.1" / "vgg.pth"
     stored = torch.load(file, map_location="cpu", weights_only=True)
     return MappingProxyType({tap: stored[f"lin{number}.model.1.weight"] for number, tap in enumerate(_TAPS)})
+
+
+def even_heads(encoder: PerceptualEncoder) -> Mapping[str, Tensor]:
+    """Heads that weigh all channels of all taps alike: `content_distance` without what LPIPS learned from people.
+
+    This is what the paper compares its fitted heads with. It needs no further package, and any encoder will do. Unit
+    vectors are at most 2 apart, so each tap adds 4 at most.
+
+    Args:
+        encoder: whose taps; see `agnlib.models.PerceptualEncoder`.
+
+    Returns:
+        Tap name -> `(1, C, 1, 1)`, all ones.
+
+    Example:
+        >>> class Pixels:
+        ...     channels, min_size = {"pixels": 3}, 1
+        >>> even_heads(Pixels())["pixels"].shape
+        torch.Size([1, 3, 1, 1])
+    """
+    return MappingProxyType(
+        {tap: torch.ones(1, channels, 1, 1, device="cpu") for tap, channels in encoder.channels.items()}
+    )
 
 
 def shared_taps(encoder: PerceptualEncoder, heads: Mapping[str, Tensor]) -> list[str]:

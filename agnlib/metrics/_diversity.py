@@ -27,8 +27,8 @@ def diversity(images: Tensor, encoder: PerceptualEncoder, heads: Mapping[str, Te
     Args:
         images: float `(B, 3, H, W)` in [-1, 1], two or more.
         encoder: as for `content_distance`.
-        heads: likewise; `lpips_heads()` when left out, which needs the package `lpips`. Without it, any encoder will do
-            with heads of one's own, `{tap: torch.ones(1, C, 1, 1)}` for its taps, if only such numbers are compared.
+        heads: likewise; `lpips_heads()` when left out, which needs the package `lpips`. With
+            `even_heads(encoder)` any encoder will do, if only such numbers are compared.
 
     Returns:
         One number of no dimension, 0 for pictures that are all the same.

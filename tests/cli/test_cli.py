@@ -215,7 +215,7 @@ NO_NET = ("--perceptual", "none")
         (["stylize", "sub", "--style", "style.png", "-o", "out.mp4"], ["'out.mp4'", "name of a file"]),
         (["train", "--content", "", "--style", "sub", "--out", "out"], ["--content", "empty"]),
         (["train", "--content", "sub", "--style", "sub", "--out", ""], ["--out", "empty"]),
-        (["evaluate", "--photos", "", "--styles", "sub"], ["--photos", "empty"]),
+        (["evaluate", "--content", "", "--style", "sub"], ["--content", "empty"]),
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "out.png"], ["2 photos", "folder", "out.png"]),
         (["stylize", "one.jpg", "two.png", "--style", "style.png", "-o", "with:0.5"], ["with:0.5", "is a file"]),
         (["stylize", "one.jpg", "one.jpg", "--style", "style.png", "-o", "out/"], ["one.jpg", "both"]),

@@ -179,7 +179,7 @@ def weights_of_ours(target: Path) -> None:
     ("command", "option", "target"),
     [
         (("styles", "--photo", "photo.png", "--overwrite"), "--sheet", "photo.png"),
-        (("evaluate", "--photos", "photos", "--styles", "out", "--overwrite"), "--grid", "photos/a.png"),
+        (("evaluate", "--content", "photos", "--style", "out", "--overwrite"), "--grid", "photos/a.png"),
         (("stylize", "photo.png", "--style", "c.safetensors", "-o", "new.png"), "--save-style", "c.safetensors"),
     ],
 )
@@ -266,7 +266,7 @@ def test_evaluate_and_styles_likewise(
     place: Path, weights: Path, option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = place / "out" / ("a.json" if option == "--out" else "a.png")
-    command = ["evaluate", "--photos", "photos", "--styles", "photos"] if option != "--sheet" else ["styles"]
+    command = ["evaluate", "--content", "photos", "--style", "photos"] if option != "--sheet" else ["styles"]
     command += ["--weights", str(weights), option, str(target)]
     link_to_nothing(target)
     assert main(command) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -137,10 +138,43 @@ def test_without_optional_networks_the_shipped_one_judges(monkeypatch: pytest.Mo
         assert any("three of the five taps" in note for note in notes)
         assert judge(photo, photo, photo)["content"] == pytest.approx(0, abs=1e-6)
         assert judge(other, photo, photo)["content"] > 0.1
+
+
+def test_content_is_judged_without_any_extra(no_lpips: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGNLIB_VGG16", "")
+    judge, notes = evaluation.installed_judge()
+    assert any("VGG16 content" in note and "pip install lpips" in note for note in notes)
+    photo, other = (Image.open(EXAMPLES / f"{name}.jpg").convert("RGB") for name in ("chelsea", "auvers"))
+    hazy = Image.blend(photo, Image.new("RGB", photo.size, "white"), 0.2)
+    columns = judge(photo, photo, other)
+    found = [judge(picture, photo, other)["VGG16 content"] for picture in (photo, hazy, other.resize(photo.size))]
+    assert found[0] == pytest.approx(0, abs=1e-6)
+    assert found[0] < found[1] < found[2] / 3
+    assert not {"content", "product"} & set(columns)  # those are LPIPS
+    assert set(judge.variety([photo, other])) == {"VGG16 distance", "hue entropy"}
+
+
+@pytest.fixture
+def no_lpips(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     metrics.lpips_heads.cache_clear()
     monkeypatch.setitem(sys.modules, "lpips", None)
-    _, notes = evaluation.installed_judge()
-    assert any("content is not judged; for it: pip install lpips" in note for note in notes)
+    yield
+    metrics.lpips_heads.cache_clear()
+
+
+def test_the_command_judges_content_without_any_extra(
+    no_lpips: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGNLIB_VGG16", "")
+    for name in ("chelsea", "auvers"):
+        (tmp_path / name).mkdir()
+        with Image.open(EXAMPLES / f"{name}.jpg") as opened:
+            opened.resize((64, 64)).save(tmp_path / name / "one.png")
+    folders = ["--content", str(tmp_path / "chelsea"), "--style", str(tmp_path / "auvers")]
+    assert main(["evaluate", *folders, "--pairs", "1", "--random-styles", "0"]) == 0
+    shown = capsys.readouterr()
+    assert "VGG16 content" in shown.out
+    assert "pip install lpips" in shown.err
 
 
 @pytest.mark.parametrize(("last", "taps"), [(14, 3), (21, 4), (28, 5)])
@@ -171,9 +205,9 @@ def test_mistakes_are_said(tmp_path: Path) -> None:
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [
         "evaluate",
-        "--photos",
+        "--content",
         str(EXAMPLES),
-        "--styles",
+        "--style",
         str(EXAMPLES),
         "--pairs",
         "2",
@@ -198,7 +232,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_command_says_that_there_are_fewer_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "one.png")
     Image.new("RGB", (64, 64), "gold").save(tmp_path / "two.png")
-    folders = ["--photos", str(tmp_path), "--styles", str(tmp_path)]
+    folders = ["--content", str(tmp_path), "--style", str(tmp_path)]
     assert main(["evaluate", *folders, "--random-styles", "0", "--weights", "agn-fast", "--pairs", "3"]) == 0
     out, said = capsys.readouterr()
     assert "2 pairs in place of 3" in said
@@ -217,7 +251,20 @@ def test_the_command_says_that_there_are_fewer_pairs(tmp_path: Path, capsys: pyt
 def test_the_command_refuses_before_the_work(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--photos", str(EXAMPLES), "--styles", str(EXAMPLES), *options]) == 2
+    assert main(["evaluate", "--content", str(EXAMPLES), "--style", str(EXAMPLES), *options]) == 2
     said = capsys.readouterr()
     assert message in said.err
     assert said.out == ""
+
+
+def test_the_command_takes_the_options_former_names(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--photos", str(EXAMPLES), "--styles=nowhere", "--pairs", "1"]
+    assert main(["evaluate", *given]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    shown = capsys.readouterr().out
+    assert "--content DIR" in shown
+    assert "--photos" not in shown
+    assert main(["evaluate", "--photos", str(EXAMPLES)]) == 2
+    assert "--style" in capsys.readouterr().err

@@ -104,7 +104,7 @@ def test_mistakes_are_said() -> None:
 
 
 def test_the_command_prints_it_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = ["--photos", str(EXAMPLES), "--styles", str(EXAMPLES)]
+    folders = ["--content", str(EXAMPLES), "--style", str(EXAMPLES)]
     command = ["evaluate", *folders, "--pairs", "2", "--random-styles", "1", "--weights", "agn-fast"]
     assert main([*command, "--out", str(tmp_path / "s.json")]) == 0
     assert "1 photographs, each in 10 random and 10 real styles" in capsys.readouterr().out

@@ -112,6 +112,14 @@ def test_content_distance_agrees_with_the_lpips_package() -> None:
     assert metrics.content_distance(image, content, encoder).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_even_heads_agree_with_the_cosine_distance() -> None:
+    encoder, image, content = Convolutions(), noise(1, 32, 48), noise(2, 32, 48)
+    pairs = zip(encoder(image).values(), encoder(content).values(), strict=True)
+    expected = sum(2 - 2 * nn.functional.cosine_similarity(ours, theirs).mean().item() for ours, theirs in pairs)
+    heads = metrics.even_heads(encoder)
+    assert metrics.content_distance(image, content, encoder, heads).item() == pytest.approx(expected, rel=1e-5)
+
+
 class Listed(nn.Module):
     """The trunk in the form that the package calls."""
 

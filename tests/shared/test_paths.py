@@ -132,7 +132,7 @@ def usual(command: str, number: int) -> dict[str, list[str]]:
         "stylize": {"photos": ["photo.png"], "--style": ["photo.png"], "--output": [f"out{number}/"]},
         "train": {**folders, **small, "--init": ["start"], "--steps": ["1"]},
         "finetune": {**folders, **small, "--init": ["start"], "--minutes": ["0.001"]},
-        "evaluate": {"--photos": ["content"], "--styles": ["style"], "--pairs": ["1"], "--random-styles": ["0"]},
+        "evaluate": {"--content": ["content"], "--style": ["style"], "--pairs": ["1"], "--random-styles": ["0"]},
         "styles": {"--sheet": [f"sheet{number}.png"]},
         "demo": {"--host": ["no host"]},  # said after the weights are read
     }[command]
@@ -375,7 +375,7 @@ def test_the_user_that_a_process_acts_for_counts(tmp_path: Path) -> None:
 
 def judge_what_is_open(place: Path) -> int:
     look_only_where_allowed()
-    given = ["--photos", f"{place}/photos", "--styles", f"{place}/photos", "--weights", f"{place}/start"]
+    given = ["--content", f"{place}/photos", "--style", f"{place}/photos", "--weights", f"{place}/start"]
     with (place / "said.txt").open("w") as file, contextlib.redirect_stderr(file):
         return cli.main(["evaluate", *given, "--pairs", "1", "--random-styles", "0", "--device", "cpu"])
 
