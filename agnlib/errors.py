@@ -1,4 +1,4 @@
-"""The errors that agnlib raises on purpose; each says what it got, what it expected and what to do."""
+"""The errors and warnings of agnlib's own; each says what it got, what it expected and what to do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ __all__ = [
     "ImageError",
     "InputError",
     "MissingDependencyError",
+    "StyleCodeWarning",
     "TrainingDivergedError",
     "TrainingError",
     "VideoError",
@@ -49,3 +50,7 @@ class TrainingError(AgnError, RuntimeError):
 
 class TrainingDivergedError(TrainingError):
     """A loss or a gradient stopped being finite and training could not go on."""
+
+
+class StyleCodeWarning(UserWarning):
+    """A style code is used with other weights than those it was made with, so it may stand for another style."""

@@ -136,4 +136,7 @@ def _loaded(name: str) -> Finding:
     except _FAILURES as error:
         return Finding(f"weights {name}", f"cannot be loaded ({_reason(error)}); install agnlib again", broken=True)
     count = sum(parameter.numel() for parameter in bundle.generator.parameters())
-    return Finding(f"weights {name}", f"load; generator of {count:,} parameters, licence {bundle.license}")
+    return Finding(
+        f"weights {name}",
+        f"load; version {bundle.version}, generator of {count:,} parameters, licence {bundle.license}",
+    )

@@ -23,6 +23,7 @@ from agnlib._shared.gradients import ordinary
 from agnlib._shared.numbers import own_number
 from agnlib._shared.paths import text_of
 from agnlib.errors import InputError, WeightsError
+from agnlib.models._saved_class import chosen, path_of, written_by
 from agnlib.models._weights_folder import FORMAT_VERSION, available, find, read, short, write
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class PretrainedModel(nn.Module):
     def from_pretrained(cls: type[Model], name_or_folder: str | os.PathLike[str]) -> Model:
         """The model of this kind from a shipped name, a folder or `hf://OWNER/NAME@COMMIT`, in float32 and eval mode.
 
+        It is of the class that this is called on, whatever class was saved.
+
         Raises:
             WeightsError: the name is unknown, or the folder incomplete, corrupt or without this kind of model.
         """
@@ -80,6 +83,12 @@ class Bundle:
     extractor: StyleExtractor
     discriminator: Discriminator | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    @property
+    def version(self) -> str:
+        """Of weights that share a name: what `info` says, else the beginning of the hash of their tensors."""
+        return str(self.info.get("version", self.sha256[:8]))
 
     @property
     def license(self) -> str:
@@ -92,11 +101,27 @@ class Bundle:
         return tuple(self.info.get("class_names", ()))
 
 
-def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
+def load(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    generator_class: type[Generator] | None = None,
+    extractor_class: type[StyleExtractor] | None = None,
+    discriminator_class: type[Discriminator] | None = None,
+) -> Bundle:
     """Generator and extractor (and the discriminator where it is there), in float32 and in eval mode.
 
+    Nothing that a folder names is imported: a network of a class that is not agnlib's own needs its class here.
+
+    Args:
+        name_or_folder: a name that `available()` lists, a folder, or `hf://OWNER/NAME@COMMIT`.
+        generator_class: of the generator, where a subclass was saved; it is made from the options in the folder.
+        extractor_class: of the extractor, likewise.
+        discriminator_class: of the discriminator, likewise.
+
     Raises:
-        WeightsError: the name is unknown, or the folder is incomplete, corrupt or does not fit its configuration.
+        WeightsError: the name is unknown, or the folder is incomplete, corrupt or does not fit its configuration; or a
+            network is of a class that was not given.
+        InputError: what was given is no class of that kind.
 
     Example:
         >>> load("agn-small").generator.config.style_dim  # doctest: +SKIP
@@ -108,14 +133,20 @@ def load(name_or_folder: str | os.PathLike[str]) -> Bundle:
 
     folder = find(name_or_folder)
     config, tensors = read(folder)
-    has_discriminator = role_of(Discriminator) in config["models"]
+    models = config["models"]
+    classes: dict[str, Any] = {
+        "generator": chosen(generator_class, Generator, "generator", folder, models),
+        "extractor": chosen(extractor_class, StyleExtractor, "extractor", folder, models),
+        "discriminator": chosen(discriminator_class, Discriminator, "discriminator", folder, models),
+    }
+    if "discriminator" not in models:
+        del classes["discriminator"]
     return Bundle(
         name=str(config.get("name", folder.name)),
         folder=folder,
-        generator=_build(Generator, folder, config, tensors),
-        extractor=_build(StyleExtractor, folder, config, tensors),
-        discriminator=_build(Discriminator, folder, config, tensors) if has_discriminator else None,
         info=config.get("info", {}),
+        sha256=str(config.get("sha256", "")),
+        **{role: _build(cls, folder, config, tensors) for role, cls in classes.items()},
     )
 
 
@@ -133,7 +164,7 @@ def save(
         folder: made if need be.
         models: by role: "generator", "extractor", "discriminator".
         name: what the weights are called; the folder's name if None.
-        info: anything JSON can hold: licence, class names, how they were trained.
+        info: anything JSON can hold: "license", "class_names", "version", how they were trained.
         dtype: of the stored tensors.
 
     Raises:
@@ -260,7 +291,7 @@ def _for_json(value: Any) -> Any:
 
 
 def _describe(model: PretrainedModel) -> dict[str, Any]:
-    return {"class": type(model).__name__, "config": dataclasses.asdict(model.config)}
+    return {"class": path_of(type(model)), "config": dataclasses.asdict(model.config)}
 
 
 def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
@@ -268,14 +299,6 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     if stored.is_floating_point() and not torch.isfinite(stored).all():
         raise WeightsError(f"the weight {key} is not finite in {dtype}; expected finite numbers: nothing was written")
     return stored
-
-
-def _written_by(cls: type[Model], name: object) -> type[Model]:
-    """The article's class of that name where it is a kind of `cls`, for its weights are no others'; else `cls`."""
-    from agnlib.models import article
-
-    found = getattr(article, name) if isinstance(name, str) and name in article.__all__ else cls
-    return found if issubclass(found, cls) else cls
 
 
 def _build(cls: type[Model], folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
@@ -297,7 +320,7 @@ def _built(
     try:
         described = config["models"][role]
         _check_plausible(described["config"], tensors)
-        model = _written_by(cls, described.get("class"))(**described["config"]).float()
+        model = written_by(cls, described.get("class"))(**described["config"]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({short(error)})") from error
     state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}

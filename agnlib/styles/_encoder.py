@@ -1,97 +1,29 @@
-"""The part of a `Stylizer` that knows no photo: two networks on a device, and styles as their codes."""
+"""The part of a `Stylizer` that knows no photo: styles as codes of its networks."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from typing_extensions import Self
+from torch import Tensor
 
-from agnlib._shared.gradients import ordinary
-from agnlib.engines._device import device_for
-from agnlib.engines._onnx_runtime import OnnxEngine
+from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
 from agnlib.image._resizing import checked_size
-from agnlib.models import Generator, StyleExtractor
-from agnlib.models.pretrained import picklable, plain
-from agnlib.styles._names import ANY, is_name, picture_by_name
-from agnlib.styles._reader import STYLE_SIDE, StyleReader, named_source, opened
+from agnlib.styles._names import ANY, is_name, named_source, picture_by_name
+from agnlib.styles._network_pair import NetworkPair
+from agnlib.styles._reader import STYLE_SIDE, StyleReader, opened
 from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
 
 __all__ = ["StyleEncoder"]
 
-Network = TypeVar("Network", bound=nn.Module)
 
-
-class StyleEncoder:
+class StyleEncoder(NetworkPair):
     """Encodes styles for a generator; what it is made of, `Stylizer` says."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        extractor: StyleExtractor,
-        *,
-        device: str | torch.device = "auto",
-        engine: str = "torch",
-    ) -> None:
-        generator, extractor = plain(generator, "generator", "Stylizer"), plain(extractor, "extractor", "Stylizer")
-        wanted, given = (getattr(network.config, "style_dim", None) for network in (generator, extractor))
-        if wanted is None or wanted != given:
-            raise InputError(f"the generator has style_dim {wanted}, the extractor {given}; use models made together")
-        self.name: str | None = None
-        self.license = "unknown"
-        self.class_names: tuple[str, ...] = ()
-        self.device, self.engine = device_for(engine, device), engine
-        self.generator, self.extractor = _ready(generator, self.device), _ready(extractor, self.device)
-        self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | os.PathLike[str] = "agn-small",
-        device: str | torch.device = "auto",
-        *,
-        engine: str = "torch",
-    ) -> Self:
-        """Load weights by name (offline: they come with the package) or from a folder.
-
-        Args:
-            name_or_path: a name that `agnlib.models.pretrained.available()` lists, a folder with `config.json` and
-                `model.safetensors`, or `hf://OWNER/NAME@COMMIT` on the Hugging Face Hub (extra `hub`).
-            device: see the class.
-            engine: see the class.
-
-        Raises:
-            WeightsError: unknown name, or files that are incomplete, damaged or do not fit together.
-            InputError: see the class.
-            MissingDependencyError: see the class.
-        """
-        from agnlib.models import pretrained
-
-        resolved = device_for(engine, device)
-        bundle = pretrained.load(name_or_path)
-        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
-        stylizer.name, stylizer.license = bundle.name, bundle.license
-        stylizer.class_names = bundle.class_names
-        return stylizer
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "generator": picklable(self.generator), "extractor": picklable(self.extractor)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for network in (self.generator, self.extractor):
-            ordinary(network)
-
-    def __repr__(self) -> str:
-        dim = self.generator.config.style_dim
-        return f"Stylizer({self.name or 'weights given'!r}, style_dim={dim}, device={str(self.device)!r})"
 
     def random_style(self, seed: int | None = None, name: str | None = None) -> StyleCode:
         """A style without a reference, by chance: like those of the pictures that the weights were trained on.
@@ -112,7 +44,8 @@ class StyleEncoder:
         """
         if seed is None:
             seed = int(torch.randint(2**62, (), device="cpu"))
-        return sampled(self.generator, self.class_names, ANY if name is None else name, seed)
+        code = sampled(self.generator, self.class_names, ANY if name is None else name, seed)
+        return self._styles.signed(code)
 
     def encode_style(
         self,
@@ -153,6 +86,7 @@ class StyleEncoder:
         size: int = 192,
         drawing: float = 4.0,
         limits: Limits = DEFAULT_LIMITS,
+        progress: bool | Listener = False,
     ) -> StyleCode:
         """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
 
@@ -168,6 +102,7 @@ class StyleEncoder:
             drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
                 into the reference's strokes and colours.
             limits: of picture files, checked before they are decoded.
+            progress: see `Stylizer.__call__`; in steps.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -184,6 +119,7 @@ class StyleEncoder:
         """
         from agnlib.styles._refining import refined
 
+        check_progress(progress)
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         reader = replace(self._styles, limits=limits)
         pixels = [reader.pixels(photo, "content", checked_size(size)) for photo in photos]
@@ -193,12 +129,16 @@ class StyleEncoder:
                 raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
             style = picture_by_name(style)
         reference = reader.pixels(style, "style", STYLE_SIDE)
-        code, _ = refined(self.generator, self.extractor, pixels, reference, steps=steps, drawing=drawing)
-        return StyleCode(code, f"{source}, refined")
+        with telling(progress, unit="step") as told:
+            given = (self.generator, self.extractor, pixels, reference)
+            code, _ = refined(*given, steps=steps, drawing=drawing, told=told)
+        return reader.signed(StyleCode(code, f"{source}, refined"))
 
     @property
     def _styles(self) -> StyleReader:
-        return StyleReader(self.generator, self.extractor, self.class_names, self.device)
+        networks = (self.generator, self.extractor)
+        weights = (self.name or "", self.weights_hash)
+        return StyleReader(*networks, self.class_names, self.device, DEFAULT_LIMITS, *weights)
 
     def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
         if isinstance(style, StyleCode):
@@ -206,8 +146,3 @@ class StyleEncoder:
         if limits != DEFAULT_LIMITS:  # not handed on: a subclass's `encode_style` may not know them
             style = opened(style, limits)
         return self._styles.vector(self.encode_style(style, seed=seed))
-
-
-def _ready(model: Network, device: torch.device) -> Network:
-    with torch.inference_mode(False):  # so that it may be trained later
-        return model.to(device, torch.float32).to(memory_format=torch.channels_last).eval()

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from agnlib._shared.paths import exists, is_file, utf8_name, why_not
 from agnlib.errors import InputError
+from agnlib.image._encoded import is_encoded
 from agnlib.styles import works
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "is_code",
     "is_name",
     "known_names",
+    "named_source",
     "picture_by_name",
     "refuse_code",
 ]
@@ -94,3 +96,10 @@ def refuse_code(style: str | os.PathLike[str]) -> None:
         f'style: {os.fspath(style)!r} {is_what}, and method="neighbors" paints with the strokes of a picture; give a'
         f" picture, or {remedy}"
     )
+
+
+def named_source(picture: object) -> str:
+    """What a code's `source` says of the picture that it was read from."""
+    if is_encoded(picture):
+        return "bytes"
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else type(picture).__name__

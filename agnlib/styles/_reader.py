@@ -14,14 +14,16 @@ from torch import Tensor
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
+from agnlib.image._encoded import held, is_encoded
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles import works
-from agnlib.styles._names import is_code, is_name, picture_by_name
+from agnlib.styles._names import is_code, is_name, named_source, picture_by_name
 from agnlib.styles._sampling import latent, sampled
+from agnlib.styles._weights_of_codes import check_fits
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
-__all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "named_source", "opened", "pictured", "weighted"]
+__all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "opened", "pictured", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/explanation/tried.md has several sides.
@@ -38,6 +40,8 @@ class StyleReader:
         class_names: the names that the generator knows.
         device: where the networks are.
         limits: of picture files.
+        weights: their name.
+        weights_hash: see `StyleCode`; both are kept in the codes that are made.
     """
 
     generator: Generator
@@ -45,6 +49,8 @@ class StyleReader:
     class_names: Sequence[str]
     device: torch.device
     limits: Limits = DEFAULT_LIMITS
+    weights: str = ""
+    weights_hash: str = ""
 
     def code(self, style: Any, seed: int | None) -> StyleCode:
         """The code of one thing, or the weighted mean of several: see `Stylizer.encode_style`."""
@@ -56,11 +62,7 @@ class StyleReader:
     def vector(self, code: StyleCode) -> Tensor:
         """The code as `(1, style_dim)` on the device."""
         wanted = self.generator.config.style_dim
-        if code.vector.numel() != wanted:
-            raise InputError(
-                f"style: these weights need a code of {wanted} numbers, got {code.vector.numel()}; "
-                "encode the picture again with them"
-            )
+        check_fits(code, style_dim=wanted, weights=self.weights, weights_hash=self.weights_hash)
         return code.vector.to(self.device).unsqueeze(0)
 
     def latent(self, seed: int | None) -> Tensor | None:
@@ -84,7 +86,7 @@ class StyleReader:
         if isinstance(style, str) and is_name(style):
             if style in works.available() and style not in self.class_names:
                 return replace(self._single(picture_by_name(style), seed), source=style)
-            return sampled(self.generator, self.class_names, style, seed)
+            return self.signed(sampled(self.generator, self.class_names, style, seed))
         if isinstance(style, (str, os.PathLike)) and is_code(style):
             if not PictureStyle.is_in(style):
                 return StyleCode.load(style)
@@ -94,7 +96,11 @@ class StyleReader:
             return replace(StyleCode.mix(zip(codes, style.weights, strict=True)), source=style.source)
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             vector = self.extractor(self.pixels(style, "style", STYLE_SIDE))[0]
-        return StyleCode(vector, named_source(style))
+        return self.signed(StyleCode(vector, named_source(style)))
+
+    def signed(self, code: StyleCode) -> StyleCode:
+        """The code with these weights as what made it."""
+        return replace(code, weights=self.weights, weights_hash=self.weights_hash)
 
 
 def listed(style: Any) -> list[Any]:
@@ -118,19 +124,26 @@ def opened(style: Any, limits: Limits) -> Any:
     """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
 
     def read(each: Any) -> Any:
-        is_file = isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
+        is_file = is_encoded(each) or isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
         return load(each, limits=limits) if is_file and not is_code(each) else each
 
     return changed(style, read)
 
 
-def pictured(style: Any, seed: int | None) -> Any:
+def pictured(style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Any:
     """A style, or a list of styles, with names replaced by the files of works that come with agnlib.
+
+    File objects are read, since the pictures of a style are seen more than once.
 
     Raises:
         InputError: a name without a work.
     """
-    return changed(style, lambda each: picture_by_name(each, seed) if isinstance(each, str) and is_name(each) else each)
+
+    def of(each: Any) -> Any:
+        is_work = isinstance(each, str) and is_name(each)
+        return picture_by_name(each, seed) if is_work else held(each, limits, "style")
+
+    return changed(style, of)
 
 
 def changed(style: Any, change: Callable[[Any], Any]) -> Any:
@@ -149,10 +162,5 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def named_source(picture: object) -> str:
-    """What a code's `source` says of the picture that it was read from."""
-    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else type(picture).__name__
-
-
 def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview))

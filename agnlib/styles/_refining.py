@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agnlib._shared.gradients import with_gradients
 from agnlib._shared.numbers import is_count, is_number
+from agnlib._shared.progress import Told
 from agnlib.errors import InputError
 from agnlib.losses import content_loss, normalize_features, palette_loss
 from agnlib.models import Generator, StyleExtractor
@@ -19,6 +20,7 @@ from agnlib.models import Generator, StyleExtractor
 __all__ = ["drawing_of", "refined"]
 
 _NEAR = 0.02  # what a squared step away from the first code costs: far from all codes the network paints nonsense
+_NOBODY = Told(None)
 _MOST = 3.0  # deviations by which a statistic counts at most: one outlier should not decide
 
 
@@ -37,6 +39,7 @@ def refined(
     steps: int,
     rate: float = 0.05,
     drawing: float = 4.0,
+    told: Told = _NOBODY,
 ) -> tuple[Tensor, Tensor]:
     """The code `(style_dim,)` with the least distance met on the way, and the distances, `(steps + 1,)`.
 
@@ -50,6 +53,7 @@ def refined(
         steps: of Adam, from the extractor's own code.
         rate: of Adam.
         drawing: weight of what is lost of the drawing.
+        told: how many paintings were made, of `steps + 1`.
 
     Raises:
         InputError: steps below 0, no photo, or a weight below 0.
@@ -68,6 +72,7 @@ def refined(
     code = first.clone().requires_grad_()
     adam = torch.optim.Adam([code], lr=rate)
     best, distances = first, []
+    told(0, steps + 1)
     for step in range(steps + 1):
         apart = torch.zeros((), device=code.device, dtype=code.dtype)
         slope = 2 * _NEAR * (code.detach() - first) / code.numel()
@@ -86,6 +91,8 @@ def refined(
         if step < steps:
             code.grad = slope
             adam.step()
+            told(step + 1, steps + 1)
+    told.end(steps + 1)
     return best[0], torch.stack(distances)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
-from agnlib.errors import InputError
+from agnlib.errors import InputError, StyleCodeWarning
 from agnlib.image import write_file
 from agnlib.styles._names import CODE_FORMAT, CODE_SUFFIX
 
@@ -25,12 +26,14 @@ _REMEDY = "give a file that StyleCode.save wrote"
 class StyleCode:
     """The style of one or more pictures as a vector.
 
-    Codes interpolate (`lerp`), mix (`mix`) and travel as files (`save`, `load`). A code fits the weights whose
-    extractor made it.
+    Codes interpolate (`lerp`), mix (`mix`) and travel as files (`save`, `load`). A code fits the weights that made it;
+    with others a `Stylizer` warns, by `agnlib.errors.StyleCodeWarning`, or refuses it where its width differs.
 
     Args:
         vector: `(style_dim,)`, finite; kept as a float32 copy on the CPU.
         source: where the code came from, for people to read.
+        weights: name of the weights that made it, for people to read; "" for unknown.
+        weights_hash: of their style extractor, `Stylizer.weights_hash`; "" for unknown, which is not compared.
 
     Raises:
         InputError: the vector is no tensor of this shape, empty or not finite.
@@ -43,6 +46,8 @@ class StyleCode:
 
     vector: Tensor
     source: str = ""
+    weights: str = ""
+    weights_hash: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.vector, Tensor) or self.vector.ndim != 1 or self.vector.numel() == 0:
@@ -75,7 +80,7 @@ class StyleCode:
             raise InputError(f"amount must be a finite number, got {amount}")
         _check_same_length([self, other])
         vector = torch.lerp(self.vector, other.vector, float(amount))
-        return StyleCode(vector, f"{self.source} -> {other.source} at {amount:g}")
+        return StyleCode(vector, f"{self.source} -> {other.source} at {amount:g}", *_common_weights([self, other]))
 
     @staticmethod
     def mix(weighted: Iterable[tuple[StyleCode, float]]) -> StyleCode:
@@ -108,7 +113,7 @@ class StyleCode:
             source = " + ".join(
                 f"{share:.3g} {code.source}" for code, share in zip(codes, shares.tolist(), strict=True)
             )
-        return StyleCode(vector, source)
+        return StyleCode(vector, source, *_common_weights(codes))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the code as one safetensors file, whole or not at all.
@@ -125,8 +130,10 @@ class StyleCode:
         """
         from safetensors.torch import save
 
-        source = self.source.encode("utf-8", "backslashreplace").decode()  # which may be a name that is no UTF-8
-        write_file(path, save({"style": self.vector}, metadata={"format": CODE_FORMAT, "source": source}))
+        about = {"source": self.source, "weights": self.weights, "weights_hash": self.weights_hash}
+        about = {"format": CODE_FORMAT, "style_dim": str(self.vector.numel()), **about}
+        metadata = {key: text.encode("utf-8", "backslashreplace").decode() for key, text in about.items()}  # file names
+        write_file(path, save({"style": self.vector}, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> StyleCode:
@@ -156,7 +163,7 @@ class StyleCode:
         if vector is None:
             raise InputError(f"{shown} holds no style code of format {CODE_FORMAT}; {_REMEDY}")
         try:
-            return cls(vector, metadata.get("source", ""))
+            return cls(vector, *(metadata.get(key, "") for key in ("source", "weights", "weights_hash")))
         except InputError as error:
             raise InputError(f"{shown}: {error}") from error
 
@@ -168,3 +175,16 @@ def _check_same_length(codes: list[StyleCode]) -> None:
     lengths = {code.vector.numel() for code in codes}
     if len(lengths) > 1:
         raise InputError(f"style codes must come from the same weights, got the lengths {sorted(lengths)}")
+
+
+def _common_weights(codes: Sequence[StyleCode]) -> tuple[str, str]:
+    """Name and hash of the weights that made codes; nothing where one of them does not say, or they differ."""
+    known = {code.weights_hash: code.weights for code in codes}
+    if len(known.keys() - {""}) > 1:
+        sources = ", ".join(f"{code.source!r} ({code.weights or 'unnamed'})" for code in codes)
+        warnings.warn(
+            f"style: codes of different weights are mixed: {sources}; encode the pictures again with one and the same",
+            StyleCodeWarning,
+            stacklevel=3,
+        )
+    return next(iter((name, digest) for digest, name in known.items())) if len(known) == 1 else ("", "")

@@ -15,7 +15,15 @@ from agnlib._shared.numbers import is_number
 from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, reduced_size, write_file
-from agnlib.styles._names import PICTURES_FORMAT, file_format, is_code, is_name, picture_by_name, refuse_code
+from agnlib.styles._names import (
+    PICTURES_FORMAT,
+    file_format,
+    is_code,
+    is_name,
+    named_source,
+    picture_by_name,
+    refuse_code,
+)
 
 __all__ = ["PictureStyle", "unpacked"]
 
@@ -87,7 +95,7 @@ class PictureStyle:
             got = [pair[1:] if len(pair) != 2 else pair[1] for pair in pairs]
             raise InputError(f"pictures: expected a list of (picture, weight), weights from 0, got the weights {got}")
         pairs = [part for pair in pairs for part in unpacked(*pair)]
-        named = [os.fspath(each) if isinstance(each, (str, os.PathLike)) else type(each).__name__ for each, _ in pairs]
+        named = [named_source(each) for each, _ in pairs]
         taken = tuple(_bytes(_of_name(each), limits) for each, _ in pairs)
         return cls(taken, tuple(float(weight) for _, weight in pairs), ", ".join(named))
 

@@ -88,7 +88,7 @@ class Styles:
                 f"styles: the weights need codes of {wanted} numbers, got {entry.vector.numel()}; encode the picture"
                 " again with them"
             )
-        return entry.vector.to(stylizer.device)
+        return stylizer._styles.vector(entry)[0]
 
 
 @torch.no_grad()
