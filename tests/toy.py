@@ -91,7 +91,8 @@ def trainer(
     **options: object,
 ) -> Trainer:
     """A trainer of small networks, of those given, or without the extractor where it is None."""
-    config = TrainerConfig(**{"warmup": 1, "identity_every": 1000, "penalty_every": 2, **options})  # type: ignore[arg-type]
+    usual = {"warmup": 1, "identity_every": 1000, "penalty_every": 2, "rate_warmup": 0}
+    config = TrainerConfig(**{**usual, **options})  # type: ignore[arg-type]
     parts = networks(classes, seed=weights_seed) | dict(given or {})
     return kind(**parts, terms=terms, callbacks=callbacks, config=config)
 

@@ -47,7 +47,7 @@ def check_trainer(make: Callable[[], AdversarialTrainer], *, size: int = 24, ste
         _check_losses(name, make(), batches[-1])
         frozen = _frozen(subject)
         with told(f"{name}, {steps} steps"):
-            logs = subject.fit(batches, steps=steps)
+            logs = subject.fit(batches, steps=steps, progress=False)
         bad = [key for key, value in logs.items() if not math.isfinite(value)]
         require(not bad, f"{name}: {', '.join(bad)} is not finite after {steps} steps")
         _check_frozen(name, subject, frozen)
@@ -55,16 +55,16 @@ def check_trainer(make: Callable[[], AdversarialTrainer], *, size: int = 24, ste
         subject.save_checkpoint(whole)
         second = make()
         require(second is not subject, f"{name}: make() gave the same trainer twice; make a new one each time")
-        second.fit(batches, steps=steps)
+        second.fit(batches, steps=steps, progress=False)
         second.save_checkpoint(again)
         advice = "seed what it draws by config.seed, and let make() seed the networks"
         _compare_runs(f"{name}: the same start does not give the same run", whole, again, advice)
         first, resumed = make(), make()
-        first.fit(batches[: steps // 2], steps=steps)
+        first.fit(batches[: steps // 2], steps=steps, progress=False)
         first.save_checkpoint(begun)
         with told(f"{name}, a checkpoint loaded"):
             resumed.load_checkpoint(begun)
-        resumed.fit(batches[steps // 2 :], steps=steps)
+        resumed.fit(batches[steps // 2 :], steps=steps, progress=False)
         resumed.save_checkpoint(again)
         advice = "give what it remembers from step to step in get_extra_state"
         _compare_runs(f"{name}: a resumed run is not the whole run", whole, again, advice)
@@ -118,12 +118,12 @@ def _check_gets_over(name: str, trainer: AdversarialTrainer, batches: list[Batch
     for method, whole in losses.items():
         setattr(trainer, method, lambda *given, whole=whole: {key: v * math.nan for key, v in whole(*given).items()})
     with told(f"{name}, a step whose losses are nan"):
-        trainer.fit(batches[:1], steps=len(batches))
+        trainer.fit(batches[:1], steps=len(batches), progress=False)
     bad = trainer.skipped_steps
     for method in losses:
         delattr(trainer, method)
     with told(f"{name}, the steps after one whose losses were nan"):
-        trainer.fit(batches[1:], steps=len(batches))
+        trainer.fit(batches[1:], steps=len(batches), progress=False)
     advice = "let no number of a bad step stay in what it remembers"
     require(trainer.skipped_steps == bad, f"{name}: does not get over one step whose losses are nan; {advice}")
     torn = [key for role in trainer._modules().values() for key, p in role.named_parameters() if not p.isfinite().all()]

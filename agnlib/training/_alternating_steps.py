@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agnlib.errors import InputError
+from agnlib.training.config import TrainerConfig
 from agnlib.training.distributed import World
 from agnlib.training.safety.divergence import gradient_norm
 
@@ -24,6 +26,7 @@ __all__ = [
     "joined",
     "named_parameters",
     "parameters_of",
+    "rate_factor",
     "scalar",
     "slowed",
     "stepped",
@@ -142,22 +145,39 @@ def backward(
     return means
 
 
+def rate_factor(config: TrainerConfig, step: int, progress: float) -> float:
+    """By what the optimizers' rates are multiplied: rising over the first steps, then half a cosine down.
+
+    Example:
+        >>> config = TrainerConfig(rate_warmup=10, final_lr=0.0)
+        >>> rate_factor(config, 4, 0.0), rate_factor(config, 10, 0.5)
+        (0.5, 0.5)
+    """
+    rising = min(1.0, (step + 1) / config.rate_warmup) if config.rate_warmup else 1.0
+    return rising * (config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * progress)) / 2)
+
+
 def stepped(
-    losses: dict[str, Tensor], optimizer: torch.optim.Optimizer, world: World, clip: float
-) -> tuple[dict[str, Tensor], bool]:
-    """Take the optimizer's step if loss and gradient are finite.
+    losses: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    world: World,
+    clip: float,
+    before: Callable[[torch.optim.Optimizer], None],
+) -> tuple[dict[str, Tensor], Tensor, bool]:
+    """Take the optimizer's step if loss and gradient are finite; `before` may change the gradients.
 
     Returns:
-        The losses as the mean over all processes, and whether the step was taken.
+        The losses as the mean over all processes, the gradient's norm, and whether the step was taken.
     """
     parameters = parameters_of(optimizer)
     losses = world.average_gradients(parameters, losses)
+    before(optimizer)
     norm = gradient_norm(parameters)
-    if not torch.isfinite(norm) or not torch.isfinite(torch.stack(list(losses.values())).sum()):
-        return losses, False
-    nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-    optimizer.step()
-    return losses, True
+    sound = bool(torch.isfinite(norm)) and bool(torch.isfinite(torch.stack(list(losses.values())).sum()))
+    if sound:
+        nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        optimizer.step()
+    return losses, norm, sound
 
 
 def scalar(value: object, what: str) -> Tensor:

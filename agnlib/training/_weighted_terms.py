@@ -15,7 +15,7 @@ from agnlib.training.objective.terms import SharedEncoder, Weighted
 
 __all__ = ["forget_pictures", "weighted_losses", "weighted_terms"]
 
-LOSS_NAMES = ("adversarial", "feature_matching", "identity", "uniformity")  # of the generator, besides its terms
+LOSS_NAMES = ("adversarial", "feature_matching", "gradient_norm", "identity", "uniformity")  # in the log beside terms
 
 
 def weighted_terms(terms: Any) -> dict[str, Weighted]:

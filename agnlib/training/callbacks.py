@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogScalars", "ProgressBar", "SaveCheckpoints", "SaveSamples", "call_hooks", "check_hooks"]
 
-HOOKS = ("on_fit_start", "on_step_end", "on_checkpoint", "on_fit_end")
+HOOKS = ("on_fit_start", "on_before_optimizer_step", "on_step_end", "on_checkpoint", "on_fit_end")
 
 
 def check_hooks(callbacks: Any) -> tuple[object, ...]:
@@ -150,7 +150,7 @@ class LogScalars:
 class ProgressBar:
     """A bar on standard error with the generator's loss, pictures per second and the time that is left."""
 
-    def __init__(self, *, steps: int | None = None, minutes: float | None = None, batch: int = 1) -> None:
+    def __init__(self, *, steps: int | None = None, minutes: float | None = None, batch: int | None = None) -> None:
         self.steps, self.minutes, self.batch = steps, minutes, batch
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
@@ -159,9 +159,10 @@ class ProgressBar:
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         """Move it on."""
-        loss = sum(value for name, value in logs.items() if name.startswith("generator/"))
-        rate = self._bar.format_dict["rate"] or 0.0
-        said = f"loss {loss:.3f}, {rate * self.batch:.1f} img/s"
+        loss = sum(v for name, v in logs.items() if name.startswith("generator/") and not name.endswith("_norm"))
+        said = f"loss {loss:.3f}"
+        if self.batch:
+            said += f", {(self._bar.format_dict['rate'] or 0.0) * self.batch:.1f} img/s"
         if self.minutes:
             said += f", {trainer.seconds / 60:.1f} of {self.minutes:g} min"
         self._bar.set_postfix_str(said, refresh=False)

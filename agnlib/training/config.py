@@ -54,12 +54,16 @@ class TrainerConfig:
     data `("translation", "cutout", "flip")`, see `agnlib.training.data.augment`. With `ada_target`, for which 0.6 is
     usual, the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU
     `compile` has the generator compiled by `torch.compile`; the penalties' path never is, nor is anything on a CPU.
+    Over the first `rate_warmup` steps the rates rise evenly to their own: Adam's first steps are as long as any, and
+    lead away from what the weights know. Gradients longer than `clip_gradient`, over all that an optimizer has, are
+    shortened to it; the log has their length before, as `generator/gradient_norm` and `discriminator/gradient_norm`.
     """
 
     lr_generator: float = 1.2e-3
     lr_discriminator: float = 6e-4
     betas: tuple[float, float] = (0.5, 0.99)
     final_lr: float = 0.03
+    rate_warmup: int = 100
     ema_decay: float = 0.999
     loss: str = "hinge"
     adversarial: float = 0.5
@@ -122,7 +126,11 @@ _RANGES: Ranges = (
     ),
     (("penalty",), "a weight of 0 or more, or None", lambda v: v is None or is_number(v, 0, _HUGE)),
     (("stroke_scale",), "a scale from 1 to 8", lambda v: is_number(v, 1, 8)),
-    (("warmup", "adversarial_ramp", "from_nothing_every"), "a number of steps from 0", lambda v: is_count(v, 0)),
+    (
+        ("warmup", "adversarial_ramp", "from_nothing_every", "rate_warmup"),
+        "a number of steps from 0",
+        lambda v: is_count(v, 0),
+    ),
     (("seed",), "a whole number of 63 bits", lambda v: is_count(v, -(2**63), _MOST_SEED)),
     (("compile",), "True or False", lambda v: isinstance(v, bool)),
     (
@@ -146,6 +154,7 @@ def _article(loss: str) -> dict[str, Any]:
         "lr_discriminator": defaults.lr_discriminator,
         "betas": defaults.betas,
         "final_lr": 1.0,
+        "rate_warmup": 0,
         "adversarial": 1.0,
         "adversarial_ramp": 0,
         "wrong_code": 0.0,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -24,6 +24,7 @@ from agnlib.training._alternating_steps import (
     joined,
     named_parameters,
     parameters_of,
+    rate_factor,
     slowed,
     stepped,
 )
@@ -40,6 +41,7 @@ from agnlib.training._argument_checks import (
 )
 from agnlib.training._generator_step import generated, knows_labels, of_this_step, paint, seen
 from agnlib.training._save_and_load import load, save
+from agnlib.training._shown import shown
 from agnlib.training._weighted_terms import forget_pictures, weighted_losses, weighted_terms
 from agnlib.training.callbacks import call_hooks, check_hooks
 from agnlib.training.config import TrainerConfig
@@ -62,16 +64,16 @@ class AdversarialTrainer:
     """Trains generator and extractor against a discriminator.
 
     Override `configure_optimizers`, `generate`, `discriminator_loss`, `discriminator_penalty`, `generator_loss`,
-    `training_step`, or the hooks `on_fit_start`, `on_step_end(logs)`, `on_checkpoint(path)`, `on_fit_end`. A loss
-    method gives a dict of named, weighted scalars, empty where there is nothing to learn, and never calls backward.
-    The article's networks are trained as well, on batches without content. Paper: Goodfellow et al., 2014.
+    `training_step`, or a hook, `on_...`. A loss method gives a dict of named, weighted scalars, empty where there is
+    nothing to learn, and never calls backward. The article's networks, too, are trained, on batches without content.
+    Paper: Goodfellow et al., 2014.
 
     Args:
         generator, discriminator, extractor: the networks, turned into float32 if they are in half precision; without an
             extractor the codes come from the latent, of the batch's labels where the generator has classes.
         terms: `{name: Weighted(term, weight)}` of the generator's loss, each term a callable `(batch, fake) -> scalar`,
             or that callable alone, for weight 1.
-        callbacks: objects with any of the four hooks, called with the trainer first.
+        callbacks: objects with any of the hooks, called with the trainer first.
         config: see `TrainerConfig`.
         device: where to train, "auto" for CUDA where there is one.
 
@@ -85,9 +87,9 @@ class AdversarialTrainer:
         >>> trainer = AdversarialTrainer(Generator(), Discriminator(), StyleExtractor())
         >>> picture = torch.rand(2, 3, 32, 32) * 2 - 1
         >>> batch = Batch(content=picture, style=picture.flip(0), label=torch.zeros(2, dtype=torch.long))
-        >>> logs = trainer.fit([batch], steps=1)
+        >>> logs = trainer.fit([batch], steps=1, progress=False)
         >>> sorted(logs)
-        ['generator/identity']
+        ['generator/gradient_norm', 'generator/identity']
     """
 
     @with_gradients()
@@ -111,7 +113,7 @@ class AdversarialTrainer:
         self.discriminator = placed(discriminator, self.device)
         self.extractor = None if extractor is None else placed(extractor, self.device)
         self.terms = weighted_terms({} if terms is None else terms)
-        self.callbacks = check_hooks(callbacks)
+        self.callbacks, self._shown = check_hooks(callbacks), tuple[object, ...]()
         self.step, self.progress, self.seconds = 0, 0.0, 0.0  # seconds of training, those before a resume counted in
         self.between_steps = True  # only then do the networks belong together
         self.stop_reason: str | None = None
@@ -124,8 +126,8 @@ class AdversarialTrainer:
         self._objective = AdversarialObjective(self.config, self.discriminator, self._rng)
         self._layer_rng = LayerRng(self.config.seed + 1, self.device)
         self._statistics = TargetCache(256 << 20, torch.float32)
-        found = checked_optimizers(self.configure_optimizers(), self._trained(), uncompiled(self.discriminator))
-        self.generator_optimizer, self.discriminator_optimizer = found
+        optimizers = checked_optimizers(self.configure_optimizers(), self._trained(), uncompiled(self.discriminator))
+        self.generator_optimizer, self.discriminator_optimizer = optimizers
         self._configured = groups_options(self)
         self.ema = ExponentialMovingAverage(self._trained(), self.config.ema_decay)
 
@@ -185,6 +187,9 @@ class AdversarialTrainer:
     def on_fit_start(self) -> None:
         """Called before the first step of a fit."""
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called when an optimizer's gradients are there, not yet clipped; in all processes, callbacks too."""
+
     def on_step_end(self, logs: Mapping[str, float]) -> None:
         """Called after every step with its named numbers."""
 
@@ -205,7 +210,7 @@ class AdversarialTrainer:
     @final
     @with_gradients()
     def fit(
-        self, batches: Iterable[Batch], *, steps: int | None = None, minutes: float | None = None
+        self, batches: Iterable[Batch], *, steps: int | None = None, minutes: float | None = None, progress: bool = True
     ) -> dict[str, float]:
         """Train until `steps` steps in all are done, `minutes` have passed or the batches end, whichever comes first.
 
@@ -216,8 +221,8 @@ class AdversarialTrainer:
 
         Args:
             batches: what to train on; `agnlib.training.loader` makes one from folders, from `start=trainer.step` on.
-            steps: total of the whole run, those before a resume counted in.
-            minutes: total of the whole run likewise.
+            steps, minutes: totals of the whole run, those before a resume counted in.
+            progress: show a bar on standard error, and log the numbers by `logging`, as "agnlib.training" at INFO.
 
         Returns:
             The last step's named numbers.
@@ -232,6 +237,7 @@ class AdversarialTrainer:
         logs, coming = {}, started(batches, steps, minutes)
         self.terms = weighted_terms(self.terms)  # a subclass may have added some
         self.stop_reason, self._range_is_known = None, False
+        self._shown = shown(self.callbacks, steps=steps, minutes=minutes) if progress else ()
         if not self._guard.has_good:
             self._guard.remember(self.step, take_learned(self))
         self._call("on_fit_start")
@@ -246,6 +252,7 @@ class AdversarialTrainer:
                     self._call("on_step_end", logs)
         finally:
             self._call("on_fit_end")
+            self._shown = ()
         return logs
 
     @final
@@ -311,12 +318,6 @@ class AdversarialTrainer:
     def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         return self.generator_optimizer, self.discriminator_optimizer
 
-    @property
-    def _factor(self) -> float:
-        """By what the optimizers' rates are multiplied in this step."""
-        final = self.config.final_lr
-        return (final + (1 - final) * (1 + math.cos(math.pi * self.progress)) / 2) * self._guard.rate
-
     def _goes_on(self, steps: int | None, minutes: float | None) -> bool:
         """Whether there is another step to take, and how far the run has come."""
         self.seconds = time.monotonic() - self._begun
@@ -330,7 +331,7 @@ class AdversarialTrainer:
         self.between_steps = False
         self.undecodable |= name_skipped(batch, self.undecodable)
         with (
-            slowed(self._optimizers(), self._factor),
+            slowed(self._optimizers(), rate_factor(self.config, self.step, self.progress) * self._guard.rate),
             self._layer_rng.in_use(),
             batch_draws(self.world, len(batch) // self.config.accumulate, self._rng),
         ):
@@ -385,14 +386,16 @@ class AdversarialTrainer:
         """Take the optimizer's step if loss and gradient are finite; the losses as numbers."""
         if not losses:
             return {}
-        losses, sound = stepped(losses, optimizer, self.world, self.config.clip_gradient)
+        hook = partial(self._call, "on_before_optimizer_step")
+        losses, norm, sound = stepped(losses, optimizer, self.world, self.config.clip_gradient, hook)
         if sound:
             self._guard.passed(network)
         else:
             self._guard.failed(network, f"{phase}: {name_the_bad(losses, named_parameters(module, optimizer))}")
+        losses = joined(losses, {"gradient_norm": norm}, f"losses of the {network}")
         return {f"{network}/{name}": float(value) for name, value in losses.items()}
 
     def _call(self, hook: str, *arguments: object) -> None:
         getattr(self, hook)(*arguments)
-        if self.world.is_main:
-            call_hooks(self.callbacks, hook, self, *arguments)
+        if self.world.is_main or hook == "on_before_optimizer_step":  # which decides what is learned, in all alike
+            call_hooks((*self.callbacks, *self._shown), hook, self, *arguments)

@@ -463,3 +463,37 @@ def test_a_checkpoint_is_loaded_in_inference_mode_and_trained_on(tmp_path: Path)
     second.fit(batches(2, 4), steps=4)
     for one, other in zip(weights(first.generator), weights(second.generator), strict=True):
         assert torch.equal(one, other)
+
+
+# -- before a step ----------------------------------------------------------------------------------------------------
+
+
+class Halving:
+    """A callback that halves the generator's gradients, and keeps their norms."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: AdversarialTrainer, optimizer: torch.optim.Optimizer) -> None:
+        if optimizer is trainer.generator_optimizer:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            torch._foreach_mul_(gradients, 0.5)
+            self.norms.append(float(torch.cat([gradient.flatten() for gradient in gradients]).norm()))
+
+
+def test_gradients_can_be_changed_before_a_step_and_the_log_has_their_norm() -> None:
+    subject, halving = make(GeneratorAlone, adversarial=0.0, clip_gradient=math.inf, final_lr=1.0), Halving()
+    plain = make(GeneratorAlone, adversarial=0.0, clip_gradient=math.inf, final_lr=1.0)
+    before = weights(subject.generator)
+    subject.callbacks = (halving,)
+    (batch,) = batches(0, 1)
+    logs, usual = (each.fit([batch], steps=9, progress=False) for each in (subject, plain))
+    assert logs["generator/gradient_norm"] == pytest.approx(halving.norms[0])
+    assert usual["generator/gradient_norm"] == pytest.approx(2 * halving.norms[0], rel=1e-4)
+    moved = [new - old for new, old in zip(weights(subject.generator), before, strict=True)]
+    assert float(nn.utils.get_total_norm(moved)) == pytest.approx(0.1 * halving.norms[0], rel=1e-3)
+
+
+def test_a_term_named_as_the_norm_is_refused() -> None:
+    with pytest.raises(InputError, match="gradient_norm"):
+        make(terms={"gradient_norm": strong})

@@ -20,7 +20,7 @@ from agnlib.errors import InputError, MissingDependencyError
 from agnlib.models import Discriminator, Generator
 from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 from agnlib.training import callbacks as callbacks_module
-from agnlib.training.callbacks import LogScalars, SaveCheckpoints
+from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints
 from agnlib.training.run.evaluate import EarlyStop, Evaluate, frechet_distance
 from agnlib.training.run.tensorboard import EventFile
 
@@ -283,3 +283,27 @@ def test_the_best_by_a_number_that_never_comes_is_said(tmp_path: Path) -> None:
     subject.callbacks = (SaveCheckpoints(tmp_path, best="generator/pallete"),)
     with pytest.warns(RuntimeWarning, match="SaveCheckpoints: no step had a number 'generator/pallete'"):
         subject.fit([batch(step) for step in range(2)], steps=2)
+
+
+def test_a_fit_shows_a_bar_and_logs_by_itself_and_is_silent_when_told(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="agnlib.training")
+    subject = trainer()
+    subject.fit([batch(step, size=16) for step in range(50)], steps=50)
+    assert "50/50" in capsys.readouterr().err
+    (line,) = caplog.messages
+    assert line.startswith("step 50: ")
+    assert "generator/gradient_norm" in line
+    caplog.clear()
+    subject.fit([batch(step, size=16) for step in range(50)], steps=100, progress=False)
+    assert (capsys.readouterr().err, caplog.messages) == ("", [])
+
+
+def test_a_bar_of_ones_own_is_the_only_one(capsys: pytest.CaptureFixture[str]) -> None:
+    subject = trainer()
+    subject.callbacks = (ProgressBar(steps=1, batch=2),)
+    subject.fit([batch(size=16)], steps=1)
+    said = capsys.readouterr().err
+    assert "img/s" in said
+    assert said.count("1/1") == 1

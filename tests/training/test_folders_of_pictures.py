@@ -162,7 +162,7 @@ def test_nor_do_they_through_a_link(
 
 OUTSIDE = {
     **{name: [-1e-3, math.nan, math.inf, "1"] for name in ("adversarial", "wrong_code", "uniformity", "identity")},
-    **{name: [-1, 2.5, True] for name in ("warmup", "adversarial_ramp", "from_nothing_every")},
+    **{name: [-1, 2.5, True] for name in ("warmup", "adversarial_ramp", "from_nothing_every", "rate_warmup")},
     **{name: [0, 1.5] for name in ("identity_every", "accumulate", "close_up_every", "ada_images", "penalty_every")},
     "lr_generator": [0.0, -1.0, math.nan, math.inf, 1e30],
     "clip_gradient": [0.0, math.nan],

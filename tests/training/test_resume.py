@@ -210,6 +210,15 @@ class Clock:
         self.now += 6
 
 
+def test_learning_rates_rise_to_their_own(folders: tuple[Path, Path]) -> None:
+    subject, recorder = trainer(rate_warmup=3), Recorder()
+    subject.callbacks = (recorder,)
+    subject.fit(loader(data(folders)), steps=5)
+    rising = [1 / 3, 2 / 3, 1, 1, 1]
+    expected = [share * cosine(step / 5, subject.config) for step, share in enumerate(rising)]
+    np.testing.assert_allclose(recorder.rates, expected)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()

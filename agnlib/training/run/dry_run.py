@@ -65,7 +65,7 @@ def _seconds(trainer: AdversarialTrainer, data: PairData) -> tuple[float, float,
 def _step(trainer: AdversarialTrainer, data: PairData, index: int, step: int) -> float:
     trainer.step = step
     begun = time.perf_counter()
-    trainer.fit([data[index]], steps=step + 1)
+    trainer.fit([data[index]], steps=step + 1, progress=False)
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
     return time.perf_counter() - begun

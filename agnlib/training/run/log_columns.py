@@ -19,11 +19,11 @@ def logged_names(trainer: AdversarialTrainer) -> list[str]:
     weights = {"adversarial": config.adversarial, "identity": config.identity}
     if config.adversarial > 0:
         weights |= {"feature_matching": config.feature_matching, "uniformity": config.uniformity}
-    names = [f"generator/{name}" for name in trainer.terms]
+    names = [f"generator/{name}" for name in ("gradient_norm", *trainer.terms)]
     names += [f"generator/{name}" for name, weight in weights.items() if weight > 0]
     names += [f"watch/{name}" for name in _WATCHED]
     if config.adversarial > 0:
-        losses = ["adversarial", "r1", *(["wrong_code"] if config.wrong_code > 0 else []), *_JUDGED]
+        losses = ["adversarial", "gradient_norm", "r1", *(["wrong_code"] if config.wrong_code > 0 else []), *_JUDGED]
         names += [f"discriminator/{name}" for name in losses]
         names += [f"watch/{name}" for name in (*_JUDGED, "accuracy")]
     return sorted(names)
