@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +43,22 @@ _DISCRIMINATOR_RANGES: Ranges = (
 
 @dataclass(frozen=True)
 class ArticleGeneratorConfig:
-    """Every option of `ArticleGenerator`; `widths` are the U-Net's channels at 1/2, 1/4, ... of the picture's size.
+    """Every option of `ArticleGenerator`.
 
-    `output_gain` scales the last layer's first weights. Against `features="conv"` 0.1 keeps tanh where it has a slope:
-    that discriminator otherwise drives all pictures to black, from where no gradient leads back.
+    Args:
+        image_size: side of the pictures, in pixels; a whole number, at least 1, and a multiple of 2 for each width.
+        channels: of the pictures; a whole number, at least 1.
+        latent_dim: width of z, which is drawn from N(0, I); a whole number, at least 1.
+        num_classes: of the labels; at least 1, or None for a generator that takes none.
+        map_channels: of the map that z becomes; a whole number, at least 1.
+        widths: the U-Net's channels at 1/2, 1/4, ... of the picture's size; at least one width, all positive.
+        kernel: of the convolutions; an odd kernel, in pixels.
+        output_gain: what the last layer's first weights are scaled by, more than 0. Against `features="conv"` 0.1 keeps
+            tanh where it has a slope: that discriminator otherwise drives all pictures to black, from where no gradient
+            leads back.
+
+    Raises:
+        InputError: an option outside its range, or options that do not fit each other.
     """
 
     image_size: int = 64
@@ -77,7 +90,8 @@ class ArticleGenerator(Generator):
     Paper: Ronneberger et al., "U-Net", 2015.
 
     Args:
-        options: see `ArticleGeneratorConfig`.
+        image_size, channels, latent_dim, num_classes, map_channels, widths, kernel, output_gain: see
+            `ArticleGeneratorConfig`.
 
     Shapes:
         z `(B, latent_dim)`, label int64 `(B,)` where there are classes -> `(B, channels, image_size, image_size)` in
@@ -95,9 +109,21 @@ class ArticleGenerator(Generator):
     config: ArticleGeneratorConfig  # type: ignore[assignment]
     config_class = ArticleGeneratorConfig  # type: ignore[assignment]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 100,
+        num_classes: int | None = None,
+        map_channels: int = 16,
+        widths: Sequence[int] = (16, 64),
+        kernel: int = 3,
+        output_gain: float = 1.0,
+    ) -> None:
         PretrainedModel.__init__(self)  # a Generator by what it does, not by its layers
-        self.config = config = ArticleGeneratorConfig(**options)
+        sizes = (image_size, channels, latent_dim, num_classes, map_channels)
+        self.config = config = ArticleGeneratorConfig(*sizes, cast("Any", widths), kernel, output_gain)
         pairs = list(zip(config.widths, config.widths[1:], strict=False))
         inputs = config.latent_dim * (2 if config.num_classes else 1)
         self.label_code = (
@@ -179,8 +205,18 @@ class ArticleGenerator(Generator):
 class ArticleDiscriminatorConfig:
     """Every option of `ArticleDiscriminator`.
 
-    `hidden` are FC1 and FC2, the first smaller; with `features="conv"` FC2 alone follows the convolutions, whose
-    channels are `widths`.
+    Args:
+        image_size: side of the pictures, in pixels; a whole number, at least 1, and with "conv" a multiple of 2 for
+            each width.
+        channels: of the pictures; a whole number, at least 1.
+        num_classes: of the labels; at least 1, or None for a discriminator that takes none.
+        features: what comes first: fully connected layers or convolutions; 'flat' or 'conv'.
+        hidden: of the fully connected layers; two sizes, FC1 < FC2. With "conv" FC2 alone follows the convolutions.
+        widths: channels of the convolutions; at least one width, all positive.
+        kernel: of the convolutions, which have stride 2; an even kernel, in pixels.
+
+    Raises:
+        InputError: an option outside its range, or options that do not fit each other.
     """
 
     image_size: int = 64
@@ -210,7 +246,7 @@ class ArticleDiscriminator(Discriminator):
     Papers: Goodfellow et al., 2014; Salimans et al., "Improved techniques for training GANs", 2016 (K + 1).
 
     Args:
-        options: see `ArticleDiscriminatorConfig`.
+        image_size, channels, num_classes, features, hidden, widths, kernel: see `ArticleDiscriminatorConfig`.
 
     Shapes:
         image `(B, channels, image_size, image_size)` in [-1, 1], label int64 `(B,)` or None -> logits `(B,)`.
@@ -228,9 +264,20 @@ class ArticleDiscriminator(Discriminator):
     config: ArticleDiscriminatorConfig  # type: ignore[assignment]
     config_class = ArticleDiscriminatorConfig  # type: ignore[assignment]
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        image_size: int = 64,
+        channels: int = 3,
+        num_classes: int | None = None,
+        features: str = "flat",
+        hidden: Sequence[int] = (256, 512),
+        widths: Sequence[int] = (32, 64),
+        kernel: int = 4,
+    ) -> None:
         PretrainedModel.__init__(self)  # a Discriminator by what it does, not by its layers
-        self.config = config = ArticleDiscriminatorConfig(**options)
+        layers_of = (features, cast("Any", hidden), cast("Any", widths), kernel)
+        self.config = config = ArticleDiscriminatorConfig(image_size, channels, num_classes, *layers_of)
         first, second = config.hidden
         outputs = config.num_classes + 1 if config.num_classes else 1
         layers: list[nn.Module]

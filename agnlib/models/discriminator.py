@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +24,17 @@ __all__ = ["Discriminator", "DiscriminatorConfig"]
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Every option of `Discriminator`; `channels` are the widths after each convolution of stride 2."""
+    """Every option of `Discriminator`.
+
+    Args:
+        num_classes: of the labels; None for a discriminator that takes none. At least 1, or None.
+        style_dim: width of the style code; a whole number, at least 1.
+        channels: the widths after each convolution of stride 2; at least one width, all positive.
+        scales: how many sizes of the picture are judged, each half the one before; a whole number, at least 1.
+
+    Raises:
+        InputError: an option outside its range.
+    """
 
     num_classes: int | None = None
     style_dim: int = 128
@@ -48,8 +59,7 @@ class Discriminator(PretrainedModel):
     ICLR 2018 (projection on label and style code).
 
     Args:
-        num_classes: of the labels; None for a discriminator that takes none.
-        options: see `DiscriminatorConfig`.
+        num_classes, style_dim, channels, scales: see `DiscriminatorConfig`.
 
     Shapes:
         image `(B, 3, H, W)` in [-1, 1], label int64 `(B,)` or None, style `(B, style_dim)` or None -> logits `(B,)`,
@@ -67,9 +77,16 @@ class Discriminator(PretrainedModel):
     config: DiscriminatorConfig
     config_class = DiscriminatorConfig
 
-    def __init__(self, num_classes: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        *,
+        style_dim: int = 128,
+        channels: Sequence[int] = (32, 64, 96),
+        scales: int = 2,
+    ) -> None:
         super().__init__()
-        self.config = config = DiscriminatorConfig(num_classes=num_classes, **options)
+        self.config = config = DiscriminatorConfig(num_classes, style_dim, cast("Any", channels), scales)
         width = config.channels[-1]
         self.scales = nn.ModuleList(PatchScale(3, config.channels) for _ in range(config.scales))
         self.style_projection = nn.ModuleList(
@@ -105,7 +122,12 @@ class Discriminator(PretrainedModel):
         """
         from agnlib.models.article import ArticleDiscriminator
 
-        chosen = {"image_size": image_size, "channels": channels, "num_classes": num_classes, "features": features}
+        chosen: dict[str, Any] = {
+            "image_size": image_size,
+            "channels": channels,
+            "num_classes": num_classes,
+            "features": features,
+        }
         return ArticleDiscriminator(**chosen, **options)
 
     def forward(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:

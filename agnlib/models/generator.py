@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from agnlib.layers import (
 from agnlib.models import _export_padding
 from agnlib.models.class_labels import check_label
 from agnlib.models.pretrained import PretrainedModel
+from agnlib.ops._exporting import is_exporting
 
 if TYPE_CHECKING:
     from agnlib.models.article import ArticleGenerator
@@ -39,10 +40,24 @@ _STRIDE = 8  # the deepest features are at 1/8 of the picture's size
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Every option of `Generator`; `channels` are the widths at 1/2, 1/4 and 1/8 of the picture's size.
+    """Every option of `Generator`.
 
-    `canvas_slope` is that of the noise which becomes strokes where a photo is flat (see
-    `agnlib.layers.CanvasNoise`): with 0, white noise, they are everywhere; with more there are places of rest.
+    Args:
+        latent_dim: width of z, which is drawn from N(0, I); a whole number, at least 1.
+        style_dim: width of the style code; a whole number, at least 1.
+        num_classes: of styles by name, 0 for none; a whole number from 0.
+        image_size: side in pixels of pictures from nothing, where no size is given; a whole number, at least 1.
+        channels: of the features; three widths, at least 1, for 1/2, 1/4 and 1/8 of the size.
+        blocks: how many follow each other; three numbers from 0, for 1/2, 1/4 and 1/8 of the size.
+        kernel: of the deepest blocks; an odd kernel, in pixels of 1/8 of the size.
+        expansion: how many times as wide the deepest blocks are inside; a whole number, at least 1.
+        margin: pixels by which the picture is continued at its borders while it is painted; a whole number from 0.
+        canvas_slope: of the spectrum of the noise which becomes strokes where a photo is flat (see
+            `agnlib.layers.CanvasNoise`): 0 (white noise) to 4. With 0 they are everywhere; with more there are places
+            of rest.
+
+    Raises:
+        InputError: an option outside its range.
     """
 
     latent_dim: int = 100
@@ -80,9 +95,8 @@ class Generator(PretrainedModel):
     structure of a real-time, arbitrary neural artistic stylization network", BMVC 2017.
 
     Args:
-        latent_dim: width of z, which is drawn from N(0, I).
-        style_dim: width of the style code.
-        options: see `GeneratorConfig`.
+        latent_dim, style_dim, num_classes, image_size, channels, blocks, kernel, expansion, margin, canvas_slope: see
+            `GeneratorConfig`.
 
     Shapes:
         z `(B, latent_dim)` or None, style `(B, style_dim)` or None, content `(B, 3, H, W)` in [-1, 1] or None
@@ -103,9 +117,24 @@ class Generator(PretrainedModel):
     config: GeneratorConfig
     config_class = GeneratorConfig
 
-    def __init__(self, latent_dim: int = 100, style_dim: int = 128, **options: Any) -> None:
+    def __init__(
+        self,
+        latent_dim: int = 100,
+        style_dim: int = 128,
+        *,
+        num_classes: int = 0,
+        image_size: int = 64,
+        channels: Sequence[int] = (24, 64, 128),
+        blocks: Sequence[int] = (1, 3, 6),
+        kernel: int = 5,
+        expansion: int = 2,
+        margin: int = 8,
+        canvas_slope: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.config = config = GeneratorConfig(latent_dim=latent_dim, style_dim=style_dim, **options)
+        sizes = (latent_dim, style_dim, num_classes, image_size)
+        deep = (kernel, expansion, margin, canvas_slope)
+        self.config = config = GeneratorConfig(*sizes, cast("Any", channels), cast("Any", blocks), *deep)
         half, quarter, eighth = config.channels
         at_half, at_quarter, at_eighth = config.blocks
         self.enter = Conv2d(12, half, 3, padding=1)
@@ -156,7 +185,12 @@ class Generator(PretrainedModel):
         """
         from agnlib.models.article import ArticleGenerator
 
-        chosen = {"image_size": image_size, "channels": channels, "latent_dim": latent_dim, "num_classes": num_classes}
+        chosen: dict[str, Any] = {
+            "image_size": image_size,
+            "channels": channels,
+            "latent_dim": latent_dim,
+            "num_classes": num_classes,
+        }
         return ArticleGenerator(**chosen, **options)
 
     def make_block(self, channels: int) -> nn.Module:
@@ -185,7 +219,7 @@ class Generator(PretrainedModel):
             skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
         with self._adapted(skips[2], style, from_photo=content is not None) as code:
             image = self._decode(*skips, code)
-        if torch.compiler.is_exporting():
+        if is_exporting():
             return _export_padding.cut(image, top, left, (height, width))
         return image[:, :, top : top + height, left : left + width]
 
@@ -327,7 +361,7 @@ class Generator(PretrainedModel):
 
 def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
     """Reflect the picture at its borders; a picture smaller than the margin repeats its edge for the rest."""
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return _export_padding.extend(image, pad)
     left, right, top, bottom = pad
     height, width = image.shape[2:]
@@ -344,6 +378,6 @@ def _renew_border(x: Tensor) -> Tensor:
     """
     if any(side < 3 for side in x.shape[2:]):
         return x
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return _export_padding.renew_border(x)
     return F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")

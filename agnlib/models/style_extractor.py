@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,20 @@ _COLOR_STATISTICS = 3 + 6 + len(_AXES) * len(_QUANTILES)
 
 @dataclass(frozen=True)
 class StyleExtractorConfig:
-    """Every option of `StyleExtractor`."""
+    """Every option of `StyleExtractor`.
+
+    Args:
+        style_dim: width of the style code; a whole number, at least 1.
+        variational: give a Gaussian of codes; True or False.
+        hidden: width of the small network's two hidden layers; a whole number, at least 1.
+        variant: of the EfficientNet-Lite that the trunk is the beginning of, 0 to 4; a whole number from 0.
+        taps: names of the trunk's feature maps that statistics are taken of, such as "block2"; see
+            `agnlib.models.EfficientNetLiteFeatures`.
+        frozen_trunk: whether the trunk stays as it is in training; True or False.
+
+    Raises:
+        InputError: an option outside its range.
+    """
 
     style_dim: int = 128
     variational: bool = False
@@ -56,9 +69,7 @@ class StyleExtractor(PretrainedModel):
     With `variational=True` the code is a Gaussian (Larsen et al., "VAE-GAN", ICML 2016): see `distribution`.
 
     Args:
-        style_dim: width of the code.
-        variational: give a distribution of codes.
-        options: see `StyleExtractorConfig`.
+        style_dim, variational, hidden, variant, taps, frozen_trunk: see `StyleExtractorConfig`.
 
     Shapes:
         `(B, 3, H, W)` in [-1, 1] -> `(B, style_dim)`. Any H and W.
@@ -78,9 +89,19 @@ class StyleExtractor(PretrainedModel):
     scale: Tensor
     quantiles: Tensor
 
-    def __init__(self, style_dim: int = 128, variational: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        style_dim: int = 128,
+        variational: bool = False,
+        *,
+        hidden: int = 256,
+        variant: int = 0,
+        taps: Sequence[str] = ("block0", "block2", "block4", "block10"),
+        frozen_trunk: bool = True,
+    ) -> None:
         super().__init__()
-        self.config = config = StyleExtractorConfig(style_dim=style_dim, variational=variational, **options)
+        options = (style_dim, variational, hidden, variant, cast("Any", taps), frozen_trunk)
+        self.config = config = StyleExtractorConfig(*options)
         self.trunk = EfficientNetLiteTrunk(config.variant, config.taps)
         self.trunk.requires_grad_(not config.frozen_trunk)
         texture = 2 * sum(self.trunk.channels.values())

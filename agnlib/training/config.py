@@ -37,26 +37,56 @@ _NEEDS_PENALTY = ("wasserstein", "relativistic")
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Options of `AdversarialTrainer`; learning rates fall along half a cosine to `final_lr` of their start.
+    """Options of `AdversarialTrainer`.
 
-    `warmup` steps of plain reconstruction come first (reference = photo, L1), and one step in `identity_every` stays
-    so. `loss` is "logistic", "hinge", "least_squares", "wasserstein", "relativistic" or "class" (K + 1 classes). The
-    penalty goes with the loss: the gradient's for "wasserstein", R1 + R2 for "relativistic", else R1; it is taken every
-    `penalty_every` steps with its weight multiplied by as much, None being what suits the loss. With `adversarial` 0
-    the discriminator is not trained and says nothing. A batch is worked
-    through in `accumulate` parts, whose gradients are averaged before the one step that is taken with them: it takes
-    less memory, and the generator runs once more.
-    With a `stroke_scale` above 1 the photos are to be that much larger than the references, and the losses look at the
-    paintings reduced to the references' size, in one step of `close_up_every` at a part of them in full size: strokes
-    become broader by as much, see `agnlib.training.data.stroke_scale`. One step in `from_nothing_every` paints from the
-    latent and the style alone, without a photo; 0 is never.
-    `augment` names what is done to the pictures that the discriminator sees, with `augment_probability`; for little
-    data `("translation", "cutout", "flip")`, see `agnlib.training.data.augment`. With `ada_target`, for which 0.6 is
-    usual, the probability starts at 0 and adapts, from 0 to 1 in `ada_images` pictures at the fastest. On a GPU
-    `compile` has the generator compiled by `torch.compile`; the penalties' path never is, nor is anything on a CPU.
-    Over the first `rate_warmup` steps the rates rise evenly to their own: Adam's first steps are as long as any, and
-    lead away from what the weights know. Gradients longer than `clip_gradient`, over all that an optimizer has, are
-    shortened to it; the log has their length before, as `generator/gradient_norm` and `discriminator/gradient_norm`.
+    Args:
+        lr_generator: Adam's learning rate of generator, extractor and mapping; more than 0, at most 100.
+        lr_discriminator: of the discriminator; more than 0, at most 100.
+        betas: of Adam; two numbers from 0, below 1.
+        final_lr: what the rates fall to along half a cosine, as a share of their start; a number from 0 to 1.
+        rate_warmup: in which the rates rise evenly to their own; a number of steps from 0. Adam's first steps are as long as
+            any, and lead away from what the weights know.
+        ema_decay: of the averaged weights, a step; a number from 0, below 1.
+        loss: of the adversaries; one of logistic, hinge, least_squares, wasserstein, relativistic, class. "class" has
+            K + 1 classes.
+        adversarial: of that loss; a weight of 0 or more. With 0 the discriminator is not trained and says nothing.
+        wrong_code: of teaching the discriminator that a real picture with another's code is wrong; a weight of 0 or
+            more.
+        feature_matching: of the distance between the discriminator's features of real and generated pictures; a weight
+            of 0 or more.
+        uniformity: of asking for a discriminator that is undecided; a weight of 0 or more.
+        penalty: goes with the loss: the gradient's for "wasserstein", R1 + R2 for "relativistic", else R1; a weight of
+            0 or more, or None for what suits the loss.
+        penalty_every: once in so many steps it is taken, with its weight multiplied by as much; at least 1, or None for what
+            suits the loss.
+        identity: of plain reconstruction, where reference = photo, by L1; a weight of 0 or more.
+        identity_every: one step in so many does that; at least 1.
+        warmup: so many first steps do nothing else; a number of steps from 0.
+        adversarial_ramp: in which `adversarial` rises to its own after the warm-up; a number of steps from 0.
+        clip_gradient: the norm to which the gradients of all that an optimizer has are shortened where it is larger;
+            more than 0, inf for no limit. The log has the norm before, as `generator/gradient_norm` and
+            `discriminator/gradient_norm`.
+        accumulate: parts that a batch is worked through in, whose gradients are averaged before the one step that is
+            taken with them; at least 1. It takes less memory, and the generator runs once more.
+        latent_probability: of a step that varies its paintings by a latent; a number from 0 to 1.
+        augment: names of what is done to the pictures that the discriminator sees; for little data `("translation",
+            "cutout", "flip")`, see `agnlib.training.data.augment`.
+        augment_probability: of each of these; a number from 0 to 1.
+        ada_target: makes that probability start at 0 and adapt, so that the mean sign of the logits of real pictures is
+            this; 0.6 is usual. A mean sign between -1 and 1, or None.
+        ada_images: pictures in which the probability goes from 0 to 1 at the fastest; at least 1.
+        compile: have the generator compiled by `torch.compile` on a GPU; True or False. The penalties' path never is,
+            nor is anything on a CPU.
+        seed: of everything random; a whole number of 63 bits.
+        stroke_scale: how many times as large as the references the photos are; a scale from 1 to 8. Above 1 the losses
+            look at the paintings reduced to the references' size, and strokes become broader by as much: see
+            `agnlib.training.data.stroke_scale`.
+        close_up_every: then one step in so many looks at a part of them in full size instead; at least 1.
+        from_nothing_every: one step in so many paints from the latent and the style alone, without a photo; a number of steps
+            from 0, which is never.
+
+    Raises:
+        InputError: an option outside its range, or `ada_target` without `augment`.
     """
 
     lr_generator: float = 1.2e-3
