@@ -13,6 +13,7 @@ from torch import Tensor
 from agnlib.errors import InputError
 from agnlib.ops._checks import check_companion, check_map, format_of, in_format_of, is_channels_last, narrowed, widened
 from agnlib.ops._dispatch import choose, define, vjp
+from agnlib.ops._exporting import is_exporting
 
 __all__ = ["adain", "adain_reference", "moments"]
 
@@ -61,7 +62,7 @@ def adain(
     _check(x, mean, std, statistics, act)
     how = choose("adain", x, mean, std, mu, var)
     if how == "reference":
-        exported = torch.compiler.is_exporting() and mu is None and x.dtype in (torch.float32, torch.float64)
+        exported = is_exporting() and mu is None and x.dtype in (torch.float32, torch.float64)
         return _exported(x, mean, std, act, eps) if exported else adain_reference(x, mean, std, mu, var, act, eps)
     if how == "triton":
         return _op(x, mean, std, mu, var, act or "linear", eps)[0]  # type: ignore[no-any-return]

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from agnlib.errors import BackendError, InputError
+from agnlib.ops._exporting import is_exporting
 
 __all__ = ["backend", "backend_report", "choose", "define", "registered", "vjp", "why_not"]
 
@@ -96,7 +97,7 @@ def choose(op: str, x: Tensor, *others: Tensor | None, limits: Sequence[str] = (
     """
     name = _choice.name
     if torch.compiler.is_compiling():
-        if torch.compiler.is_exporting() or name == "reference":
+        if is_exporting() or name == "reference":
             return "reference"
         return "triton" if name == "triton" or _is_default(op, x) else "reference"
     if name == "auto":

@@ -24,10 +24,12 @@ FORMATS = ("contiguous", "channels_last", "strided")
 @pytest.fixture(autouse=True)
 def whole_float32() -> Any:
     """Products in float32 as they are; PyTorch's default for convolutions rounds them."""
-    before = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    cudnn = torch.backends.cudnn
+    place, name, whole = (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    before = getattr(place, name)
+    setattr(place, name, whole)
     yield
-    torch.backends.cudnn.conv.fp32_precision = before
+    setattr(place, name, before)
 
 
 def stored(x: Tensor, form: str) -> Tensor:

@@ -339,5 +339,6 @@ def _emulated(x: Tensor) -> bool:
 
 def _precision() -> str:
     """Float32 products as PyTorch was told to compute convolutions."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    return "tf32" if convolutions.fp32_precision == "tf32" else "ieee"
+    convolutions = getattr(torch.backends.cudnn, "conv", None)  # from torch 2.9 on
+    rounded = torch.backends.cudnn.allow_tf32 if convolutions is None else convolutions.fp32_precision == "tf32"
+    return "tf32" if rounded else "ieee"
