@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 from typing_extensions import Unpack
 
-from agnlib._shared.paths import refuse_taken
+from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.engines._device import resolve_device
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, check_output
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureFile, PictureLike
 from agnlib.image._resizing import checked_size
+from agnlib.image._targets import BinaryWriter, free_target
 from agnlib.image._writing import check_quality
 from agnlib.neighbors import Progress
 from agnlib.painting._effect import Effect
@@ -25,7 +26,7 @@ from agnlib.painting._options import BY_NETWORK, PaintingOptions, refuse_neighbo
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
 from agnlib.painting._recipe import recipe_of
-from agnlib.painting._rendering import rows, tiles
+from agnlib.painting._rendering import rows, whole
 from agnlib.painting._temporal_denoising import Steadying
 from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.styles._encoder import StyleEncoder
@@ -84,6 +85,7 @@ class Stylizer(StyleEncoder):
         seed: int | None = None,
         size: int | None = None,
         tile: int | Literal["auto"] | None = "auto",
+        progress: bool | Listener = False,
     ) -> Any:
         """Repaint `content` in `style`.
 
@@ -96,8 +98,8 @@ class Stylizer(StyleEncoder):
         from itself reduced to so many, tiled or not: the result is the same, without seams.
 
         Args:
-            content: a path, PIL image, array `(H, W)` or `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`;
-                floats in [0, 1]. See `agnlib.image.Picture`.
+            content: a path, the bytes of a picture file or a binary file object, PIL image, array `(H, W)` or
+                `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`; floats in [0, 1]. See `agnlib.image.Picture`.
             style: one picture, a list of (picture, weight), a `StyleCode` or `PictureStyle`, the path of a file that
                 their `save` wrote (.safetensors), or a style by name: one of `class_names`, "random", or a work of art
                 that comes with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
@@ -127,11 +129,14 @@ class Stylizer(StyleEncoder):
             tile: "auto" paints in tiles what is large for the device's memory, and in smaller ones if memory runs out
                 all the same; a number of pixels is the tiles' side, without what they see around them; None paints the
                 picture at once.
+            progress: True shows a bar after two seconds. A function is told `(done, total)` in this thread, here in
+                shares of 1, after each tile or step of "neighbors": `done` never goes back and is `total` once, before
+                anything is given back or written. What it raises ends the work: so a call is cancelled.
 
         Returns:
-            The same kind as `content`: a path comes back as a PIL image (of 8 bits; `stylize_file` keeps 16); an array
-            or tensor with the same dtype, height, width and alpha. Grey input comes back in colour, except at
-            strength 0.
+            The same kind as `content`: a path, bytes or a file come back as a PIL image (of 8 bits; `stylize_file`
+            keeps 16); an array or tensor with the same dtype, height, width and alpha. Grey input comes back in colour,
+            except at strength 0.
 
         Raises:
             ImageError: a picture file cannot be read.
@@ -150,28 +155,29 @@ class Stylizer(StyleEncoder):
             (40, 30)
         """
         effect = Effect(strength, texture, color, preserve_color, color_only, scale, tile)
-        picture = Picture.take(content, "content", limits=_reduced_to(size))
-        style = pictured(style, seed) if method == "neighbors" else style
-        by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, drawing=drawing, on_step=on_step)
-        painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
-        if effect.leaves_the_photo:
-            return painting.picture.unchanged()
-        result = painting.picture.blank()
-        for box, pixels in tiles(painting):
-            result[box.slices] = painting.encoded(pixels, box)
-        return painting.picture.finished(result)
+        with telling(progress) as told:
+            picture = Picture.take(content, "content", limits=_reduced_to(size))
+            style = pictured(style, seed) if method == "neighbors" else style
+            given: dict[str, Any] = {"drawing": drawing, "on_step": on_step, "told": told}
+            by = NeighborPainter.chosen(method, styles_of(style, mask), self.device, **given)
+            painting = self._painting(picture, style, effect, mask=mask, seed=seed, size=size, painter=by)
+            result = whole(painting, told)
+            told.end(1)
+        return result
 
     def stylize_file(
         self,
-        content: str | os.PathLike[str],
-        target: str | os.PathLike[str],
+        content: PictureFile,
+        target: str | os.PathLike[str] | BinaryWriter,
         style: Style | Sequence[Style],
         *,
+        format: str | None = None,
         overwrite: bool = False,
         metadata: Literal["none", "no-gps", "all"] = "none",
         recipe: bool = True,
         quality: int = 95,
         limits: Limits = DEFAULT_LIMITS,
+        progress: bool | Listener = False,
         **options: Unpack[PaintingOptions],
     ) -> tuple[int, int]:
         """Repaint a picture file into another: written whole or not at all, in the format of the target's suffix.
@@ -180,9 +186,10 @@ class Stylizer(StyleEncoder):
         written strip by strip while the picture is being painted.
 
         Args:
-            content: a JPEG, PNG, WebP, TIFF or BMP file.
-            target: see `agnlib.image.save`.
-            style: see `__call__`, as the options.
+            content: a JPEG, PNG, WebP, TIFF or BMP file, its bytes or a binary file object: see `agnlib.image.load`.
+            target: a path or a binary file object: see `agnlib.image.save`, as `format`.
+            style: see `__call__`, as the options and `progress`.
+            format: of a file object, and only of one, such as "png".
             overwrite: whether a file or link in place of the target may be replaced.
             metadata: of the content's EXIF, what is written along: "none", "no-gps" (camera, date, author, but not the
                 place) or "all". Orientation is applied to the pixels, and a thumbnail of the photo is never kept.
@@ -210,29 +217,26 @@ class Stylizer(StyleEncoder):
             ...     stylizer.stylize_file(f"{folder}/photo.jpg", f"{folder}/painted.png", code)
             (30, 40)
         """
-        check_output(target)
-        refuse_taken([target], overwrite=overwrite)
+        check_progress(progress)
+        place = free_target(target, format, overwrite=overwrite)
         check_quality(quality)
         given: dict[str, Any] = {"mask": None, "seed": None, "size": None, **BY_NETWORK, **options}
         mask, seed, size = (given.pop(name) for name in ("mask", "seed", "size"))
         method = {name: given.pop(name) for name in BY_NETWORK}
         effect = Effect(**given)
-        style = pictured(style, seed) if method["method"] == "neighbors" else style
-        by = NeighborPainter.chosen(styles=styles_of(style, mask), device=self.device, limits=limits, **method)
-        photo = Photo.open(content, target, metadata=metadata, limits=_reduced_to(size, limits))
-        if photo.further:
-            warnings.warn(
-                f"{os.fspath(content)!r} has several {photo.further}; only the first is painted", stacklevel=2
-            )
-        if recipe:
-            drawing = None if by is None else by.plan.drawing
-            photo.note(
-                recipe_of(self.name, styles_of(style, mask), effect, drawing=drawing, seed=seed, size=size), target
-            )
-        chosen = {"mask": mask, "seed": seed, "size": size, "limits": limits, "painter": by}
-        painting = self._painting(photo.picture, style, effect, **chosen)
-        painted = rows(painting)
-        write_rows(target, painted, painted.parts, quality=quality, exif=photo.exif)
+        style = pictured(style, seed, limits) if method["method"] == "neighbors" else style
+        with telling(progress) as told:
+            given = {"device": self.device, "limits": limits, "told": told, **method}
+            by = NeighborPainter.chosen(styles=styles_of(style, mask), **given)
+            photo = Photo.open(content, place, metadata=metadata, limits=_reduced_to(size, limits))
+            if photo.further:
+                warnings.warn(f"{photo.name} has several {photo.further}; only the first is painted", stacklevel=2)
+            if recipe:
+                noted: dict[str, Any] = {"drawing": None if by is None else by.plan.drawing, "seed": seed, "size": size}
+                photo.note(recipe_of(self.name, styles_of(style, mask), effect, **noted), place)
+            chosen = {"mask": mask, "seed": seed, "size": size, "limits": limits, "painter": by}
+            painted = rows(self._painting(photo.picture, style, effect, **chosen), told)
+            write_rows(place, painted, told.until_end(painted.parts, 1), quality=quality, exif=photo.exif)
         return painted.shape[:2]
 
     def stylize_video(
@@ -243,7 +247,7 @@ class Stylizer(StyleEncoder):
         *,
         overwrite: bool = False,
         smoothing: float = 0.5,
-        progress: bool = False,
+        progress: bool | Listener = False,
         **options: Unpack[PaintingOptions],
     ) -> tuple[int, int, int]:
         """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
@@ -266,7 +270,7 @@ class Stylizer(StyleEncoder):
             overwrite: whether a file or link in place of the target may be replaced.
             smoothing: in seconds, the time constant of both means; 0 paints each frame by itself. Engines other than
                 "torch" paint only so.
-            progress: show a progress bar.
+            progress: see `__call__`; in frames, whose `total` is what the clip says of itself until the end.
             options: as in `__call__`.
 
         Returns:

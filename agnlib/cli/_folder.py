@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from agnlib._shared.paths import real
-from agnlib.cli._messages import say
+from agnlib.cli._messages import say, shows_bar
 from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
 from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
@@ -40,7 +40,7 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
     files = {"metadata": metadata, "recipe": noted, "quality": _QUALITY, "limits": request.limits}
     recipe = Recipe(stylizer, style, given, **files)
     work = FolderRun(plan, recipe, overwrite=request.overwrite, report=report)
-    done = _work(work, len(plan.jobs), quiet=request.quiet)
+    done = _work(work, quiet=request.quiet)
     painted = {job.name for job in plan.jobs}
     for name, error in done.failed.items():
         if name not in painted:  # those were said when it happened
@@ -51,21 +51,18 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
     return _conclusion(done, quiet=request.quiet)
 
 
-def _work(work: FolderRun, total: int, *, quiet: bool) -> FolderReport:
+def _work(work: FolderRun, *, quiet: bool) -> FolderReport:
     from tqdm import tqdm
 
     from agnlib.training.safety.interrupt import stopping_on_signals
 
-    with tqdm(total=total, initial=work.kept, unit="photo", disable=quiet or None) as progress:
+    def finished(name: str, error: str | None) -> None:
+        if error is not None:
+            with tqdm.external_write_mode():
+                say(f"error: {name}: {error}")
 
-        def finished(name: str, error: str | None) -> None:
-            progress.update()
-            if error is not None:
-                with tqdm.external_write_mode():
-                    say(f"error: {name}: {error}")
-
-        with stopping_on_signals(work.stop):
-            return work.run(finished)
+    with stopping_on_signals(work.stop):
+        return work.run(finished, shows_bar(quiet=quiet))
 
 
 def _conclusion(report: FolderReport, *, quiet: bool) -> int:

@@ -16,6 +16,11 @@ def line(message: str) -> str:
     return f"agnlib: {' '.join(message.split())}"
 
 
+def shows_bar(*, quiet: bool) -> bool:
+    """Whether a bar is for anybody to see."""
+    return not quiet and sys.stderr.isatty()
+
+
 class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())

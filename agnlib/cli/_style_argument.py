@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agnlib import image
 from agnlib._shared.paths import is_file, is_folder, is_there, why_not
-from agnlib.cli._messages import say
+from agnlib.cli._messages import say, shows_bar
 from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
 from agnlib.errors import ImageError, InputError
@@ -133,10 +133,8 @@ def _refined(stylizer: Stylizer, styles: Sequence[tuple[str, float]], request: R
     from agnlib.styles.code import StyleCode
 
     photos = list(islice(_readable(request), _REFINED_FOR))  # a code that suits them mostly suits the others
-    limits = request.limits
-    return StyleCode.mix(
-        [(stylizer.refine_style(picture, photos, limits=limits), weight) for picture, weight in styles]
-    )
+    given: dict[str, Any] = {"limits": request.limits, "progress": shows_bar(quiet=request.quiet)}
+    return StyleCode.mix([(stylizer.refine_style(picture, photos, **given), weight) for picture, weight in styles])
 
 
 def _readable(request: Request) -> Iterator[Image.Image]:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from agnlib import image
 from agnlib._shared.folders import made
 from agnlib._shared.paths import is_file, refuse_taken
-from agnlib.cli._messages import relay, say
+from agnlib.cli._messages import relay, say, shows_bar
 from agnlib.cli._output_argument import Job, plan, refuse_to_overwrite
 from agnlib.cli._request import Request
-from agnlib.cli._style_argument import by_neighbors, checked_regions, pictures_of, style_options
+from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
 from agnlib.errors import AgnError, ImageError
 
 if TYPE_CHECKING:
-    from agnlib.neighbors import Progress
-    from agnlib.painting._neighbor_painter import OnStep
     from agnlib.stylizer import Stylizer
 
 
@@ -40,28 +38,12 @@ def run(request: Request) -> int:
     options |= {"limits": request.limits, "overwrite": request.overwrite}
     if len(jobs) == 1:
         started = time.perf_counter()
-        with _bar(by_neighbors(request) and not request.quiet) as on_step:
-            height, width = paint(stylizer, jobs[0], {**options, "on_step": on_step})
+        shown = {"progress": shows_bar(quiet=request.quiet)}
+        height, width = paint(stylizer, jobs[0], {**options, **shown})
         if not request.quiet:
             say(f"{jobs[0].target}: {width} x {height} pixels, {time.perf_counter() - started:.1f} s")
         return 0
     return _paint_all(stylizer, jobs, options, failures, quiet=request.quiet)
-
-
-@contextmanager
-def _bar(shown: bool) -> Iterator[OnStep | None]:
-    """What shows the steps of one painting, with the time left; None where nothing is to be shown."""
-    if not shown:
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False) as progress:
-
-        def on_step(now: Progress) -> None:
-            progress.update(100 * now.done / now.total - progress.n)
-
-        yield on_step
 
 
 def _unreadable(photos: Sequence[str], limits: image.Limits) -> dict[Path, AgnError]:

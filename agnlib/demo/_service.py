@@ -210,7 +210,7 @@ class Studio:
         photo = Photo.open(wish.photo, target, limits=replace(DEFAULT_LIMITS, reduced_to=wish.size))
         options: dict[str, Any] = {"mask": None, "seed": wish.drawn, "size": wish.size, "painter": painter}
         painting = self.stylizer._painting(photo.picture, style, wish.effect, **options)
-        painted = rows(painting) if by_neighbors else rows(painting, lambda share: told(Now(share)))
+        painted = rows(painting) if by_neighbors else rows(painting, lambda done, total: told(Now(done / total)))
         with image.writing(target, painted.shape, painted.kind) as write:
             for part in painted.parts:
                 write(part)

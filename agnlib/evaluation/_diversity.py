@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from agnlib import image
+from agnlib._shared.progress import Listener, watched
 from agnlib.errors import InputError
 from agnlib.evaluation._pairs import Pair
 from agnlib.evaluation._scoring import Judge
@@ -40,7 +40,7 @@ def random_styles(
     *,
     count: int = 10,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> dict[str, list[dict[str, float]]]:
     """Each photograph in `count` random styles and in as many real ones: row -> the numbers of each photograph.
 
@@ -53,7 +53,7 @@ def random_styles(
         judge: from `installed_judge`, or one's own.
         count: styles of a photograph, at least 2.
         seed: of the random styles; no two photographs have the same.
-        progress: show a bar.
+        progress: see `evaluate`; in photographs.
 
     Raises:
         InputError: a count below 2, or fewer references.
@@ -68,7 +68,7 @@ def random_styles(
             f"count: got {count}, with {len(references)} references; expected at least 2 and as many of them"
         )
     scores: dict[str, list[dict[str, float]]] = {row: [] for row in painters}
-    for number, file in enumerate(tqdm(photos, "random styles", unit="photo", disable=None if progress else True)):
+    for number, file in enumerate(watched(photos, progress, "photo", desc="random styles", disable=None)):
         dealt = range(number * count, (number + 1) * count)
         photo, _ = Pair(file, references[0]).open()
         real = [image.load(references[i % len(references)]).convert("RGB") for i in dealt]

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from agnlib._shared.progress import Listener, watched
 from agnlib.evaluation._pairs import Pair
 from agnlib.evaluation._scoring import Judge
 from agnlib.image import Picture
@@ -35,7 +35,7 @@ def evaluate(
     *,
     pan: bool = True,
     texture: bool = True,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> dict[str, list[dict[str, float]]]:
     """What each painter's pictures are worth: row -> the scores of each pair; `BASELINES` are the first rows.
 
@@ -50,7 +50,8 @@ def evaluate(
         judge: from `installed_judge`, or one's own.
         pan: measure flicker, for which each photograph is painted twice more.
         texture: measure shared texture, for which each photograph is painted twice more; there must be two references.
-        progress: show a bar.
+        progress: True shows a bar on a terminal; a function is told `(done, total)` in pairs, and ends the work by
+            raising.
 
     Raises:
         ImageError: a file cannot be read.
@@ -62,7 +63,7 @@ def evaluate(
     rows = {**BASELINES, **painters}
     scores: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
     texture = texture and len({pair.reference for pair in pairs}) > 1
-    for index, pair in enumerate(tqdm(pairs, "pairs", unit="pair", disable=None if progress else True)):
+    for index, pair in enumerate(watched(pairs, progress, "pair", desc="pairs", disable=None)):
         photo, reference = pair.open()
         large, other = (pair.open(shorter=True)[0], _another(pairs, index).open()[1]) if texture else (photo, reference)
         for row, painter in rows.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._manifest import Identity, Manifest, read_records
 from agnlib.folder._pipeline import Dropped, Pipeline
@@ -46,6 +47,7 @@ def stylize_folder(
     overwrite: bool = False,
     report: str | os.PathLike[str] | None = None,
     on_file: OnFile | None = None,
+    progress: bool | Listener = False,
     metadata: Literal["none", "no-gps", "all"] = "none",
     recipe: bool = True,
     quality: int = 95,
@@ -80,6 +82,9 @@ def stylize_folder(
         report: where the report is written as JSON; by default `agnlib-report.json` in `target`, with the shard's
             number if there are several.
         on_file: called with the name of each photograph that is finished, and why it failed or None.
+        progress: True shows a bar; a function is told `(done, total)` in photographs, in this thread: those that are
+            painted already, and so on after each. What it raises ends the work; paintings that are whole stay, and the
+            next call goes on.
         metadata: see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
 
     Returns:
@@ -108,10 +113,11 @@ def stylize_folder(
         raise InputError(f"suffix must be one of {', '.join(SUFFIXES)}, got {suffix!r}")
     if on_file is not None and not callable(on_file):
         raise InputError(f"on_file must be a function that takes a name and a reason or None, got {on_file!r}")
+    check_progress(progress)
     plan = make_plan(source, target, shard=shard, suffix=suffix)
     files: dict[str, Any] = {"metadata": metadata, "recipe": recipe, "quality": quality, "limits": limits}
     steps = Recipe(stylizer, style, options, **files)
-    return FolderRun(plan, steps, overwrite=overwrite, report=report).run(on_file)
+    return FolderRun(plan, steps, overwrite=overwrite, report=report).run(on_file, progress)
 
 
 class FolderRun:
@@ -141,14 +147,20 @@ class FolderRun:
         """Begin nothing more; what is painted in full is written, the rest is dropped. For signals' handlers too."""
         self._stopped = self._stopped or reason
 
-    def run(self, on_file: OnFile | None = None) -> FolderReport:
+    def run(self, on_file: OnFile | None = None, progress: bool | Listener = False) -> FolderReport:
         """Do the work, and write the report, also when it is interrupted."""
-        started = time.perf_counter()
-        with Manifest(self._plan, self._recipe.settings) as manifest:
+        started, done, total = time.perf_counter(), self.kept, len(self._plan.jobs)
+        bar = telling(progress, total, "photo", initial=done)
+        with bar as told, Manifest(self._plan, self._recipe.settings) as manifest:
             self._note_adopted(manifest)
             try:
+                told(done, total)
                 for job, error in self._outcomes(manifest):
                     self._count(job, error, on_file)
+                    done += not isinstance(error, Dropped)
+                    told(done, total)
+                if done == total:
+                    told.end(max(1, total))
             except BaseException as error:
                 self.stop(type(error).__name__)
                 raise

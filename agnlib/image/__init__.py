@@ -1,12 +1,14 @@
 """Picture files, PIL images and arrays to tensors and back: the only subpackage that knows image formats.
 
-`load`, `read` and `save` deal with files and need no torch. `Picture` stands between whatever a user holds and the
-float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
+`load`, `read`, `save` and `encode` deal with files and their bytes, and need no torch. `Picture` stands between
+whatever a user holds and the float `(B, 3, H, W)` tensors in [-1, 1] that the models speak.
 """
 
+from agnlib.image._encoded import PictureFile
 from agnlib.image._metadata import kept_exif, read_recipe
 from agnlib.image._resizing import reduced_size
-from agnlib.image._writing import SUFFIXES, check_output, check_place, holds_16_bits, save, write_file, writing
+from agnlib.image._targets import SUFFIXES, check_output, check_place, holds_16_bits
+from agnlib.image._writing import encode, save, write_file, writing
 from agnlib.image.files import DEFAULT_LIMITS, Limits, load, probe, read
 from agnlib.image.picture import Picture, PictureLike
 
@@ -15,9 +17,11 @@ __all__ = [
     "SUFFIXES",
     "Limits",
     "Picture",
+    "PictureFile",
     "PictureLike",
     "check_output",
     "check_place",
+    "encode",
     "holds_16_bits",
     "kept_exif",
     "load",

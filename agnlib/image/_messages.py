@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 
 from agnlib._shared.paths import text_of
+from agnlib.image._encoded import Encoded
 
 __all__ = ["quoted", "reason"]
 
 
-def quoted(path: str | os.PathLike[str]) -> str:
-    """The path in quotes.
+def quoted(path: str | os.PathLike[str] | Encoded) -> str:
+    """The path in quotes; what bytes are called.
 
     Raises:
         InputError: it is none.
     """
-    return repr(text_of(path))
+    return path.name if isinstance(path, Encoded) else repr(text_of(path))
 
 
 def reason(error: BaseException) -> str:

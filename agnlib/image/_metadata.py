@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from PIL import ExifTags, Image
 
 from agnlib.errors import InputError
+from agnlib.image._encoded import PictureFile
 from agnlib.image._orientation import METADATA_ERRORS
 from agnlib.image.files import DEFAULT_LIMITS, Limits, open_file
 
@@ -33,12 +33,12 @@ _DROPPED = (_BASE.ExifImageWidth, _BASE.ExifImageHeight, _BASE.MakerNote, _BASE.
 
 
 def kept_exif(
-    path: str | os.PathLike[str], metadata: Literal["none", "no-gps", "all"], *, limits: Limits = DEFAULT_LIMITS
+    path: PictureFile, metadata: Literal["none", "no-gps", "all"], *, limits: Limits = DEFAULT_LIMITS
 ) -> Image.Exif:
     """The part of a file's EXIF that is written along with its painting; empty where it cannot be read.
 
     Args:
-        path: the photo.
+        path: the photo; see `load`.
         metadata: "none", "no-gps" (camera, date, author, but not the place) or "all".
         limits: see `load`.
 
@@ -76,11 +76,11 @@ def add_recipe(exif: Image.Exif, recipe: Mapping[str, Any]) -> None:
     camera.setdefault(_BASE.UserComment, _ASCII + json.dumps(recipe).encode("ascii"))
 
 
-def read_recipe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any] | None:
+def read_recipe(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any] | None:
     """What a painting was made with: weights, styles and options, as its file says; None where it says nothing.
 
     Args:
-        path: a JPEG, PNG, WebP or TIFF file that agnlib wrote.
+        path: a JPEG, PNG, WebP or TIFF file that agnlib wrote, or its bytes; see `load`.
         limits: see `load`.
 
     Raises:

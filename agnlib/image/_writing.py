@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,72 +15,31 @@ from PIL import Image
 
 from agnlib._shared.atomic import replacing, write_bytes
 from agnlib._shared.numbers import is_count, own_number
-from agnlib._shared.paths import is_folder, may, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image._decoding import decode
 from agnlib.image._format_writers import Encoder, JpegEncoder, PillowEncoder, PngEncoder, TiffEncoder
 from agnlib.image._icc_16_bits import srgb_profile
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import array_of, check_pixels, eight_bits, needs_all_bits, shallow
+from agnlib.image._targets import DEEP, BinaryWriter, Target, check_exif, check_place, check_size
 from agnlib.image._tiff import levels
 
-__all__ = [
-    "SUFFIXES",
-    "check_exif",
-    "check_output",
-    "check_place",
-    "check_quality",
-    "holds_16_bits",
-    "save",
-    "write_file",
-    "writing",
-]
+__all__ = ["check_quality", "encode", "save", "write_file", "writing", "writing_to"]
 
 Rows = npt.NDArray[Any]
 
-_FORMAT_OF = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-SUFFIXES = tuple(_FORMAT_OF)
-_DEEP = ("PNG", "TIFF")
-_JPEG_EXIF = 65_533  # bytes, with their header
-_LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels a side, of libjpeg and libwebp
-_ANY_LENGTH = 2**31 - 1
 _CHANNELS_OF = {"JPEG": (1, 3), "PNG": (1, 2, 3, 4), "WEBP": (3, 4), "TIFF": (1, 3, 4), "BMP": (1, 3)}
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 _SAYS_MORE = {"icc_profile", "transparency", "exif", "gamma", "chromaticity", "cicp"}
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
-    """Say beforehand what would keep `save` from writing to `path`.
-
-    Raises:
-        InputError: no path.
-        ImageError: unknown suffix, a folder of that name, or a parent folder that is missing, no folder or read-only.
-
-    Example:
-        >>> check_output("picture.gif")
-        Traceback (most recent call last):
-        ...
-        agnlib.errors.ImageError: 'picture.gif' has the suffix '.gif', which cannot be written; \
-use .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp
-    """
-    _format_of(path)
-    check_place(path)
-
-
-def holds_16_bits(path: str | os.PathLike[str]) -> bool:
-    """Whether the format of the path's suffix keeps 16 bits a channel."""
-    return _format_of(path) in _DEEP
-
-
-def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *, quality: int = 95) -> None:
+def save(
+    image: Image.Image | npt.NDArray[Any],
+    path: str | os.PathLike[str] | BinaryWriter,
+    *,
+    format: str | None = None,
+    quality: int = 95,
+) -> None:
     """Write an image in the format of the path's suffix, whole or not at all.
 
     The pixels are written upright and in sRGB, with the sRGB profile (BMP holds none) and no other metadata. JPEG is
@@ -88,11 +48,13 @@ def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *,
 
     Args:
         image: a PIL image of any mode, or an array `(H, W)` or `(H, W, 1 to 4)`, uint8 or uint16, in sRGB.
-        path: .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp; an existing file is replaced.
+        path: .jpg, .jpeg, .png, .webp, .tif, .tiff or .bmp; an existing file is replaced. Or a binary file object,
+            which is written to once, when all is encoded, and stays open.
+        format: of a file object, and only of one: one of these suffixes without its dot.
         quality: of JPEG and WebP, 1 to 100.
 
     Raises:
-        InputError: `quality` is outside 1 to 100, no pixels, or an array of another shape or dtype.
+        InputError: `quality` is outside 1 to 100, no pixels, an array of another shape or dtype, or an unknown format.
         ImageError: unknown suffix, or the file cannot be written there; nothing is left behind.
 
     Example:
@@ -103,35 +65,61 @@ def save(image: Image.Image | npt.NDArray[Any], path: str | os.PathLike[str], *,
         ['a.webp']
     """
     check_quality(quality)
-    check_output(path)
+    target = Target.of(path, format)
+    if target.path is not None:
+        check_place(target.path)
     if not isinstance(image, (np.ndarray, Image.Image)):
         raise InputError(f"save: expected a PIL image or an array, got {type(image).__name__}; convert it first")
     pixels = _checked(image) if isinstance(image, np.ndarray) else _pixels_of(image, "the image")
-    with writing(path, pixels.shape, pixels.dtype, quality=quality) as write:
+    with writing_to(target, pixels.shape, pixels.dtype, quality=quality) as write:
         write(pixels)
+
+
+def encode(image: Image.Image | npt.NDArray[Any], format: str = "png", *, quality: int = 95) -> bytes:
+    """The bytes of a picture file, as `save` writes it.
+
+    Args:
+        image: see `save`.
+        format: "jpg", "jpeg", "png", "webp", "tif", "tiff" or "bmp".
+        quality: see `save`.
+
+    Raises:
+        InputError: as `save`.
+        ImageError: the format cannot hold the image.
+
+    Example:
+        >>> encode(Image.new("RGB", (4, 3), "gold"), "png")[:4]
+        b'\x89PNG'
+    """
+    file = io.BytesIO()
+    save(image, file, format=format, quality=quality)
+    return file.getvalue()
 
 
 @contextmanager
 def writing(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | BinaryWriter,
     shape: tuple[int, ...],
     kind: npt.DTypeLike,
     *,
+    format: str | None = None,
     quality: int = 95,
     exif: Image.Exif | None = None,
 ) -> Iterator[Callable[[Rows], None]]:
     """A function that takes the rows of a picture from the top; the file appears, whole, when the block ends.
 
-    PNG, TIFF and JPEG are encoded as the rows come, so that a picture of any size needs no memory.
+    PNG, TIFF and JPEG are encoded as the rows come, so that a picture of any size needs no memory. For a file object
+    what is encoded is held until the end.
 
     Args:
-        path: see `save`.
+        path: see `save`, as `format`.
         shape: `(H, W, C)`, C from 1 to 4.
         kind: uint8 or uint16, of the rows.
         quality: see `save`.
         exif: written along; none by default.
 
     Raises:
+        InputError: see `save`.
         ImageError: see `save`.
 
     Example:
@@ -143,29 +131,59 @@ def writing(
         ...     Image.open(f"{folder}/a.png").size
         (5, 4)
     """
+    with writing_to(Target.of(path, format), shape, kind, quality=quality, exif=exif) as write:
+        yield write
+
+
+@contextmanager
+def writing_to(
+    target: Target, shape: tuple[int, ...], kind: npt.DTypeLike, *, quality: int, exif: Image.Exif | None = None
+) -> Iterator[Callable[[Rows], None]]:
+    """As `writing`."""
     check_quality(quality)
-    name, target = _format_of(path), Path(path)
-    check_place(target)
-    _check_size(shape[0], shape[1], name, target)
-    check_exif(exif or Image.Exif(), target)
+    name, exif = target.format, exif or Image.Exif()
+    if target.path is not None:
+        check_place(target.path)
+    check_size(shape[0], shape[1], target)
+    check_exif(exif, target)
     stored = _stored_channels(shape[2], name)
-    depth = np.dtype(np.uint16 if name in _DEEP and np.dtype(kind) == np.uint16 else np.uint8)
+    depth = np.dtype(np.uint16 if name in DEEP and np.dtype(kind) == np.uint16 else np.uint8)
     body: BaseException | None = None  # what goes wrong in the caller's block is not for us to explain
+    ours: list[Exception] = []
+
+    def write(rows: Rows) -> None:
+        try:
+            encoder.write(_fitted(rows, stored, depth))
+        except Exception as error:
+            ours.append(error)
+            raise
+
     try:
-        with replacing(target) as file:
-            encoder = _encoder(
-                file, name, (shape[0], shape[1], stored), depth, exif=exif or Image.Exif(), quality=own_number(quality)
-            )
+        with _opened(target) as file:
+            given = file, name, (shape[0], shape[1], stored), depth
+            encoder = _encoder(*given, exif=exif, quality=own_number(quality))
             try:
-                yield lambda rows: encoder.write(_fitted(rows, stored, depth))
+                yield write
             except BaseException as error:
                 body = error
                 raise
             encoder.close()
     except Exception as error:  # encoders raise OSError, ValueError or struct.error
-        if error is body and not (isinstance(error, OSError) and error.errno is not None):
+        if isinstance(error, ImageError) or (error is body and error not in ours):
             raise
-        raise _explained(error, target, name) from error
+        raise _explained(error, target.name, name) from error
+
+
+@contextmanager
+def _opened(target: Target) -> Iterator[BinaryIO]:
+    """A file to write and seek in, which goes where the target says when the block ends well."""
+    if target.path is not None:
+        with replacing(target.path) as file:
+            yield file
+        return
+    held = io.BytesIO()
+    yield held
+    target.write(held.getvalue())
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
@@ -185,22 +203,20 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         write_bytes(Path(path), data)
     except OSError as error:
-        raise _explained(error, Path(path), "") from error
+        raise _explained(error, quoted(path), "") from error
 
 
-def _explained(error: Exception, target: Path, format_name: str) -> ImageError:
+def _explained(error: Exception, shown: str, format_name: str) -> ImageError:
     if isinstance(error, OSError) and error.errno is not None:  # the system's, not the encoder's
         said = error.strerror or reason(error)  # without its file name, which is the temporary file's
-        return ImageError(
-            f"{quoted(target)} cannot be written ({said}); check space and permissions or choose another place"
-        )
-    return ImageError(f"{quoted(target)} cannot be encoded as {format_name} ({reason(error)}); choose another format")
+        return ImageError(f"{shown} cannot be written ({said}); check space and permissions or choose another place")
+    return ImageError(f"{shown} cannot be encoded as {format_name} ({reason(error)}); choose another format")
 
 
 def _encoder(
     file: BinaryIO, name: str, shape: tuple[int, int, int], depth: np.dtype[Any], *, exif: Image.Exif, quality: int
 ) -> Encoder:
-    if name in _DEEP:
+    if name in DEEP:
         return (PngEncoder if name == "PNG" else TiffEncoder)(file, shape, depth, srgb_profile(), exif)
     if name == "JPEG":
         return JpegEncoder(file, shape, srgb_profile(), exif, quality=quality)
@@ -260,59 +276,3 @@ def check_quality(quality: int) -> None:
     """Raise `InputError` unless this is a quality of JPEG and WebP."""
     if not is_count(quality, 1, 100):
         raise InputError(f"quality must be a whole number from 1 to 100, got {quality!r}")
-
-
-def check_exif(exif: Image.Exif, path: str | os.PathLike[str]) -> None:
-    """Raise `ImageError` where the format of the path's suffix has no room for this EXIF block."""
-    if _format_of(path) == "JPEG" and len(exif) and (length := len(exif.tobytes())) > _JPEG_EXIF:
-        raise ImageError(
-            f"{quoted(path)} cannot be written: the photo's EXIF has {length:,} bytes, and JPEG holds "
-            f'{_JPEG_EXIF:,}; write PNG, TIFF or WebP, or leave it out: metadata="none"'
-        )
-
-
-def _check_size(height: int, width: int, format_name: str, path: str | os.PathLike[str]) -> None:
-    longest = _LONGEST.get(format_name, _ANY_LENGTH)
-    if max(height, width) > longest:
-        raise ImageError(
-            f"{quoted(path)} cannot be encoded as {format_name}: it holds at most {longest:,} pixels a side, and the "
-            f"picture is {width} x {height}; choose another format"
-        )
-
-
-def _format_of(path: str | os.PathLike[str]) -> str:
-    shown, written = quoted(path), Path(path).suffix
-    suffix = written.lower()
-    if suffix not in _FORMAT_OF:
-        *most, last = _FORMAT_OF
-        got = f"the suffix {written!r}" if suffix else "no suffix"
-        note = ", which cannot be written" if suffix else ""
-        raise ImageError(f"{shown} has {got}{note}; use {', '.join(most)} or {last}")
-    return _FORMAT_OF[suffix]
-
-
-def check_place(path: str | os.PathLike[str]) -> None:
-    """Say beforehand what would keep `write_file` from writing to `path`.
-
-    Raises:
-        ImageError: a folder of that name, or a parent folder that is missing, no folder or read-only.
-
-    Example:
-        >>> check_place("missing/model.onnx")
-        Traceback (most recent call last):
-        ...
-        agnlib.errors.ImageError: 'missing/model.onnx' cannot be written: the folder 'missing' does not exist; \
-create it first
-    """
-    shown, target = quoted(path), Path(path)
-    folder = target.parent
-    if not is_folder(folder):
-        wrong = why_not(folder, "a folder")
-        remedy = "create it first" if wrong == "does not exist" else "choose another place"
-        raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} {wrong}; {remedy}")
-    if is_folder(target):
-        raise ImageError(f"{shown} cannot be written: it is a folder; give a file name")
-    if not may(folder, os.W_OK | os.X_OK):
-        raise ImageError(f"{shown} cannot be written: the folder {quoted(folder)} is read-only; choose another place")
-    if (wrong := why_not(target, "a file")) not in ("does not exist", "is not a file"):
-        raise ImageError(f"{shown} {wrong}; choose another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import stat
@@ -15,6 +16,7 @@ from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImag
 
 from agnlib._shared.numbers import is_count
 from agnlib.errors import ImageError, InputError
+from agnlib.image._encoded import Encoded, PictureFile, Source, held, is_encoded
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import DEEP_GREY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._suffixes import foreign_kind
@@ -69,8 +71,12 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def probe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+def probe(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """Width and height of a picture file as stored, from its header alone: nothing is decoded.
+
+    Args:
+        path: see `load`.
+        limits: see `load`.
 
     Raises:
         ImageError: the file is missing, not a file, empty, no picture, or larger than `limits`.
@@ -87,7 +93,7 @@ def probe(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> t
     return width, height
 
 
-def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
+def load(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Read a picture file as 8-bit sRGB: mode RGB, or RGBA where the file has transparency.
 
     EXIF orientation is applied to the pixels, and no metadata is kept. Of a file with several frames the first is read.
@@ -96,10 +102,13 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Im
     within 5% of 1/2.2. What cannot be understood is taken for sRGB.
 
     Args:
-        path: a JPEG, PNG, WebP, TIFF or BMP file.
-        limits: checked before decoding.
+        path: a JPEG, PNG, WebP, TIFF or BMP file, its bytes, or a binary file object. That is read from its beginning
+            to its end and left as it was; one that cannot seek, a socket's stream, is read from where it is. Messages
+            call them "<bytes>" and "<file object>".
+        limits: checked before decoding; of a file object no more bytes are read.
 
     Raises:
+        InputError: no path, bytes or binary file object, or one that is closed.
         ImageError: the file is missing, not a file, empty, no picture, damaged, larger than `limits`, or a PNG of high
             dynamic range (PQ or HLG by its cICP chunk); one line that names the file and the remedy.
 
@@ -107,36 +116,36 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Im
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (4, 3), 128).save(f"{folder}/grey.png")
-        ...     load(f"{folder}/grey.png").mode
-        'RGB'
+        ...     with open(f"{folder}/grey.png", "rb") as file:
+        ...         load(f"{folder}/grey.png") == load(file) == load(file.read())
+        True
     """
-    with open_file(path, limits) as image:
+    source = held(path, limits)
+    with open_file(source, limits) as image:
         if not needs_all_bits(image):
-            return _plain(image, path)
-    if (pixels := _all_bits(path, limits)) is not None:
+            return _plain(image, source)
+    if (pixels := _all_bits(source, limits)) is not None:
         return Image.fromarray(shallow(pixels))
-    with open_file(path, limits) as image:
-        return _plain(image, path)
+    with open_file(source, limits) as image:
+        return _plain(image, source)
 
 
-def _plain(image: Image.Image, path: str | os.PathLike[str]) -> Image.Image:
-    converted = upright_srgb(image, quoted(path))
+def _plain(image: Image.Image, source: Source) -> Image.Image:
+    converted = upright_srgb(image, quoted(source))
     plain = converted.copy() if converted is image else converted
     plain.info = {}
     return plain
 
 
-def read(
-    path: str | os.PathLike[str], *, deep: bool = True, limits: Limits = DEFAULT_LIMITS
-) -> np.ndarray[Any, np.dtype[Any]]:
+def read(path: PictureFile, *, deep: bool = True, limits: Limits = DEFAULT_LIMITS) -> np.ndarray[Any, np.dtype[Any]]:
     """Read a picture file as an array in sRGB: uint8, or uint16 where the file has more than 8 bits a channel.
 
     Pillow cannot hold colour of 16 bits, so `load` reduces it; an array can. Otherwise as `load`.
 
     Args:
-        path: a JPEG, PNG, WebP, TIFF or BMP file.
+        path: see `load`.
         deep: False reduces to 8 bits.
-        limits: checked before decoding.
+        limits: see `load`.
 
     Returns:
         `(H, W, 3)`, or `(H, W, 4)` where the file has transparency; grey of 16 bits `(H, W, 1)` or `(H, W, 2)`.
@@ -151,15 +160,14 @@ def read(
         ...     read(f"{folder}/deep.png").max()
         np.uint16(40000)
     """
-    if (pixels := _all_bits(path, limits, wanted=deep)) is not None:
+    source = held(path, limits)
+    if (pixels := _all_bits(source, limits, wanted=deep)) is not None:
         return pixels if deep else shallow(pixels)
-    with open_file(path, limits) as image:
-        return array_of(upright_srgb(image, quoted(path)))
+    with open_file(source, limits) as image:
+        return array_of(upright_srgb(image, quoted(source)))
 
 
-def all_bits(
-    value: str | os.PathLike[str] | Image.Image, name: str, limits: Limits
-) -> np.ndarray[Any, np.dtype[Any]] | None:
+def all_bits(value: Source | Image.Image, name: str, limits: Limits) -> np.ndarray[Any, np.dtype[Any]] | None:
     """All bits of a file, or of grey in a PIL image, that has more than 8 a channel; None of others.
 
     Raises:
@@ -170,14 +178,12 @@ def all_bits(
     return _all_bits(value, limits, wanted=True)
 
 
-def _all_bits(
-    path: str | os.PathLike[str], limits: Limits, *, wanted: bool = False
-) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
+def _all_bits(source: Source, limits: Limits, *, wanted: bool = False) -> np.ndarray[Any, np.dtype[np.uint16]] | None:
     """All bits of a 16-bit picture, where they are wanted, or needed to reduce it to 8; else None."""
-    with open_file(path, limits) as image:
+    with open_file(source, limits) as image:
         if not (is_deep(image) if wanted else needs_all_bits(image)):
             return None
-        return deep_pixels(image, lambda: open_file(path, limits), quoted(path))
+        return deep_pixels(image, lambda: open_file(source, limits), quoted(source))
 
 
 def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
@@ -193,18 +199,30 @@ def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
         raise ImageError(f"{shown} is a folder, expected a picture file; name a file in it")
     if not stat.S_ISREG(status.st_mode):
         raise ImageError(f"{shown} is not a regular file; copy the picture to a file first")
-    if status.st_size == 0:
+    _check_length(status.st_size, limits, shown)
+
+
+def _check_length(length: int, limits: Limits, shown: str) -> None:
+    if length == 0:
         raise ImageError(f"{shown} is empty (0 bytes); get the picture again from its source")
-    if status.st_size > limits.bytes:
-        raise ImageError(f"{shown} has {status.st_size:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
+    if length > limits.bytes:
+        raise ImageError(f"{shown} has {length:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
 
 
-def open_file(path: str | os.PathLike[str], limits: Limits) -> Image.Image:
+def open_file(path: PictureFile | Encoded, limits: Limits) -> Image.Image:
     """The file with its header read and checked, its pixels not yet decoded."""
-    _check_file(path, limits)
-    shown = quoted(path)
+    if not (is_encoded(path) or isinstance(path, (str, os.PathLike))):
+        raise InputError(
+            f"expected a path as text or pathlib.Path, bytes or a binary file object, got {type(path).__name__}"
+        )
+    source = held(path, limits)
+    shown = quoted(source)
+    if isinstance(source, Encoded):
+        _check_length(len(source.data), limits, shown)
+    else:
+        _check_file(source, limits)
     try:
-        image = _opened(path, shown)
+        image = _opened(source, shown)
     except ImageError:
         raise
     except Exception as error:  # a hostile header makes Pillow's readers fail in many ways, not only with OSError
@@ -238,18 +256,21 @@ def _decode_reduced(image: Image.Image, limits: Limits) -> None:
     image.draft(None, (width, height))
 
 
-def _opened(path: str | os.PathLike[str], shown: str) -> Image.Image:
+def _opened(source: Source, shown: str) -> Image.Image:
     """By Pillow's reader for what the file begins with.
 
     `Image.open` does the same and then applies `Image.MAX_IMAGE_PIXELS`, which is one for the whole process: limits
     above it could not be given for a single file.
     """
-    with Path(path).open("rb") as file:
-        start = file.read(16)
+    if isinstance(source, Encoded):
+        start = source.data[:16]
+    else:
+        with Path(source).open("rb") as file:
+            start = file.read(16)
     for name, (marks, reader) in _READERS.items():
         if start.startswith(marks) and (name != "WebP" or start[8:12] == b"WEBP"):
             try:
-                return reader(os.fspath(path))
+                return reader(io.BytesIO(source.data) if isinstance(source, Encoded) else os.fspath(source))
             except SyntaxError as error:
                 raise ImageError(
                     f"{shown} is a {name} file of a kind that is not read, or damaged ({reason(error)}); save it as "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,14 +13,14 @@ from PIL import Image
 
 from agnlib.errors import InputError
 from agnlib.image._alpha_bleed import CELL, averaged, continued, filled
-from agnlib.image._header import header
+from agnlib.image._encoded import PictureFile, is_encoded
+from agnlib.image._header import first_of
 from agnlib.image._kinds_of_pictures import Container, peak, quantised
-from agnlib.image._messages import quoted
 from agnlib.image._orientation import upright
 from agnlib.image._resizing import reduced_size, resized
 from agnlib.image._sixteen_bits import eight_bits
 from agnlib.image._value_range import must_be_clipped
-from agnlib.image.files import DEFAULT_LIMITS, Limits, read
+from agnlib.image.files import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +32,7 @@ __all__ = ["Picture", "PictureLike", "reduced_size"]
 _LARGE_PIXELS = 2**20  # a picture is brought down to between 1 and 4 times so many before it is resampled
 _STRIP_PIXELS = 2**20  # turned into floats at a time
 
-PictureLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor"
+PictureLike: TypeAlias = "PictureFile | Image.Image | np.ndarray[Any, Any] | Tensor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ class Picture:
 
     `Picture.take` accepts
 
-    - a path: comes back as a PIL image;
+    - a path, or the bytes of a file or a binary file object (see `agnlib.image.load`): comes back as a PIL image;
     - a PIL image of any mode: comes back as 8-bit RGB, or RGBA where it has transparency;
     - a numpy array `(H, W)` or `(H, W, C)` and
     - a torch tensor `(C, H, W)` or `(B, C, H, W)`, uint8, uint16 or float in [0, 1], C = 1 (grey), 2 (grey, alpha),
@@ -99,10 +98,8 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
         """
         import torch
 
-        if isinstance(value, (str, os.PathLike)):
-            if further := header(value, limits=limits).further:
-                warnings.warn(f"{name}: {quoted(value)} has several {further}; only the first is read", stacklevel=3)
-            return _picture(_planes(read(value, deep=False, limits=limits)), quoted(value), Container("pil"), None)
+        if isinstance(value, (str, os.PathLike)) or is_encoded(value):
+            return _picture(_planes(first_of(value, name, limits)), name, Container("pil"), None)
         if isinstance(value, Image.Image):
             return _picture(_planes(eight_bits(value, name)), name, Container("pil"), value)
         if isinstance(value, np.ndarray):
@@ -110,7 +107,8 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
         if isinstance(value, torch.Tensor):
             return _from_tensor(value, name)
         raise InputError(
-            f"{name}: expected a path, a PIL image, a numpy array or a torch tensor, got {type(value).__name__}"
+            f"{name}: expected a path, bytes, a binary file object, a PIL image, a numpy array or a torch tensor, got"
+            f" {type(value).__name__}"
         )
 
     @property

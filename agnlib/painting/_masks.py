@@ -16,6 +16,7 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture
+from agnlib.image._encoded import Encoded, held
 from agnlib.image._header import header
 from agnlib.image.files import all_bits
 from agnlib.image.picture import check_dense
@@ -61,7 +62,7 @@ def styles_of(style: Any, mask: Any) -> list[Any]:
 
 def _is_list_of_styles(style: Any) -> bool:
     """Whether a list has a style for each region; a list of (picture, weight) is one style, mixed."""
-    if not isinstance(style, Sequence) or isinstance(style, (str, bytes)):
+    if not isinstance(style, Sequence) or isinstance(style, (str, bytes, bytearray, memoryview)):
         return False
     return not all(isinstance(entry, tuple) and len(entry) == 2 for entry in style)
 
@@ -74,6 +75,7 @@ class _Mask:
 
     @classmethod
     def take(cls, value: Any, name: str, size: tuple[int, int] | None, limits: Limits) -> _Mask:
+        value = held(value, limits, name)
         plain = _plain(value, name, limits)
         picture = Picture.take(plain, name, limits=limits)
         if len(picture.values) != 1:
@@ -102,8 +104,9 @@ def _plain(value: Any, name: str, limits: Limits) -> Any:
         check_dense(value, name)
         value = value.to(torch.uint8) * 255 if value.dtype == torch.bool else value
         return value[None] if value.ndim == 2 else value
-    if isinstance(value, (str, os.PathLike, Image.Image)) and (deep := all_bits(value, name, limits)) is not None:
-        return deep
+    if isinstance(value, (str, os.PathLike, Encoded, Image.Image)):
+        deep = all_bits(value, name, limits)
+        return value if deep is None else deep
     return value
 
 
@@ -130,7 +133,7 @@ def _lightness(values: Tensor) -> Tensor:
 
 
 def _said_of_frames(value: Any, limits: Limits) -> str:
-    further = header(value, limits=limits).further if isinstance(value, (str, os.PathLike)) else ""
+    further = header(value, limits=limits).further if isinstance(value, (str, os.PathLike, Encoded)) else ""
     return f"has several {further}; only the first is read" if further else ""
 
 

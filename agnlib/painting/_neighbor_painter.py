@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agnlib._shared.progress import Listener
 from agnlib.engines._device import fast_dtype, placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, reduced_size
@@ -39,11 +40,13 @@ class NeighborPainter:
         references: of each region.
         plan: how.
         on_step: is told how far each picture is.
+        told: is told the same, as a share of 1.
     """
 
     references: Sequence[Sequence[Reference]]
     plan: Plan
     on_step: OnStep | None = None
+    told: Listener | None = None
 
     @classmethod
     def chosen(
@@ -54,6 +57,7 @@ class NeighborPainter:
         *,
         drawing: float | None,
         on_step: OnStep | None = None,
+        told: Listener | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> NeighborPainter | None:
         """The painter that the method asks for, None for the network alone.
@@ -64,6 +68,7 @@ class NeighborPainter:
             device: where it paints.
             drawing: see `agnlib.neighbors.Plan`; None for its own default.
             on_step: see the class.
+            told: see the class.
             limits: of the styles' files.
 
         Raises:
@@ -78,7 +83,7 @@ class NeighborPainter:
             return None
         check_listener(on_step)
         plan = Plan() if drawing is None else Plan(drawing)
-        return cls([_references(style, device, limits) for style in styles], plan, on_step)
+        return cls([_references(style, device, limits) for style in styles], plan, on_step, told)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,10 +100,23 @@ class NeighborPainter:
         before, count = turn[0] * len(pairs), turn[1] * len(pairs)
         with torch.inference_mode(False), torch.autocast(start.device.type, enabled=False):
             each = [
-                self._paint(*pair, shares, amount, _as_part(self.on_step, before + index, count))
+                self._paint(*pair, shares, amount, _as_part(self._listener, before + index, count))
                 for index, pair in enumerate(pairs)
             ]
         return torch.cat(each).to(photo.device)
+
+    @property
+    def _listener(self) -> OnStep | None:
+        on_step, told = self.on_step, self.told
+        if told is None:
+            return on_step
+
+        def listener(now: Progress) -> None:
+            if on_step is not None:
+                on_step(now)
+            told(now.done / now.total, 1)
+
+        return listener
 
     def _paint(
         self, start: Tensor, photo: Tensor, shares: Tensor | None, amount: float, on_step: OnStep | None

@@ -11,7 +11,8 @@ from typing import Any
 from agnlib import __version__
 from agnlib._shared.numbers import own_number
 from agnlib.painting._effect import Effect
-from agnlib.styles._reader import listed, named_source, weighted
+from agnlib.styles._names import named_source
+from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 

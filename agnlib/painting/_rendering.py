@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
+from agnlib._shared.progress import Listener, Told
 from agnlib.errors import InputError
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Rows
 from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
 
-__all__ = ["rows", "tiles"]
+__all__ = ["rows", "tiles", "whole"]
+
+_NOBODY = Told(None)
 
 
-def tiles(painting: Painting) -> Iterator[tuple[Box, Tensor]]:
-    """The painted parts in reading order, smaller ones where memory runs out and the effect lets them be."""
+def tiles(painting: Painting, told: Listener = _NOBODY) -> Iterator[tuple[Box, Tensor]]:
+    """The painted parts in reading order, smaller ones where memory runs out and the effect lets them be.
+
+    `told` hears before the first and after each how much of the picture is painted, of 1.
+    """
+    told(0, 1)
+    done, pixels_in_all = 0, math.prod(painting.size)
+    for box, pixels in _painted(painting):
+        done += box.height * box.width
+        told(done / pixels_in_all, 1)
+        yield box, pixels
+
+
+def _painted(painting: Painting) -> Iterator[tuple[Box, Tensor]]:
     tile, (height, width), count = painting.effect.tile, painting.size, len(painting.picture.values)
     boxes = painting.boxes(tile)
     try:
@@ -31,22 +47,23 @@ def tiles(painting: Painting) -> Iterator[tuple[Box, Tensor]]:
         ) from error
 
 
-def rows(painting: Painting, told: Callable[[float], None] = lambda share: None) -> Rows:
-    """The result as rows for a file, painted while they are taken; `told` hears how much of it is painted, up to 1."""
+def whole(painting: Painting, told: Listener = _NOBODY) -> Any:
+    """The result in what the picture came in; `told` as of `tiles`."""
+    picture = painting.picture
+    if painting.effect.leaves_the_photo:
+        return picture.unchanged()
+    result = picture.blank()
+    for box, pixels in tiles(painting, told):
+        result[box.slices] = painting.encoded(pixels, box)
+    return picture.finished(result)
+
+
+def rows(painting: Painting, told: Listener = _NOBODY) -> Rows:
+    """The result as rows for a file, painted while they are taken; `told` as of `tiles`."""
     picture = painting.picture
     if painting.effect.leaves_the_photo:
         same = picture.unchanged()
         return Rows(same.shape, same.dtype, iter([same]))
-    encoded = ((box, painting.encoded(pixels, box)) for box, pixels in _told(tiles(painting), picture.size, told))
+    encoded = ((box, painting.encoded(pixels, box)) for box, pixels in tiles(painting, told))
     parts = (band[0].permute(1, 2, 0).numpy() for band in bands(encoded, picture.size[1]))
     return Rows(picture.shape, picture.kind, parts)
-
-
-def _told(
-    tiles: Iterator[tuple[Box, Tensor]], size: tuple[int, int], told: Callable[[float], None]
-) -> Iterator[tuple[Box, Tensor]]:
-    done = 0
-    for box, pixels in tiles:
-        done += box.height * box.width
-        told(done / math.prod(size))
-        yield box, pixels

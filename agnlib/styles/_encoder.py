@@ -129,7 +129,7 @@ class StyleEncoder(NetworkPair):
                 raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
             style = picture_by_name(style)
         reference = reader.pixels(style, "style", STYLE_SIDE)
-        with telling(progress, unit="step") as told:
+        with telling(progress) as told:
             given = (self.generator, self.extractor, pixels, reference)
             code, _ = refined(*given, steps=steps, drawing=drawing, told=told)
         return reader.signed(StyleCode(code, f"{source}, refined"))

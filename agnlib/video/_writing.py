@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -139,11 +139,16 @@ def writing(target: str | os.PathLike[str], clip: Clip) -> Iterator[Writer]:
     av = require("av", extra="video", purpose="video")
     form, name = check_target(target), repr(os.fspath(target))
     options = {"movflags": "+faststart"} if form in ("mp4", "mov") else {}
-    with _errors(name), replacing(Path(target)) as file:
+    body: list[BaseException] = []  # what goes wrong in the caller's block is not for us to explain
+    with _errors(name, body), replacing(Path(target)) as file:
         container = av.open(f"file:{file.name}", "w", format=form, container_options=options)
         try:
             writer = Writer(name, container, clip)
-            yield writer
+            try:
+                yield writer
+            except BaseException as error:
+                body.append(error)
+                raise
             writer.finish()
         finally:
             container.close()
@@ -170,13 +175,15 @@ def _copied(container: Any, sound: Any) -> Any:
 
 
 @contextmanager
-def _errors(name: str) -> Iterator[None]:
-    """What PyAV and the file system raise, as a `VideoError`."""
+def _errors(name: str, but: Sequence[BaseException] = ()) -> Iterator[None]:
+    """What PyAV and the file system raise, as a `VideoError`; not what is in `but` by then."""
     ffmpeg = require("av", extra="video", purpose="video").FFmpegError
     try:
         yield
     except VideoError:
         raise
     except (OSError, ValueError, ffmpeg) as error:
+        if any(error is each for each in but):
+            raise
         why = getattr(error, "strerror", None) or reason(error)
         raise VideoError(f"{name} could not be written: {why}; nothing was changed") from error

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from torch import Tensor
 
 from agnlib._shared.paths import is_same, refuse_taken
+from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import VideoError
 from agnlib.video._names import check_source, check_target
 from agnlib.video._reading import opened
@@ -33,7 +34,7 @@ def repaint(
     *,
     batch: int = 1,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool | Listener = False,
 ) -> tuple[int, int, int]:
     """Repaint a clip into another, written whole or not at all.
 
@@ -43,7 +44,8 @@ def repaint(
         painter: called with the height and width of the frames, gives the painter of this clip.
         batch: frames painted at once.
         overwrite: whether a file or link in place of the target may be replaced.
-        progress: show a progress bar.
+        progress: True shows a bar; a function is told `(done, total)` in frames, after each batch. What it raises ends
+            the work, and nothing is written. `total` is what the clip says of itself, until the end.
 
     Returns:
         The number of frames written, their height and their width.
@@ -59,22 +61,25 @@ def repaint(
         ...
         agnlib.errors.VideoError: 'no.mp4' does not exist; give a clip
     """
-    from tqdm import tqdm
-
+    check_progress(progress)
     check_source(content)
     check_target(target)
     _check_different(content, target)
     refuse_taken([target], overwrite=overwrite)
     with opened(content) as clip:
-        paint = painter(clip.size)
-        bar = tqdm(total=clip.count, unit="frame", disable=not progress)
-        with bar, writing(target, clip) as writer, behind(_BEHIND) as later:
+        paint, done, claimed = painter(clip.size), 0, clip.count or 0
+        bar = telling(progress, clip.count, "frame")
+        with bar as told, writing(target, clip) as writer, behind(_BEHIND) as later:
+            told(0, max(claimed, 1))
             for chunk in ahead(clip.chunks(batch), _AHEAD):
                 painted = None
                 if chunk.frames:
                     painted = paint(chunk.pixels(), [frame.elapsed for frame in chunk.frames])
                 later.call(writer.write, painted, chunk)
-                bar.update(len(chunk.frames))
+                done += len(chunk.frames)
+                told(done, claimed if done <= claimed else done + 1)
+            later.wait()
+            told.end(done)
     return writer.count, *writer.size
 
 

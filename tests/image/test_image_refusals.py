@@ -65,12 +65,16 @@ def test_tensors_that_cannot_be_computed_with_are_refused_in_words(kind: str, st
         stylizer(COFFEE, COFFEE, mask=tensor)
 
 
-@pytest.mark.parametrize("value", [None, 7, b"a.png", io.BytesIO()])
+@pytest.mark.parametrize("value", [None, 7, b"a.png", io.BytesIO(), []])
 def test_what_is_no_path_is_refused_in_words(value: object) -> None:
-    for reading in (image.load, image.read, image.probe, image.check_output, image.check_place):
-        with pytest.raises(InputError, match=f"expected a path .*, got {type(value).__name__}"):
+    said = f"expected a path .*, got {type(value).__name__}"
+    for checking in (image.check_output, image.check_place):
+        with pytest.raises(InputError, match=said):
+            checking(value)  # type: ignore[arg-type]
+    for reading in (image.load, image.read, image.probe):
+        with pytest.raises(InputError, match=said if not isinstance(value, (bytes, io.BytesIO)) else "picture"):
             reading(value)  # type: ignore[operator]
-    with pytest.raises(InputError, match="expected a path"):
+    with pytest.raises(InputError, match="format of a file object" if isinstance(value, io.BytesIO) else said):
         image.save(COFFEE, value)  # type: ignore[arg-type]
 
 
