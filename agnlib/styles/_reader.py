@@ -124,7 +124,9 @@ def opened(style: Any, limits: Limits) -> Any:
     """A style with its picture files read within these limits; names, codes and pictures stay as they are."""
 
     def read(each: Any) -> Any:
-        is_file = is_encoded(each) or isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
+        if is_encoded(each):
+            return load(held(each, limits, "style"), limits=limits)
+        is_file = isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
         return load(each, limits=limits) if is_file and not is_code(each) else each
 
     return changed(style, read)
