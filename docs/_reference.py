@@ -33,7 +33,7 @@ _DATA = {
     "agnlib.video.SUFFIXES": "Suffixes of the clips that are read.",
     "agnlib.video.TARGET_SUFFIXES": "Suffixes of the clips that are written.",
 }
-_TYPES = ("PictureLike", "Term", "Painter")  # types.md has them
+_TYPES = ("PictureFile", "PictureLike", "Term", "Painter")  # types.md has them
 _WITHOUT_SIGNATURE = ("agnlib.image.Picture", "agnlib.image.picture.Picture")  # made by `take`
 
 

@@ -29,6 +29,7 @@ html_theme = "furo"
 html_title = f"agnlib {version}"
 exclude_patterns = ["_build", "inventories"]
 nitpicky = True
+default_role = "backticks"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -96,6 +97,10 @@ def setup(app):
     app.connect("builder-inited", importlib.import_module("_gallery").builder_inited)
     app.connect("builder-inited", importlib.import_module("_import_layers").builder_inited)
     app.connect("include-read", importlib.import_module("_cards").include_read)
+    app.connect("source-read", importlib.import_module("_command_line").commands_read)
+    backticks = importlib.import_module("_backticks")
+    app.add_role("backticks", backticks.Backticks())
+    app.connect("missing-reference", backticks.find, priority=50)
     reference = importlib.import_module("_reference")
     app.connect("source-read", reference.modules_read)
     app.connect("autodoc-process-signature", reference.signature)
