@@ -19,7 +19,7 @@ import agnlib
 
 ROOT = Path(agnlib.__file__).parent
 LAYERS = (  # from the bottom up
-    {"errors"},
+    {"errors", "memory"},
     {"_shared", "_train_options", "ops", "tiling"},
     {"image", "layers", "losses", "neighbors"},
     {"metrics", "models", "video"},

@@ -23,8 +23,8 @@ from agnlib._shared.paths import is_folder
 from agnlib.cli import _stylize_options, _training, _types
 from agnlib.cli._messages import end_relay, say
 from agnlib.cli._signals import Ended, ended_by_signals
-from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import AgnError, InputError, TrainingError
+from agnlib.memory import keep_freed_memory
 
 __all__ = ["main"]
 

@@ -44,8 +44,8 @@ class TrainerConfig:
         lr_discriminator: of the discriminator; more than 0, at most 100.
         betas: of Adam; two numbers from 0, below 1.
         final_lr: what the rates fall to along half a cosine, as a share of their start; a number from 0 to 1.
-        rate_warmup: in which the rates rise evenly to their own; a number of steps from 0. Adam's first steps are as long as
-            any, and lead away from what the weights know.
+        rate_warmup: in which the rates rise evenly to their own; a number of steps from 0. Adam's first steps
+            are as long as any, and lead away from what the weights know.
         ema_decay: of the averaged weights, a step; a number from 0, below 1.
         loss: of the adversaries; one of logistic, hinge, least_squares, wasserstein, relativistic, class. "class" has
             K + 1 classes.
@@ -57,8 +57,8 @@ class TrainerConfig:
         uniformity: of asking for a discriminator that is undecided; a weight of 0 or more.
         penalty: goes with the loss: the gradient's for "wasserstein", R1 + R2 for "relativistic", else R1; a weight of
             0 or more, or None for what suits the loss.
-        penalty_every: once in so many steps it is taken, with its weight multiplied by as much; at least 1, or None for what
-            suits the loss.
+        penalty_every: once in so many steps it is taken, with its weight multiplied by as much; at least 1, or None
+            for what suits the loss.
         identity: of plain reconstruction, where reference = photo, by L1; a weight of 0 or more.
         identity_every: one step in so many does that; at least 1.
         warmup: so many first steps do nothing else; a number of steps from 0.
@@ -82,8 +82,8 @@ class TrainerConfig:
             look at the paintings reduced to the references' size, and strokes become broader by as much: see
             `agnlib.training.data.stroke_scale`.
         close_up_every: then one step in so many looks at a part of them in full size instead; at least 1.
-        from_nothing_every: one step in so many paints from the latent and the style alone, without a photo; a number of steps
-            from 0, which is never.
+        from_nothing_every: one step in so many paints from the latent and the style alone, without a photo; a number
+            of steps from 0, which is never.
 
     Raises:
         InputError: an option outside its range, or `ada_target` without `augment`.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from agnlib.engines.memory import keep_freed_memory
+from agnlib.memory import keep_freed_memory
 from agnlib.ops._conv_transpose2d import _bands, _phases
 from benchmarks._common import header, markdown_table, median_iqr, write_json
 

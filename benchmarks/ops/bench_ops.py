@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 import benchmarks.ops._ops_conv_cases  # noqa: F401 - it registers its cases
-from agnlib.engines.memory import keep_freed_memory
 from agnlib.errors import BackendError
+from agnlib.memory import keep_freed_memory
 from agnlib.ops import backend
 from benchmarks._common import header, markdown_table, median_iqr, write_json
 from benchmarks.ops._ops_cases import Case, all_cases

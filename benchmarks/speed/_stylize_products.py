@@ -58,7 +58,7 @@ class Ours:
         from agnlib import Stylizer
 
         torch.set_num_threads(threads)
-        from agnlib.engines.memory import keep_freed_memory
+        from agnlib.memory import keep_freed_memory
 
         keep_freed_memory()
         engine = {"engine": "onnx"} if form == "onnx" else {}

@@ -38,7 +38,7 @@ def work(order: Mapping[str, Any]) -> None:
     import torch
 
     from agnlib import Stylizer
-    from agnlib.engines.memory import keep_freed_memory
+    from agnlib.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(order["threads"])

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-import agnlib.engines.memory
-from agnlib.engines.memory import keep_freed_memory
+import agnlib.memory
+from agnlib.memory import keep_freed_memory
 
 _COUNT = """
 import resource, sys, torch
-from agnlib.engines.memory import keep_freed_memory
+from agnlib.memory import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
@@ -32,13 +32,13 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not agnlib.engines.memory._is_glibc(), reason="there is nothing to set without the GNU C library")
+@pytest.mark.skipif(not agnlib.memory._is_glibc(), reason="there is nothing to set without the GNU C library")
 def test_memory_that_was_freed_is_used_again_without_asking_the_system() -> None:
     pages = 8 * 2**25 // os.sysconf("SC_PAGESIZE")
     assert faults("keep") < pages // 20
 
 
 def test_elsewhere_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agnlib.engines.memory, "_is_glibc", lambda: False)
-    monkeypatch.setattr(agnlib.engines.memory.ctypes, "CDLL", None)
+    monkeypatch.setattr(agnlib.memory, "_is_glibc", lambda: False)
+    monkeypatch.setattr(agnlib.memory.ctypes, "CDLL", None)
     assert keep_freed_memory() is False
