@@ -235,7 +235,7 @@ def _fastest(
         mu, var = _moments_in_channels_last(x)
         rsigma = (var + eps).rsqrt()
     else:
-        one = x.reshape(1, b * c, h, w)
+        one = x.reshape(1, b * c, h, w).contiguous()  # which torch before 2.10 does not see to
         flat, mu, rsigma = torch.native_group_norm(one, std.reshape(-1), mean.reshape(-1), 1, b * c, h * w, b * c, eps)
         return _activate_(flat, act).view(b, c, h, w), mu.view(b, c), rsigma.view(b, c)
     scale = std * rsigma
