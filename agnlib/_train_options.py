@@ -1,16 +1,17 @@
-"""What `agnlib train` can be asked, each option once; needs no torch, so that a mistake is said at once."""
+"""What a training can be asked, each option once; needs no torch, so that a mistake is said at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from agnlib._shared.numbers import settle
+from agnlib._shared.numbers import Ranges, are_counts, is_count, is_number, settle
 from agnlib.errors import InputError
 
-__all__ = ["PERCEPTUAL", "TrainOptions", "parse_perceptual"]
+__all__ = ["PERCEPTUAL", "FinetuneSettings", "TrainOptions", "TrainSettings", "parse_perceptual"]
 
 PERCEPTUAL = ("vgg16", "efficientnet-lite0")
 
@@ -45,12 +46,77 @@ def _option(default: Any, says: str, metavar: Any = "N", check: str | None = Non
     return field(default=default, metadata={"says": says, "metavar": metavar, "check": check, **more})
 
 
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+_TINY, _HUGE = math.nextafter(0, 1), math.nextafter(math.inf, 0)
+_RANGES: Ranges = (
+    (("steps", "size", "batch", "threads"), "at least 1, or None", _or_none(lambda v: is_count(v, 1))),
+    (("accumulate", "checkpoint_every", "keep", "sample_every"), "at least 1", lambda v: is_count(v, 1)),
+    (("workers",), "a whole number from 0", is_count),
+    (("seed",), "a whole number of 63 bits", lambda v: is_count(v, -(2**63), 2**63 - 2)),
+    (
+        ("minutes", "style_weight", "learning_rate"),
+        "a number above 0, or None",
+        _or_none(lambda v: is_number(v, _TINY, _HUGE)),
+    ),
+    (("adversarial",), "a weight of 0 or more, or None", _or_none(lambda v: is_number(v, 0, _HUGE))),
+    (("stroke_scale",), "a scale from 1 to 8", lambda v: is_number(v, 1, 8)),
+    (("ada",), "a mean sign between -1 and 1, or None", _or_none(lambda v: is_number(v, -1, 1))),
+    (("blocks",), "three whole numbers from 0, or None", _or_none(lambda v: _are_counts(v, 0))),
+    (("channels",), "three whole numbers from 1, or None", _or_none(lambda v: _are_counts(v, 1))),
+    (("init", "resume", "augment", "keep_best"), "a name, or None", _or_none(lambda v: isinstance(v, str))),
+    (("perceptual", "device"), "a name", lambda v: isinstance(v, str)),
+    (("dry_run",), "True or False", lambda v: isinstance(v, bool)),
+)
+
+
+def _are_counts(values: Any, least: int) -> bool:
+    return isinstance(values, (list, tuple)) and are_counts(values, least, 3)
+
+
+class FinetuneSettings(TypedDict, total=False):
+    """What `finetune` can be asked besides: options of `TrainOptions`, as keywords."""
+
+    resume: str | None
+    dry_run: bool
+    steps: int | None
+    size: int | None
+    batch: int | None
+    accumulate: int
+    seed: int
+    perceptual: str
+    adversarial: float | None
+    stroke_scale: float
+    style_weight: float | None
+    learning_rate: float | None
+    blocks: Sequence[int] | None
+    channels: Sequence[int] | None
+    augment: str | None
+    ada: float | None
+    checkpoint_every: int
+    keep: int
+    keep_best: str | None
+    sample_every: int
+    device: str
+    threads: int | None
+    workers: int
+
+
+class TrainSettings(FinetuneSettings, total=False):
+    """The options of a training but for its folders, as keywords; see `TrainOptions`."""
+
+    init: str | None
+    minutes: float | None
+
+
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `agnlib train` was asked for; the fields are its options, None being what it takes by itself."""
+    """What a training is asked for: the options of `agnlib train`, and the keywords of `agnlib.training.train`."""
 
     content: Path = field(metadata={"says": "a folder of photographs", "metavar": "DIR"})
-    style: Path = field(metadata={"says": "a folder of pictures with the style", "metavar": "DIR"})
+    style: Path | tuple[Path, ...] = field(metadata={"says": "a folder of pictures with the style", "metavar": "DIR"})
     out: Path = field(metadata={"says": "weights, logs, samples, checkpoints", "metavar": "DIR"})
     init: str | None = _option(None, "weights to start from", "NAME|FOLDER", usual="none, from nothing")
     resume: str | None = _option(
@@ -145,7 +211,30 @@ class TrainOptions:
     workers: int = _option(0, "processes that read pictures", "N", "from_zero")
 
     def __post_init__(self) -> None:
-        settle(self)
+        settle(self, _RANGES)
+        if self.steps is not None and self.minutes is not None:
+            raise InputError(f"steps is {self.steps} and minutes {self.minutes}; expected one of the two")
+        parse_perceptual(self.perceptual)
         for name in ("blocks", "channels"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, list(getattr(self, name)))  # as it comes back from the record
+
+
+def _documented(options: type[TrainOptions]) -> str:
+    """A line for each option, of what the command line says of it."""
+    lines = []
+    for option in fields(options):
+        usual = option.metadata.get("usual", None if option.default in (MISSING, None) else f"{option.default!r}")
+        said = f"{option.metadata['says']}{'' if usual is None else f' (default: {usual})'}"
+        lines.append(f"{option.name}: {said}.")
+    return "\n        ".join(lines)
+
+
+TrainOptions.__doc__ = f"""{TrainOptions.__doc__}
+
+    Args:
+        {_documented(TrainOptions)}
+
+    Raises:
+        InputError: a value outside its range, or both steps and minutes.
+    """

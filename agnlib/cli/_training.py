@@ -102,14 +102,14 @@ def _train(arguments: argparse.Namespace) -> int:
             )
     from tqdm import tqdm
 
-    from agnlib.training.run.train import train
+    from agnlib.training.run.train import run_training
 
     values = {name: value for name, value in vars(arguments).items() if name != "run"}
     with warnings.catch_warnings():
         warnings.simplefilter("always", RuntimeWarning)
         # above the progress bar
         warnings.showwarning = lambda message, *_: tqdm.write(line(f"warning: {message}"), file=sys.stderr)
-        train(TrainOptions(**values))
+        run_training(TrainOptions(**values))
     return 0
 
 
@@ -120,5 +120,5 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from agnlib.training.run.finetune import finetune
 
     values = {name: value for name, value in vars(arguments).items() if name not in ("run", "style")}
-    finetune(arguments.style, **values)
+    finetune(values.pop("content"), arguments.style, values.pop("out"), **values)
     return 0

@@ -20,6 +20,7 @@ from agnlib.training.class_styles import fitting
 from agnlib.training.class_styles.calibration import calibrate_classes
 from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.class_styles.mapping import fit_mapping
+from agnlib.training.class_styles.unfinished import Unfinished
 
 MEANS = torch.tensor([[3.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-2.0, -2.0, 0.0]])
 KINDS = torch.arange(3).repeat_interleave(400)
@@ -201,7 +202,7 @@ def test_large_paintings_are_read_as_small_as_style_pictures() -> None:
 
 def painter_and_reader() -> tuple[Generator, StyleExtractor]:
     found = networks(num_classes=2)
-    return found["generator"], found["extractor"]
+    return found["generator"].eval(), found["extractor"].eval()
 
 
 def test_a_class_with_one_style_is_read_as_the_stylizer_reads_it(tmp_path: Path) -> None:
@@ -227,6 +228,38 @@ def test_naming_leaves_off_when_it_is_told_to(tmp_path: Path) -> None:
         generator, extractor = painter_and_reader()
         assert not fit_class_styles(generator, extractor, *folders, stopping=lambda: next(asked) >= calls)  # noqa: B023
     assert fit_class_styles(generator, extractor, *folders)
+
+
+def test_naming_goes_on_where_it_left_off(tmp_path: Path) -> None:
+    folders = [PictureFolder(folder, 16) for folder in make_folders(tmp_path / "pictures")]
+    whole = painter_and_reader()
+    assert fit_class_styles(*whole, *folders, steps=2)
+    for calls in range(0, 40, 3):
+        asked, kept = itertools.count(), Unfinished(tmp_path / f"{calls}.safetensors", "this")
+        stopped = {"stopping": lambda asked=asked, calls=calls: next(asked) >= calls}
+        done = fit_class_styles(*painter_and_reader(), *folders, steps=2, unfinished=kept, **stopped)
+        again = painter_and_reader()
+        assert fit_class_styles(*again, *folders, steps=2, unfinished=kept)
+        assert torch.equal(again[0].mapping.weight, whole[0].mapping.weight)
+    assert done
+    assert int(kept.read()["classes"]) == 2
+    assert not Unfinished(tmp_path / f"{calls}.safetensors", "another").read()
+
+
+def test_with_no_time_some_pictures_of_every_class_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ink", "oil"):
+        for number in range(9):
+            picture(tmp_path / "style" / name / f"{number}.png", (20, 20), number)
+    picture(tmp_path / "photos" / "one.png", (40, 30), 3)
+    folders = PictureFolder(tmp_path / "photos", 16), PictureFolder(tmp_path / "style", 16)
+    counted: list[Tensor] = []
+    monkeypatch.setattr(fitting, "fit_mapping", lambda generator, codes, labels, **_: counted.append(labels))
+    told: list[tuple[float, float]] = []
+    assert fit_class_styles(*painter_and_reader(), *folders, seconds=0.0, progress=lambda *now: told.append(now))
+    assert torch.bincount(counted[0]).tolist() == [4, 4]
+    assert fit_class_styles(*painter_and_reader(), *folders, steps=1, progress=lambda *now: told.append(now))
+    assert torch.bincount(counted[1]).tolist() == [9, 9]
+    assert told[-1] == (20, 20)
 
 
 @pytest.mark.parametrize(("size", "side"), [(40, 40), (252, 252), (400, 252)])

@@ -161,8 +161,8 @@ def test_a_class_that_the_judge_has_not_seen_is_left_alone() -> None:
 
 
 def test_it_can_be_left_off() -> None:
-    asked = iter([False, True])
-    _, before, after = sharpened(stopping=lambda: next(asked))
+    asked = iter([False] * 4 + [True])
+    _, before, after = sharpened(stopping=lambda: next(asked), steps=3)
     assert (after != before).flatten(1).any(1).tolist() == [False, True, False, False]
 
 

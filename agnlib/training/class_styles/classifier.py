@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,6 +98,10 @@ def sharpen_classes(
     rate: float = 0.15,
     reach: float = 1.5,
     drawing: float = 12.0,
+    seconds: float = math.inf,
+    first: int = 0,
+    begun: Tensor | None = None,
+    on_class: Callable[[int], None] = lambda label: None,
     stopping: Callable[..., bool] = lambda: False,
 ) -> None:
     """Learn the means of the classes' maps by which paintings in a class's random styles are known as the class.
@@ -117,7 +123,11 @@ def sharpen_classes(
         drawing: weight, beside the judge's cross-entropy, of what is lost of the photos' drawing, as the extractor's
             trunk sees it, beyond what is lost to begin with. Without it codes in which photos dissolve please the judge
             best.
-        stopping: asked before each class; once it says yes, the maps stay as they are then.
+        seconds: for all classes together, each its share of what is left; a class takes fewer steps if it has to.
+        first: the class to begin with, where those before it are done.
+        begun: `generator.mapping.weight` before the first of them; None for what it is now.
+        on_class: told each class that is done.
+        stopping: asked before each step; once it says yes, a class that is not done stays as it was.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -132,19 +142,26 @@ def sharpen_classes(
     config = generator.config
     if config.num_classes < 2:
         return
-    maps = generator.mapping.weight.detach().view(-1, config.style_dim, config.latent_dim + 1)[1:]
+    shape = (-1, config.style_dim, config.latent_dim + 1)
+    maps = generator.mapping.weight.detach().view(shape)[1:]
     means, spreads = maps[:, :, -1], maps[:, :, :-1]
-    middle, most = farthest(maps, reach)
-    rng = torch.Generator().manual_seed(0)
-    for label in range(config.num_classes):
+    middle, most = farthest(maps if begun is None else begun.to(maps).view(shape)[1:], reach)
+    end = time.monotonic() + seconds
+    for label in range(first, config.num_classes):
         if stopping():
             return
         if judge.bias[label].isinf():
             continue
+        now, rng = time.monotonic(), torch.Generator().manual_seed(label)
+        share = (end - now) / (config.num_classes - label)
         mean = means[label].clone().requires_grad_()
         optimizer = torch.optim.Adam([mean], lr=rate)
         target = torch.full((_BATCH,), label, device=mean.device, dtype=torch.int64)
         for _ in range(steps):
+            if stopping():
+                return
+            if time.monotonic() - now > share:
+                break
             chosen = torch.randint(len(photos), (_BATCH,), generator=rng, device="cpu")
             spread = (
                 torch.randn(_BATCH, config.latent_dim, generator=rng, device="cpu", dtype=torch.float32).to(mean)
@@ -164,3 +181,4 @@ def sharpen_classes(
             with torch.no_grad():
                 mean.copy_(middle + at_most(mean - middle, most[label]))
         means[label] = mean.detach()
+        on_class(label)

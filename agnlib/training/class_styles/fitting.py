@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +23,7 @@ from agnlib.styles._reader import STYLE_SIDE
 from agnlib.training.class_styles.calibration import calibrate_classes
 from agnlib.training.class_styles.classifier import ClassJudge, sharpen_classes
 from agnlib.training.class_styles.mapping import fit_mapping
+from agnlib.training.class_styles.unfinished import Unfinished
 from agnlib.training.data.pairs import PictureFolder
 
 __all__ = ["fit_class_styles"]
@@ -25,6 +31,7 @@ __all__ = ["fit_class_styles"]
 _PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
 _SIDE = 252  # of a photo at most: in a larger one strokes are finer, and classes less easily told
 _STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
+_LEAST = 4  # pictures of every class that are read, however little time there is
 
 
 @with_gradients()
@@ -35,6 +42,9 @@ def fit_class_styles(
     style: PictureFolder,
     *,
     steps: int | None = None,
+    seconds: float = math.inf,
+    unfinished: Unfinished | None = None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
     stopping: Callable[..., bool] = lambda: False,
 ) -> bool:
     """Fit `generator.sample_style` to the pictures of a folder, and calibrate it on some photos.
@@ -48,6 +58,10 @@ def fit_class_styles(
         content: of its pictures a dozen are painted, as their largest squares of `content.size`, at most 252 pixels.
         style: with as many classes as the generator has.
         steps: of sharpening each class; None takes 16, and fewer of many classes.
+        seconds: about how long it may take. With too few of them fewer pictures are read, some of every class, and
+            classes are sharpened less.
+        unfinished: where what has been learned is kept meanwhile, and what was left there is taken from.
+        progress: called as `progress(done, total)`.
         stopping: asked all the while; once it says yes, this leaves off.
 
     Returns:
@@ -56,35 +70,119 @@ def fit_class_styles(
     Raises:
         ImageError: not one of a folder's pictures can be decoded.
     """
-    found, labels = [], []
-    for statistics, label in _statistics(extractor, style, generator.mapping.weight.device):
-        found.append(statistics)
-        labels.append(label)
-        if stopping():
-            return False
-    if not found:
-        raise _undecodable(style)
-    seen, of = torch.cat(found).to(generator.mapping.weight), torch.tensor(labels, device="cpu", dtype=torch.int64)
-    fit_mapping(generator, extractor.encode(seen), of, prior=extractor.config.variational)
+    unfinished = unfinished or Unfinished(None)
     classes = generator.config.num_classes
+    usual = max(1, min(_STEPS, _ALL_STEPS // max(classes, 1))) if steps is None else steps
+    work = _Work(generator, extractor, usual, unfinished, _Clock(seconds), progress, stopping)
+    known = unfinished.read()
+    seen, of = (known["statistics"], known["labels"]) if known else work.read(style)
+    if stopping():
+        return False
+    seen = seen.to(generator.mapping.weight)
+    if "mapping" in known:
+        with torch.no_grad():
+            generator.mapping.weight.copy_(known["mapping"])
+    else:
+        fit_mapping(generator, extractor.encode(seen), of, prior=extractor.config.variational)
     if classes > 1:
         photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
-        calibrate_classes(generator, extractor, photos, stopping=stopping)
-        judge = ClassJudge.fitted(seen, of.to(seen.device), classes)
-        usual = max(1, min(_STEPS, _ALL_STEPS // classes))
-        sharpen_classes(generator, extractor, photos, judge, steps=usual if steps is None else steps, stopping=stopping)
+        if "mapping" not in known:
+            calibrate_classes(generator, extractor, photos, seconds=work.clock.left(0.6), stopping=stopping)
+        if not stopping():
+            work.sharpen(photos, seen, of, known)
     return not stopping()
+
+
+class _Clock:
+    """How much is left of so many seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._begun = seconds, time.monotonic()
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until that share of all is gone; below 0 where it is."""
+        return share * self._seconds - (time.monotonic() - self._begun)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The two parts of it that take long."""
+
+    generator: Generator
+    extractor: StyleExtractor
+    steps: int
+    unfinished: Unfinished
+    clock: _Clock
+    progress: Callable[[float, float], None]
+    stopping: Callable[..., bool]
+
+    def _tell(self, pictures: int, of: int, classes: int) -> None:
+        """A step counts as a picture; calibration comes with the first class."""
+        whole = self.generator.config.num_classes
+        several = whole > 1
+        self.progress(pictures + classes * self.steps * several, of + whole * self.steps * several)
+
+    def read(self, style: PictureFolder) -> tuple[Tensor, Tensor]:
+        """Statistics of pictures and their labels, of all or as many as there is time for."""
+        found, labels, least = [], [], _LEAST * max(1, self.generator.config.num_classes)
+        for statistics, label in _statistics(self.extractor, style, self.generator.mapping.weight.device):
+            found.append(statistics)
+            labels.append(label)
+            self._tell(len(found), len(style.paths), 0)
+            if self.stopping() or (self.clock.left(0.4) < 0 and len(found) >= least):
+                break
+        if not found:
+            raise _undecodable(style)
+        return torch.cat(found), torch.tensor(labels, device="cpu", dtype=torch.int64)
+
+    def sharpen(self, photos: Tensor, seen: Tensor, of: Tensor, known: Mapping[str, Tensor]) -> None:
+        """Those classes that are not known yet; after each, all that is known is kept."""
+        first = int(known["classes"]) if known else 0
+        begun = known["begun"] if known else self.generator.mapping.weight.detach().clone()
+
+        def on_class(label: int) -> None:
+            self._tell(len(seen), len(seen), label + 1)
+            done = torch.tensor(label + 1, device="cpu", dtype=torch.int64)
+            mapping = self.generator.mapping.weight
+            self.unfinished.keep(statistics=seen, labels=of, begun=begun, mapping=mapping, classes=done)
+
+        on_class(first - 1)
+        sharpen_classes(
+            self.generator,
+            self.extractor,
+            photos,
+            ClassJudge.fitted(seen, of.to(seen.device), self.generator.config.num_classes),
+            steps=self.steps,
+            seconds=self.clock.left(),
+            first=first,
+            begun=begun,
+            on_class=on_class,
+            stopping=self.stopping,
+        )
 
 
 @torch.no_grad()
 def _statistics(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> Iterator[tuple[Tensor, int]]:
-    for path, label in zip(style.paths, style.labels, strict=True):
+    """Of each picture that can be decoded, the classes by turns."""
+    for path, label in _by_turns(style):
         try:
             picture = Picture.take(path, "style")
         except ImageError:
             continue
         pixels = picture.resized(reduced_size(picture.size, shorter=STYLE_SIDE))
         yield extractor.statistics(placed(pixels, device)), label
+
+
+def _by_turns(style: PictureFolder) -> list[tuple[Path, int]]:
+    """The pictures with their labels, shuffled, the first of every class before any second."""
+    order = list(zip(style.paths, style.labels, strict=True))
+    random.Random(0).shuffle(order)
+    seen: Counter[int] = Counter()
+    ranked = []
+    for path, label in order:
+        ranked.append((seen[label], label, path))
+        seen[label] += 1
+    return [(path, label) for _, label, path in sorted(ranked, key=lambda each: each[:2])]
 
 
 def _photos(content: PictureFolder, count: int) -> Tensor:

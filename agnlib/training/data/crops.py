@@ -6,7 +6,9 @@ import hashlib
 import os
 import random
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,7 +33,7 @@ class PictureFolder:
 
     Args:
         folder: searched to any depth, through links too. What is hidden (`.ipynb_checkpoints`, `.thumbnails`) or made
-            by a system (`__MACOSX`, `@eaDir` and the like) is passed by.
+            by a system (`__MACOSX`, `@eaDir` and the like) is passed by. Or picture files, of no class.
         size: side of the crops in pixels; smaller pictures are enlarged.
         variants: least and largest number of crops of a picture.
         seed: of the crops.
@@ -44,32 +46,24 @@ class PictureFolder:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         size: int,
         *,
         variants: tuple[int, int] = (2, 8),
         seed: int = 0,
         classes: bool = True,
     ) -> None:
-        if not text_of(folder, "PictureFolder: folder"):  # which would be the current folder
-            raise InputError("the name of the folder of pictures is empty; give a folder")
-        self.folder, self.size, self.seed = Path(folder), checked_count(size, "PictureFolder: size", 1), seed
+        self.size, self.seed = checked_count(size, "PictureFolder: size", 1), seed
         if not isinstance(variants, (tuple, list)) or not are_counts(variants, 1, 2) or variants[0] > variants[1]:
             raise InputError(f"PictureFolder: variants is {variants!r}; expected the least and largest number of crops")
-        if not is_folder(self.folder):
-            raise InputError(f"{self.folder} is not a folder; expected one with pictures in it")
-        if not may(self.folder, os.R_OK | os.X_OK):
-            raise InputError(f"{self.folder} cannot be read; allow reading it, or give another folder")
-        files, closed = files_below(self.folder)
-        unread = left_out(path.name for path in files)
+        self.folder, files, self.unreadable, unread = _found(folder)
+        self.listed = not isinstance(folder, (str, os.PathLike))  # picture files were given, no folder
+        classes = classes and not self.listed
         self.paths: list[Path] = []
-        self.unreadable: list[Path] = closed
         in_part = []
         self.enlarged = 0
         counts, digest = [], hashlib.sha256()
         for path in files:
-            if path.suffix.lower() not in READ_SUFFIXES:
-                continue
             try:
                 found, content = header(path), _hash_of(path)
             except (ImageError, OSError):
@@ -80,7 +74,7 @@ class PictureFolder:
             in_part += [path] if found.further else []
             self.enlarged += min(width, height) < size
             counts.append(min(variants[1], max(variants[0], round(width * height / size**2))))
-            digest.update(os.fsencode(f"{path.relative_to(self.folder).as_posix()} {content}\n"))
+            digest.update(os.fsencode(f"{_name_in(self.folder, path)} {content}\n"))
         if not self.paths:
             kinds = ", ".join(READ_SUFFIXES)
             there = f"{len(self.unreadable)} unreadable ones" if self.unreadable else "none"
@@ -148,6 +142,31 @@ class PictureFolder:
                 f"{self.folder}: the class folders {', '.join(empty)} have no readable picture; fill or remove them"
             )
         return tuple(classes), [classes.index(name) for name in names]
+
+
+def _found(folder: Any) -> tuple[Path, list[Path], list[Path], str]:
+    """The folder, the files that may be pictures, what cannot be opened, and in words what is left out.
+
+    Raises:
+        InputError: no folder that can be read; or no list of files.
+    """
+    if isinstance(folder, (list, tuple)) and folder:
+        listed = [Path(text_of(path, "PictureFolder: a picture")) for path in folder]
+        return listed[0].parent, listed, [], ""
+    if not text_of(folder, "PictureFolder: folder"):  # which would be the current folder
+        raise InputError("the name of the folder of pictures is empty; give a folder")
+    folder = Path(folder)
+    if not is_folder(folder):
+        raise InputError(f"{folder} is not a folder; expected one with pictures in it")
+    if not may(folder, os.R_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be read; allow reading it, or give another folder")
+    files, closed = files_below(folder)
+    read = [path for path in files if path.suffix.lower() in READ_SUFFIXES]
+    return folder, read, closed, left_out(path.name for path in files)
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def _hash_of(path: Path) -> str:

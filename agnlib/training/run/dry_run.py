@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["estimate"]
 
 
-def estimate(trainer: AdversarialTrainer, data: PairData, *, steps: int | None, minutes: float | None) -> list[str]:
+def estimate(
+    trainer: AdversarialTrainer, data: PairData, *, steps: int | None, minutes: float | None, kept: float = 0.0
+) -> list[str]:
     """Lines about parameters, time, memory and disk. The trainer is used up: its networks take a few steps.
 
     Args:
         trainer: of the run, with its terms.
         data: of the run.
         steps, minutes: the limits of the run, one of them None.
+        kept: of the minutes, for other things than training.
     """
     trainer.callbacks = ()
     first, later, penalty = _seconds(trainer, data)
@@ -40,8 +43,9 @@ def estimate(trainer: AdversarialTrainer, data: PairData, *, steps: int | None, 
         whole = (min(steps, fresh) * early + max(0, steps - fresh) * ordinary) / 60
         lines.append(f"{steps} steps: about {whole:.0f} minutes")
     if minutes is not None:
-        left = max(0.0, minutes * 60 - fresh * early)
-        lines.append(f"{minutes:g} minutes: about {min(minutes * 60 / early, fresh + left / ordinary):.0f} steps")
+        seconds = (minutes - kept) * 60
+        left = max(0.0, seconds - fresh * early)
+        lines.append(f"{minutes:g} minutes: about {min(seconds / early, fresh + left / ordinary):.0f} steps")
     memory = f"memory: {_gigabytes(_peak(trainer.device))} at most so far"
     lines.append(f"{memory}, and {_gigabytes(_caches(trainer, data))} more as decoded crops and targets are kept")
     lines.append(f"disk: {_gigabytes(_checkpoint_bytes(trainer))} a checkpoint")

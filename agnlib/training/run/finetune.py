@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from typing_extensions import Unpack
 
 from agnlib import image
 from agnlib._shared.paths import exists, is_folder, why_not
+from agnlib._train_options import FinetuneSettings, TrainSettings
 from agnlib.errors import InputError
-from agnlib.image._suffixes import READ_SUFFIXES
-from agnlib.training.run.record import TrainOptions
 from agnlib.training.run.train import train
 
 __all__ = ["finetune"]
 
-_USUAL: dict[str, Any] = {
+_USUAL: TrainSettings = {
     "size": 208,  # as large as references are read
     "batch": 2,
     "learning_rate": 6e-4,  # half of a training's own: more of what the weights know is kept
@@ -31,13 +30,14 @@ _USUAL_MINUTES = 5.0
 
 
 def finetune(
-    style: Sequence[Path],
-    content: Path,
-    out: Path,
+    content: str | os.PathLike[str],
+    style: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
     *,
     init: str = "agn-small",
     minutes: float | None = None,
-    **options: Any,
+    progress: bool = True,
+    **options: Unpack[FinetuneSettings],
 ) -> Path:
     """Go on training weights that have seen all kinds of art on a few pictures alone; returns `out`.
 
@@ -45,11 +45,12 @@ def finetune(
     discriminator's augmentation.
 
     Args:
-        style: pictures, or one folder of them.
         content: a folder of photographs.
+        style: pictures, or one folder of them.
         out: where weights, log and samples go; new.
         init: weights to start from.
         minutes: how long; None is 5, or what a run that is resumed was begun with.
+        progress: show a bar, and say in a few lines what is done.
         options: others of `TrainOptions`; by default crops of 208 px, two pairs, half the usual learning rate, and a
             discriminator that sees its pictures varied.
 
@@ -59,25 +60,22 @@ def finetune(
         WeightsError, TrainingError: as `train`.
 
     Example:
-        >>> finetune([Path("a.jpg"), Path("folder")], Path("photos"), Path("out"))
+        >>> finetune("photos", ["a.jpg", "folder"], "out")
         Traceback (most recent call last):
         ...
-        agnlib.errors.InputError: --style: 'a.jpg' does not exist; give pictures, or one folder
+        agnlib.errors.InputError: style: 'a.jpg' does not exist; give pictures, or one folder
     """
-    for path in style:
+    pictures = [Path(path) for path in ([style] if isinstance(style, (str, os.PathLike)) else style)]
+    for path in pictures:
         if not exists(path):
-            raise InputError(f"--style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
+            raise InputError(f"style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
     if minutes is None and options.get("resume") is None:
         minutes = _USUAL_MINUTES
-    given = {"content": content, "out": out, "init": init, "minutes": minutes, **_USUAL, **options}
-    if len(style) == 1 and is_folder(style[0]):
-        return train(TrainOptions(style=style[0], **given))
-    for path in style:
+    given: TrainSettings = {"init": init, "minutes": minutes, **_USUAL, **options}
+    if len(pictures) == 1 and is_folder(pictures[0]):
+        return train(content, pictures[0], out, progress=progress, **given)
+    for path in pictures:
         if is_folder(path):
-            raise InputError(f"--style: {str(path)!r} is a folder among others; give pictures, or one folder")
+            raise InputError(f"style: {str(path)!r} is a folder among others; give pictures, or one folder")
         image.probe(path)
-    with tempfile.TemporaryDirectory(prefix="agnlib-") as folder:
-        for number, path in enumerate(style):
-            suffix = path.suffix.lower() if path.suffix.lower() in READ_SUFFIXES else ".png"  # read by content anyway
-            shutil.copyfile(path, Path(folder) / f"{number:04d}{suffix}")
-        return train(TrainOptions(style=Path(folder), **given))
+    return train(content, pictures, out, progress=progress, **given)

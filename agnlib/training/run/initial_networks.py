@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from agnlib.errors import ImageError
+from agnlib.errors import ImageError, InputError
 from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import PictureFolder
 from agnlib.training.run.net2net import grown
 
-__all__ = ["Networks", "balance", "kept", "starting_networks", "whole_pictures"]
+__all__ = ["Networks", "balance", "kept", "origin", "starting_networks", "whole_pictures"]
 
 _MARGIN = 16  # px around a picture: more than the decoder's zero padding reaches, or it learns to paint a frame
 _CANVAS_SLOPE = 1.3  # painted on white noise, flat parts are strewn with strokes, and style is no closer
@@ -34,30 +34,67 @@ def starting_networks(
     style: PictureFolder,
     blocks: Sequence[int] | None = None,
     channels: Sequence[int] | None = None,
+    *,
+    generator: Generator | None = None,
 ) -> Networks:
     """New networks, or those of `init` with as many classes as there are here, grown to the size that is asked for.
 
-    Of a discriminator for other classes all is kept but what it knew of these.
+    Of a discriminator for other classes all is kept but what it knew of these. A generator that is given stands in for
+    the one of `init`, or a new one.
 
     Raises:
-        InputError: fewer blocks or channels than `init` has.
+        InputError: fewer blocks or channels than `init` has; or a generator that is given for other classes, to be
+            grown, or of another width of styles.
         WeightsError: `init` cannot be loaded.
     """
     classes, wanted = len(style.class_names), len(style.class_names) or None
+    if generator is not None:
+        _check_given(generator, classes, grows=blocks is not None or channels is not None)
+    if init is None and generator is not None:
+        width = generator.config.style_dim
+        return Networks(generator, Discriminator(wanted, style_dim=width), _new_extractor(style, width))
     if init is None:
         sizes = {"blocks": blocks, "channels": channels}
         options: dict[str, Any] = {name: tuple(value) for name, value in sizes.items() if value is not None}
         generator = Generator(num_classes=classes, margin=_MARGIN, canvas_slope=_CANVAS_SLOPE, **options)
         return Networks(generator, Discriminator(wanted), _new_extractor(style))
     bundle = pretrained.load(init)
-    generator, discriminator = bundle.generator, bundle.discriminator
+    discriminator = bundle.discriminator
+    if generator is not None and generator.config.style_dim != bundle.extractor.config.style_dim:
+        raise InputError(
+            f"generator has style_dim {generator.config.style_dim}, the extractor of {init}"
+            f" {bundle.extractor.config.style_dim}; give a generator of that width"
+        )
+    given, generator = generator is not None, generator or bundle.generator
     if discriminator is None:
         discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
     elif discriminator.config.num_classes != wanted:
         discriminator = _with_labels(discriminator, wanted)
+    if given:
+        return Networks(generator, discriminator, bundle.extractor)
     if generator.config.num_classes != classes:
         generator = _with_classes(generator, classes)
     return Networks(grown(generator, blocks=blocks, channels=channels), discriminator, bundle.extractor)
+
+
+def _check_given(generator: Generator, classes: int, *, grows: bool) -> None:
+    if generator.config.num_classes != classes:
+        raise InputError(
+            f"generator has num_classes {generator.config.num_classes}, the pictures with the style {classes};"
+            f" make it with num_classes={classes}"
+        )
+    if grows:
+        raise InputError("blocks and channels are of a generator that is made here; expected none with generator=")
+
+
+def origin(init: str | None) -> dict[str, Any]:
+    """The weights that a training begins with: their name and version, and what was before them."""
+    if init is None:
+        return {"init": None, "before": []}
+    bundle = pretrained.load(init)
+    training = bundle.info.get("training", {})
+    said = {name: training[name] for name in ("init", "steps", "minutes", "crop", "batch") if name in training}
+    return {"init": f"{bundle.name} {bundle.version}", "before": [*training.get("before", []), said] if said else []}
 
 
 def balance(init: str | None, *, style_weight: float | None, adversarial: float | None) -> dict[str, float]:
@@ -102,9 +139,9 @@ def kept(before: Discriminator | None, after: Discriminator) -> str:
     return f"discriminator: {same} of {len(mine)} tensors kept" + (", the classes are new" if same < len(mine) else "")
 
 
-def _new_extractor(style: PictureFolder) -> StyleExtractor:
+def _new_extractor(style: PictureFolder, style_dim: int | None = None) -> StyleExtractor:
     """A new extractor, calibrated on the styles, on a trunk that has seen pictures: published, or shipped with us."""
-    extractor = StyleExtractor()
+    extractor = StyleExtractor() if style_dim is None else StyleExtractor(style_dim=style_dim)
     try:
         trunk = EfficientNetLiteFeatures.pretrained(0, extractor.config.taps).state_dict()
     except ImportError:

@@ -30,9 +30,10 @@ def check_place(options: TrainOptions) -> None:
     """
     folder = options.out
     for name in ("content", "style"):
-        if real(folder).is_relative_to(real(getattr(options, name))):
+        pictures = getattr(options, name)
+        if isinstance(pictures, Path) and real(folder).is_relative_to(real(pictures)):
             raise InputError(
-                f"--out {folder} lies in --{name} {getattr(options, name)}, so the run's samples would be taken for"
+                f"--out {folder} lies in --{name} {pictures}, so the run's samples would be taken for"
                 " pictures; give a folder outside of it"
             )
     if options.resume is None and (exists(folder / "config.json") or exists(folder / RECORD)):
@@ -72,10 +73,16 @@ def make_folder(folder: Path) -> None:
 
 def write_record(options: TrainOptions, chosen: Mapping[str, Any]) -> None:
     """Write `run.json`: the options, and what was chosen for those that were left open."""
-    values = {name: os.fspath(v) if isinstance(v, Path) else v for name, v in asdict(options).items()}
+    values = {name: _as_json(value) for name, value in asdict(options).items()}
     for name in ("resume", "dry_run"):
         values.pop(name)
     write_bytes(options.out / RECORD, (json.dumps(values | dict(chosen), indent=2) + "\n").encode())
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_json(each) for each in value]
+    return os.fspath(value) if isinstance(value, Path) else value
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -115,5 +122,7 @@ def check_same_run(record: Mapping[str, Any], options: TrainOptions, chosen: Map
 def _difference(name: str, then: object, now: object) -> str:
     if name.endswith("_pictures"):
         return f"other pictures in --{name.removesuffix('_pictures')}"
+    if name == "parts":
+        return f"{then or 'no'} terms, trainer or generator of its own, now it is {now or 'none'}"
     option = f"--{name.replace('_', '-')}"
     return f"{option} {then}, now it is {now}" if then is not None else f"no {option}, now it is {now}"

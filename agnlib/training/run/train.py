@@ -1,33 +1,36 @@
-"""The whole of `agnlib train`: two folders in, a folder with weights, log, samples and a model card out."""
+"""The whole of a training: two folders in, a folder with weights, log, samples and a model card out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from typing_extensions import Unpack
 
 import agnlib
 from agnlib._shared.atomic import remove_leftovers, write_bytes
 from agnlib._shared.lock import locked_folder
-from agnlib._shared.paths import is_folder, real
+from agnlib._shared.paths import is_file, is_folder, real, text_of
+from agnlib._train_options import TrainSettings
 from agnlib.engines._device import resolve_device
 from agnlib.errors import InputError, TrainingError, WeightsError
-from agnlib.models import PerceptualEncoder, pretrained
+from agnlib.models import Generator, PerceptualEncoder, pretrained
 from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints, SaveSamples
-from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.data.pairs import PairData, PictureFolder, loader
 from agnlib.training.distributed import World, join, local_device
 from agnlib.training.objective.recipe import build_terms, choose_encoders
+from agnlib.training.objective.terms import Term, Weighted
 from agnlib.training.run.dry_run import estimate
-from agnlib.training.run.initial_networks import balance, kept, starting_networks
+from agnlib.training.run.initial_networks import balance, kept, origin, starting_networks
 from agnlib.training.run.log_columns import check_best
 from agnlib.training.run.model_card import facts_of, model_card
+from agnlib.training.run.naming import are_named, estimate_naming, minutes_for_names, name_styles
+from agnlib.training.run.parts import Parts
 from agnlib.training.run.record import (
     TrainOptions,
     check_place,
@@ -41,7 +44,7 @@ from agnlib.training.safety.collapse import CollapseWatch
 from agnlib.training.safety.interrupt import stopping_on_signals
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 
-__all__ = ["TrainOptions", "loader", "train"]
+__all__ = ["TrainOptions", "loader", "run_training", "train"]
 
 _DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 208, 4
 _FROM_NOTHING_EVERY = 8  # steps between those that paint without a photo
@@ -54,41 +57,103 @@ class _Run:
     """A run that was checked and can begin; `chosen` is what it takes where the options leave it open."""
 
     options: TrainOptions
+    parts: Parts
     chosen: Mapping[str, Any]
     data: PairData
     trainer: AdversarialTrainer
     checkpoints: SaveCheckpoints
 
+    @property
+    def naming_minutes(self) -> float | None:
+        """Of the minutes, those that are kept for styles by name."""
+        return None if self.options.minutes is None else minutes_for_names(self.options.minutes, self.data.style)
 
-def train(options: TrainOptions) -> Path:
-    """Train and leave weights that `Stylizer.from_pretrained` takes in `options.out`, which is returned.
+    @property
+    def minutes(self) -> float | None:
+        """For training itself."""
+        return None if self.options.minutes is None else self.options.minutes - (self.naming_minutes or 0.0)
+
+
+def train(
+    content: str | os.PathLike[str],
+    style: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    terms: Mapping[str, Weighted | Term | None] | None = None,
+    trainer_class: type[AdversarialTrainer] = AdversarialTrainer,
+    generator: Generator | None = None,
+    callbacks: Sequence[object] = (),
+    progress: bool = True,
+    **options: Unpack[TrainSettings],
+) -> Path:
+    """Train on two folders, and leave weights that `Stylizer.from_pretrained` takes, as `agnlib train` does.
 
     Everything that can be checked is checked before anything is written. The first SIGTERM, SIGINT or SIGHUP ends the
-    training after its step with a checkpoint, a sample and weights that paint, without styles by name;
-    `options.resume` goes on from there, to another total if that is asked for. Under torchrun several processes train
-    together.
+    training after its step with a checkpoint, a sample and weights that paint, without styles by name; `resume="auto"`
+    goes on from there, to another total if that is asked for. Under torchrun several processes train together.
+
+    Args:
+        content: a folder of photographs.
+        style: a folder of pictures with the style, whose subfolders are classes; or picture files.
+        out: a new folder, for weights, log, samples, checkpoints and a model card.
+        terms: losses beside the recipe's, as of `AdversarialTrainer`; one of the same name takes its place, and None
+            takes it out.
+        trainer_class: a subclass of `AdversarialTrainer`.
+        generator: to begin with, in place of that of `init`, or of a new one.
+        callbacks: beside the usual ones; numbers that they add are logged.
+        progress: show a bar, and say in a few lines what is done.
+        options: the options of `agnlib train` by name, with underscores: `init`, `minutes` or `steps`, `size`, `batch`,
+            `style_weight`, `device` and the others of `TrainOptions`.
+
+    Returns:
+        `out`.
 
     Raises:
         InputError: folders without pictures, an output folder in use, options that do not fit each other, or not those
             of the run that is resumed.
         WeightsError: `init` or the checkpoint cannot be loaded.
         TrainingError: what had begun broke off: it diverged, or its results could not be written.
+
+    Example:
+        >>> train("nowhere", "neither", "out", init="agn-small", minutes=30)
+        Traceback (most recent call last):
+        ...
+        agnlib.errors.InputError: nowhere is not a folder; expected one with pictures in it
     """
+    parts = Parts({} if terms is None else terms, trainer_class, generator, callbacks, quiet=not progress)
+    pictures = _path_or_paths(style)
+    given = TrainOptions(Path(text_of(content, "content")), pictures, Path(text_of(out, "out")), **options)
+    return run_training(given, parts)
+
+
+def _path_or_paths(style: Any) -> Path | tuple[Path, ...]:
+    if isinstance(style, (list, tuple)) and style:
+        return tuple(Path(text_of(each, "style")) for each in style)
+    path = Path(text_of(style, "style"))
+    return (path,) if is_file(path) else path
+
+
+def run_training(options: TrainOptions, parts: Parts | None = None) -> Path:
+    """`train`, by its options."""
     device = resolve_device(options.device)
     with join(device) as world, ExitStack() as stack:
         if not world.is_main:
             stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
-        run = _prepare(options, local_device(device.type) if world.size > 1 else device, world)
+        placed = local_device(device.type) if world.size > 1 else device
+        run = _prepare(options, parts or Parts(), placed, world)
         if options.dry_run:
-            print("\n".join(estimate(run.trainer, run.data, steps=run.chosen["steps"], minutes=options.minutes)))
+            limits = {"steps": run.chosen["steps"], "minutes": options.minutes, "kept": run.naming_minutes or 0.0}
+            lines = estimate(run.trainer, run.data, **limits)
+            print("\n".join([*lines, estimate_naming(run.trainer, run.data, run.naming_minutes)]))
             return options.out
         stack.enter_context(_begun(run))
         _carry_out(run)
     return options.out
 
 
-def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
+def _prepare(options: TrainOptions, parts: Parts, device: torch.device, world: World) -> _Run:
     """Check everything and load what there is to load; nothing is written."""
+    say = parts.say
     check_place(options)
     if options.init:
         pretrained.find(options.init)
@@ -102,21 +167,25 @@ def _prepare(options: TrainOptions, device: torch.device, world: World) -> _Run:
         options = replace(options, steps=record.get("steps"), minutes=record.get("minutes"))
     chosen = _chosen(options, data, list(encoders))
     chosen |= balance(options.init, style_weight=options.style_weight, adversarial=options.adversarial)
+    chosen["parts"] = parts.record or None
     if record is not None:
         check_same_run(record, options, chosen)
-    _report({"content": data.content, "style": data.style}, batch=data.batch)
+    _report({"content": data.content, "style": data.style}, batch=data.batch, say=say)
     checkpoints = SaveCheckpoints(
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
     )
-    trainer = _trainer(options, chosen, device, encoders, data=data, checkpoints=checkpoints)
+    say(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
+    trainer = _trainer(options, parts, chosen, device, encoders, data=data, checkpoints=checkpoints)
+    if options.init:
+        say(kept(pretrained.load(options.init).discriminator, trainer.discriminator))
     check_best(options.keep_best, trainer)
     if checkpoint is not None:
         trainer.load_checkpoint(checkpoint)
-        print(f"resumed from {checkpoint}, step {trainer.step}")
+        say(f"resumed from {checkpoint}, step {trainer.step}")
     elif options.resume:
-        print(f"no checkpoint in {options.out} yet: begun from the start")
+        say(f"no checkpoint in {options.out} yet: begun from the start")
     world.wait()  # before one of them writes what the others look for
-    return _Run(options, chosen, data, trainer, checkpoints)
+    return _Run(options, parts, chosen, data, trainer, checkpoints)
 
 
 def _checkpoint_of(options: TrainOptions) -> Path | None:
@@ -167,6 +236,7 @@ def _chosen(options: TrainOptions, data: PairData, encoders: list[str]) -> dict[
 
 def _trainer(
     options: TrainOptions,
+    parts: Parts,
     chosen: Mapping[str, Any],
     device: torch.device,
     encoders: Mapping[str, PerceptualEncoder],
@@ -176,15 +246,13 @@ def _trainer(
 ) -> AdversarialTrainer:
     sample = data[_SAMPLE_STEP]
     torch.manual_seed(options.seed)
-    networks = starting_networks(options.init, data.style, options.blocks, options.channels)
-    if options.init:
-        print(kept(pretrained.load(options.init).discriminator, networks.discriminator))
-    print(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
+    networks = starting_networks(options.init, data.style, options.blocks, options.channels, generator=parts.generator)
     warmup = 0 if options.init else TrainerConfig.warmup
     rate = TrainerConfig.lr_generator if options.learning_rate is None else options.learning_rate
-    return AdversarialTrainer(
+    usual = build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"])
+    return parts.trainer_class(
         *networks,
-        terms=build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"]),
+        terms={name: term for name, term in {**usual, **parts.terms}.items() if term is not None},
         config=TrainerConfig(
             lr_generator=rate,
             lr_discriminator=rate / 2,
@@ -200,25 +268,26 @@ def _trainer(
         device=device,
         callbacks=(
             CollapseWatch(),
+            *parts.callbacks,
             LogScalars(options.out / "log.jsonl", batch=data.batch),
             SaveSamples(options.out / "samples", sample.split(options.accumulate)[0], every=options.sample_every),
             checkpoints,
-            ProgressBar(steps=chosen["steps"], minutes=options.minutes, batch=data.batch),
+            *([] if parts.quiet else [ProgressBar(steps=chosen["steps"], minutes=options.minutes, batch=data.batch)]),
         ),
     )
 
 
-def _report(folders: Mapping[str, PictureFolder], *, batch: int) -> None:
+def _report(folders: Mapping[str, PictureFolder], *, batch: int, say: Callable[[str], None]) -> None:
     for name, folder in folders.items():
         classes = f", {len(folder.class_names)} classes" if folder.class_names else ""
         plural = "" if len(folder.paths) == 1 else "s"
-        print(f"{name}: {len(folder.paths)} picture{plural}, {len(folder)} crops{classes}")
+        say(f"{name}: {len(folder.paths)} picture{plural}, {len(folder)} crops{classes}")
         if folder.unreadable:
-            print(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
+            say(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
         if folder.enlarged:
-            print(f"  {folder.enlarged} smaller than the crop of {folder.size} px, enlarged")
+            say(f"  {folder.enlarged} smaller than the crop of {folder.size} px, enlarged")
         if batch > len(folder):
-            print(f"  fewer crops than a batch of {batch}: some are in it more than once")
+            say(f"  fewer crops than a batch of {batch}: some are in it more than once")
 
 
 @contextmanager
@@ -257,8 +326,8 @@ def _carry_out(run: _Run) -> None:
         try:
             pin = trainer.device.type == "cuda"
             batches = loader(run.data, start=trainer.step, workers=options.workers, pin=pin)
-            trainer.fit(batches, steps=run.chosen["steps"], minutes=options.minutes)
-            _tell_undecodable(trainer)
+            trainer.fit(batches, steps=run.chosen["steps"], minutes=run.minutes, progress=not run.parts.quiet)
+            _tell_undecodable(run)
             if trainer.world.agree(float(bool(signals)))[0] and not signals:
                 signals.append("a signal to another process")
             if trainer.world.is_main and trainer.step > 0:
@@ -270,34 +339,38 @@ def _carry_out(run: _Run) -> None:
     if trainer.world.is_main and run.checkpoints.saved != trainer.step > 0:
         raise TrainingError(f"the last checkpoint, of step {trainer.step}, could not be written; see the warning above")
     if signals:
-        print(f"stopped by {signals[0]} at step {trainer.step}; the same command with --resume auto goes on")
+        run.parts.say(f"stopped by {signals[0]} at step {trainer.step}; the same command with --resume auto goes on")
 
 
-def _tell_undecodable(trainer: AdversarialTrainer) -> None:
+def _tell_undecodable(run: _Run) -> None:
+    trainer = run.trainer
     if trainer.undecodable:
-        print(f"{len(trainer.undecodable)} pictures could not be decoded: {', '.join(sorted(trainer.undecodable)[:5])}")
+        run.parts.say(
+            f"{len(trainer.undecodable)} pictures could not be decoded: {', '.join(sorted(trainer.undecodable)[:5])}"
+        )
 
 
 def _save(run: _Run, signals: Sequence[str]) -> None:
     """The averaged networks at once, whatever ended the training; then again with names of the styles seen."""
-    trainer, data, out = run.trainer, run.data, run.options.out
-    generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
-    assert extractor is not None
+    out, names = run.options.out, run.data.style.class_names
+    if are_named(out, run.trainer.step, names):
+        run.parts.say(f"weights in {out} know their styles by name already")
+        return
     _write(run, class_names=[])
-    named = False
-    if not signals:
-        with tqdm(desc="styles by name", bar_format="{desc}: {elapsed}") as bar:
-
-            def stopping() -> bool:
-                bar.update()
-                return bool(signals)
-
-            named = fit_class_styles(generator, extractor, data.content, data.style, stopping=stopping)
-        if named:
-            _write(run, class_names=list(data.style.class_names))
-    if not named and data.style.class_names:
-        print("the weights know no styles by name yet, and random ones are unlike any picture's; --resume auto goes on")
-    print(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
+    named = not signals and name_styles(
+        run.trainer,
+        run.data,
+        out,
+        minutes=run.naming_minutes,
+        write=lambda: _write(run, class_names=names),
+        stopping=lambda: bool(signals),
+        progress=not run.parts.quiet,
+    )
+    if not named and names:
+        run.parts.say(
+            "the weights know no styles by name yet, and random ones are unlike any picture's; --resume auto goes on"
+        )
+    run.parts.say(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
 
 
 def _write(run: _Run, class_names: Sequence[str]) -> None:
@@ -307,7 +380,7 @@ def _write(run: _Run, class_names: Sequence[str]) -> None:
     assert extractor is not None
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = real(out).name, trainer.seconds / 60
-    facts = facts_of(trainer, run.data, init=run.options.init, encoders=run.chosen["perceptual"], minutes=minutes)
+    facts = facts_of(trainer, run.data, **origin(run.options.init), encoders=run.chosen["perceptual"], minutes=minutes)
     facts["style_weight"] = run.chosen["style_weight"]
     info = {"class_names": list(class_names), "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)

@@ -1,0 +1,47 @@
+"""What Python can give to a training beside its options: losses, a trainer, a generator, callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agnlib.errors import InputError
+from agnlib.models import Generator
+from agnlib.training.objective.terms import Term, Weighted
+from agnlib.training.trainer import AdversarialTrainer
+
+__all__ = ["Parts"]
+
+_OURS = (AdversarialTrainer, Generator, None)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What Python can give to a training beside its options; see `train`."""
+
+    terms: Mapping[str, Weighted | Term | None] = field(default_factory=dict)
+    trainer_class: type[AdversarialTrainer] = AdversarialTrainer
+    generator: Generator | None = None
+    callbacks: Sequence[object] = ()
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.trainer_class, type) and issubclass(self.trainer_class, AdversarialTrainer)):
+            raise InputError(f"trainer_class is {self.trainer_class!r}; expected a subclass of AdversarialTrainer")
+        if not isinstance(self.terms, Mapping):
+            raise InputError(f"terms are a {type(self.terms).__name__}; expected {{name: term}}")
+        if self.generator is not None and not isinstance(self.generator, Generator):
+            raise InputError(f"generator is a {type(self.generator).__name__}; expected a Generator")
+
+    def say(self, line: str) -> None:
+        """A line on standard output."""
+        if not self.quiet:
+            print(line)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a resumed run has to have again, in words."""
+        kinds = {"trainer": self.trainer_class, "generator": self.generator and type(self.generator)}
+        others = {name: f"{k.__module__}.{k.__qualname__}" for name, k in kinds.items() if k not in _OURS}
+        return others | ({"terms": sorted(self.terms)} if self.terms else {})

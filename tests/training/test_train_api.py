@@ -1,0 +1,182 @@
+"""`agnlib.training.train`: what Python can give to a training, the same as the command line does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from toy import networks, train_arguments
+
+from agnlib import Generator, Stylizer
+from agnlib._train_options import TrainSettings
+from agnlib.cli import main as cli
+from agnlib.errors import InputError
+from agnlib.models import pretrained
+from agnlib.training import AdversarialTrainer, Batch, TrainOptions, Weighted, finetune, train
+
+SHORT: dict[str, Any] = {"steps": 2, "size": 24, "batch": 2, "perceptual": "none"}
+
+
+def brightness(batch: Batch, fake: Tensor) -> Tensor:
+    return fake.mean().square()
+
+
+def tensors(folder: Path) -> dict[str, Tensor]:
+    bundle = pretrained.load(folder)
+    return {
+        f"{role}.{k}": v for role in ("generator", "extractor") for k, v in getattr(bundle, role).state_dict().items()
+    }
+
+
+def test_it_is_the_command_line(folders: tuple[Path, Path], start: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(folders, start, tmp_path / "by-command", "--steps", "2")
+    assert cli.main(arguments) == 0
+    record = json.loads((tmp_path / "by-command" / "run.json").read_text())
+    given = {name: record[name] for name in ("size", "batch", "seed", "stroke_scale")} | {"perceptual": "none"}
+    out = train(*folders, tmp_path / "by-python", init=str(start), steps=2, progress=False, **given)
+    one, other = (tensors(folder) for folder in (tmp_path / "by-command", out))
+    assert one.keys() == other.keys()
+    assert all(map(torch.equal, one.values(), other.values()))
+    facts = [json.loads((folder / "config.json").read_text())["info"] for folder in (tmp_path / "by-command", out)]
+    for each in facts:
+        del each["training"]["minutes"]
+    assert facts[0] == facts[1]
+    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "by-command").iterdir()}
+
+
+def test_the_keywords_are_the_options() -> None:
+    keywords = get_type_hints(TrainSettings)
+    options = {
+        name: hint for name, hint in get_type_hints(TrainOptions).items() if name not in ("content", "style", "out")
+    }
+    assert keywords == options
+    for name in options:
+        assert f"\n        {name}: " in str(TrainOptions.__doc__)
+
+
+def test_own_losses_trainer_callbacks_and_a_silent_run(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Doubled(AdversarialTrainer):
+        def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
+            return {name: 2 * value for name, value in super().generator_loss(batch, fake).items()}
+
+    class Counting:
+        def on_step_end(self, trainer: AdversarialTrainer, logs: dict[str, float]) -> None:
+            assert isinstance(trainer, Doubled)
+            logs["mine/count"] = 7.0
+
+    given: dict[str, Any] = {**SHORT, "init": str(start), "callbacks": [Counting()], "trainer_class": Doubled}
+    terms: Mapping[str, Any] = {"mine": brightness, "palette": Weighted(brightness, 3.0), "smoothness": None}
+    out = train(*folders, tmp_path / "run", terms=terms, progress=False, **given)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {"generator/mine", "generator/palette", "mine/count"} <= line.keys()
+    assert "generator/smoothness" not in line
+    assert line["generator/palette"] == pytest.approx(3 * line["generator/mine"], abs=2e-5)
+    assert Stylizer.from_pretrained(out).class_names == ("ink", "oil")
+    with pytest.raises(InputError, match="begun with"):
+        train(*folders, out, resume="auto", progress=False, **{**SHORT, "init": str(start)})
+    assert train(*folders, out, resume="auto", terms=terms, progress=False, **given) == out
+
+
+def test_a_generator_of_ones_own_is_begun_with(folders: tuple[Path, Path], start: Path, tmp_path: Path) -> None:
+    own: Generator = networks(num_classes=2, seed=5)["generator"]
+    before = own.state_dict()["enter.weight"].clone()
+    given: dict[str, Any] = {**SHORT, "init": str(start), "learning_rate": 1e-9, "progress": False}
+    out = train(*folders, tmp_path / "run", generator=own, **given)
+    torch.testing.assert_close(
+        pretrained.load(out).generator.state_dict()["enter.weight"], before, atol=1e-3, rtol=1e-2
+    )
+    with pytest.raises(InputError, match="num_classes"):
+        train(*folders, tmp_path / "other", generator=networks(num_classes=5)["generator"], **given)
+    fitting: Generator = networks(num_classes=2)["generator"]
+    with pytest.raises(InputError, match="blocks"):
+        train(*folders, tmp_path / "other", generator=fitting, blocks=(1, 1, 1), **given)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 3, "minutes": 1.0}, "expected one of the two"),
+        ({"minutes": -1}, "minutes is -1"),
+        ({"size": 2.5}, "size is 2.5"),
+        ({"stroke_scale": 9}, "a scale from 1 to 8"),
+        ({"perceptual": "vgg99"}, "vgg99"),
+        ({"blocks": (1, 2)}, "blocks is"),
+        ({"trainer_class": Generator}, "subclass of AdversarialTrainer"),
+        ({"terms": [brightness]}, "terms"),
+        ({"generator": "agn-small"}, "expected a Generator"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    folders: tuple[Path, Path], tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        train(*folders, tmp_path / "run", progress=False, **wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fine_tuning_takes_one_picture_and_says_it(folders: tuple[Path, Path], start: Path, tmp_path: Path) -> None:
+    picture = next((folders[1] / "oil").iterdir())
+    out = finetune(
+        folders[0],
+        picture,
+        tmp_path / "mine",
+        init=str(start),
+        minutes=0.01,
+        size=24,
+        perceptual="none",
+        progress=False,
+    )
+    again = finetune(folders[0], [picture], tmp_path / "again", init=str(out), minutes=0.01, size=24, perceptual="none")
+    facts = json.loads((again / "config.json").read_text())["info"]["training"]
+    assert facts["style"] == picture.name
+    assert facts["init"].startswith("mine ")
+    assert [stage["crop"] for stage in facts["before"]] == [24]
+    assert Stylizer.from_pretrained(again)(np.zeros((20, 30, 3), np.uint8), picture).shape == (20, 30, 3)
+
+
+def test_naming_has_its_share_of_the_minutes(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, float]] = []
+
+    class Noting(AdversarialTrainer):
+        def on_step_end(self, logs: Mapping[str, float]) -> None:
+            given.append(("progress", self.progress))
+            self.stop("noted")
+
+    def noted(*_: object, seconds: float, **__: object) -> bool:
+        given.append(("naming", seconds))
+        return True
+
+    monkeypatch.setattr("agnlib.training.run.naming.fit_class_styles", noted)
+    options: dict[str, Any] = {**SHORT, "init": str(start), "trainer_class": Noting, "progress": False}
+    del options["steps"]
+    train(*folders, tmp_path / "run", minutes=10, **options)
+    assert given[-1] == ("naming", pytest.approx(90))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["minutes"] == 10
+    train(*folders, tmp_path / "long", minutes=600, **options)
+    assert given[-1] == ("naming", pytest.approx(240))
+
+
+def test_a_finished_run_is_not_named_again(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**SHORT, "init": str(start), "progress": False}
+    out = train(*folders, tmp_path / "run", **options)
+    before = (out / "model.safetensors").read_bytes()
+    monkeypatch.setattr("agnlib.training.run.naming.fit_class_styles", lambda *_, **__: pytest.fail("named again"))
+    train(*folders, out, resume="auto", **options)
+    assert (out / "model.safetensors").read_bytes() == before
