@@ -443,7 +443,7 @@ def test_a_refined_style_is_that_of_the_library(folder: Path, weights: Path, mon
     monkeypatch.setattr(
         Stylizer.refine_style,
         "__kwdefaults__",
-        {"steps": 2, "size": 16, "drawing": 4.0, "limits": image.DEFAULT_LIMITS},
+        {**(Stylizer.refine_style.__kwdefaults__ or {}), "steps": 2, "size": 16},
     )
     more = ("--refine", "--save-style", "refined.safetensors", "--no-recipe")
     assert stylize("one.jpg", "--style", "style.png", "-o", "refined.png", *more, weights=weights) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -295,6 +296,63 @@ def test_what_goes_wrong_in_painting_leaves_the_old_file(tmp_path: Path) -> None
     assert sorted(each.name for each in tmp_path.iterdir()) == ["clip.mp4", "painted.mp4"]
 
 
+@pytest.mark.parametrize("claimed", [None, 1, 4, 10, 25])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_progress_is_told_in_frames_whatever_the_clip_claims(
+    tmp_path: Path, claimed: int | None, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, seen = write_clip(tmp_path / "clip.mp4", [photo()] * 10), list[tuple[float, float]]()
+    making = _reading.Clip.__init__
+
+    def claiming(self: Any, *given: Any) -> None:
+        making(self, *given)
+        self.count = claimed
+
+    monkeypatch.setattr(_reading.Clip, "__init__", claiming)
+    repaint(clip, tmp_path / "a.mp4", SAME, batch=batch, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, claimed or 1)
+    assert seen[-1] == (10, 10)
+    assert all(one[0] <= other[0] for one, other in itertools.pairwise(seen))
+    assert all(done < total for done, total in seen[:-1])
+    told = {done for done, _ in seen}
+    assert told >= {*range(0, 10, batch), 10} - {claimed}  # of what may be the end nothing is said
+
+
+@pytest.mark.parametrize("at", [0, 3, 10])
+@pytest.mark.parametrize("error", [TimeoutError("late"), OSError(32, "gone"), ValueError("no"), KeyboardInterrupt()])
+def test_what_progress_raises_comes_out_and_leaves_the_old_file(tmp_path: Path, at: int, error: BaseException) -> None:
+    clip, target = write_clip(tmp_path / "clip.mp4", [photo()] * 10), tmp_path / "painted.mp4"
+    target.write_bytes(b"old")
+    painted = []
+
+    def stop(done: float, total: float) -> None:
+        if done >= at:
+            raise error
+
+    def counting(frames: Tensor, elapsed: Sequence[float]) -> Tensor:
+        painted.append(frames)
+        return frames
+
+    with pytest.raises(type(error)) as raised:
+        repaint(clip, target, lambda size: counting, overwrite=True, progress=stop)
+    assert raised.value is error
+    assert len(painted) == at
+    assert target.read_bytes() == b"old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["clip.mp4", "painted.mp4"]
+
+
+def test_an_error_in_painting_is_not_said_to_be_one_of_writing(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [photo()] * 2)
+
+    def paint(frames: Tensor, elapsed: Sequence[float]) -> Tensor:
+        raise InputError("a picture does not fit into the memory")
+
+    with pytest.raises(InputError, match=r"^a picture does not fit into the memory$"):
+        repaint(clip, tmp_path / "a.mp4", lambda size: paint)
+    with pytest.raises(InputError, match=r"^progress must be True, False or a function"):
+        repaint(clip, tmp_path / "a.mp4", SAME, progress=1)
+
+
 def test_pyav_missing_is_one_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = write_clip(tmp_path / "clip.mp4", [photo()] * 2)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
@@ -442,10 +500,13 @@ def test_stylize_video_paints_what_the_stylizer_paints(
     assert stylizer.stylize_video(clip, target, painting) == (3, 48, 64)
     decoded = pixels_of(clip)
     wanted = stylizer(decoded[0], painting).astype(int)
+    seen: list[tuple[float, float]] = []
+    half = tmp_path / "half.mp4"
+    told = {"progress": lambda done, total: seen.append((done, total))}
+    assert stylizer.stylize_video(clip, half, painting, size=32, smoothing=0.0, **told) == (3, 24, 32)
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     for frame in pixels_of(target):
         assert np.abs(frame.mean((0, 1)) - wanted.mean((0, 1))).max() < 3  # crf 18, chroma at half the size
-    half = tmp_path / "half.mp4"
-    assert stylizer.stylize_video(clip, half, painting, size=32, smoothing=0.0) == (3, 24, 32)
     left = np.arange(64) < 32
     masked = tmp_path / "masked.mp4"
     stylizer.stylize_video(clip, masked, painting, mask=np.tile(left, (48, 1)))
