@@ -6,9 +6,12 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from typing_extensions import Unpack
 
 from agnlib._shared.progress import Listener, check_progress, telling
@@ -22,7 +25,7 @@ from agnlib.painting._effect import Effect
 from agnlib.painting._frames import FramePainter
 from agnlib.painting._masks import paired, styles_of
 from agnlib.painting._neighbor_painter import NeighborPainter
-from agnlib.painting._options import BY_NETWORK, PaintingOptions, refuse_neighbors
+from agnlib.painting._options import BY_NETWORK, CallOptions, PaintingOptions, refuse_neighbors
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
 from agnlib.painting._recipe import recipe_of
@@ -30,13 +33,13 @@ from agnlib.painting._rendering import rows, whole
 from agnlib.painting._temporal_denoising import Steadying
 from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.styles._encoder import StyleEncoder
-from agnlib.styles._reader import pictured
-from agnlib.styles.code import StyleCode
-from agnlib.styles.picture_style import PictureStyle
+from agnlib.styles._reader import MixedStyle, OneStyle, pictured
 
 __all__ = ["Stylizer", "resolve_device"]
 
-Style: TypeAlias = "PictureLike | StyleCode | PictureStyle | Sequence[tuple[PictureLike | PictureStyle, float]]"
+Style: TypeAlias = "OneStyle | Sequence[OneStyle | tuple[OneStyle, float] | MixedStyle]"
+Pixels = TypeVar("Pixels", bound=np.generic)
+Pictures = TypeVar("Pictures", bound=torch.Tensor)
 
 
 class Stylizer(StyleEncoder):
@@ -67,10 +70,18 @@ class Stylizer(StyleEncoder):
         (30, 40, 3)
     """
 
+    @overload
+    def __call__(
+        self, content: PictureFile | Image.Image, style: Style, **options: Unpack[CallOptions]
+    ) -> Image.Image: ...
+    @overload
+    def __call__(self, content: NDArray[Pixels], style: Style, **options: Unpack[CallOptions]) -> NDArray[Pixels]: ...
+    @overload
+    def __call__(self, content: Pictures, style: Style, **options: Unpack[CallOptions]) -> Pictures: ...
     def __call__(
         self,
         content: PictureLike,
-        style: Style | Sequence[Style],
+        style: Style,
         *,
         method: Literal["network", "neighbors"] = "network",
         drawing: float | None = None,
@@ -169,7 +180,7 @@ class Stylizer(StyleEncoder):
         self,
         content: PictureFile,
         target: str | os.PathLike[str] | BinaryWriter,
-        style: Style | Sequence[Style],
+        style: Style,
         *,
         format: str | None = None,
         overwrite: bool = False,
@@ -243,7 +254,7 @@ class Stylizer(StyleEncoder):
         self,
         content: str | os.PathLike[str],
         target: str | os.PathLike[str],
-        style: Style | Sequence[Style],
+        style: Style,
         *,
         overwrite: bool = False,
         smoothing: float = 0.5,

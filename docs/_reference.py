@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sphinx.pycode import ModuleAnalyzer
+
 import agnlib
 
 _PAGES = Path(__file__).parent / "reference"
@@ -42,6 +44,13 @@ def public_modules() -> list[ModuleType]:
     names = [module.name for module in pkgutil.walk_packages(agnlib.__path__, "agnlib.")]
     clean = [name for name in names if "kernels" not in name and not any(p.startswith("_") for p in name.split("."))]
     return [module for module in map(importlib.import_module, clean) if hasattr(module, "__all__")]
+
+
+def builder_inited(app: Any) -> None:
+    """Show the signature of `Stylizer.__call__` itself, with options and defaults, in place of its overloads."""
+    analyzer = ModuleAnalyzer.for_module("agnlib.stylizer")
+    analyzer.analyze()
+    analyzer.overloads.clear()
 
 
 def modules_read(app: Any, page: str, source: list[str]) -> None:

@@ -62,6 +62,7 @@ ALIASES = {
     "images.PictureLike": "agnlib.image.PictureLike",
     "PictureLike": "agnlib.image.PictureLike",
     "Style": "agnlib.stylizer.Style",
+    "MixedStyle": "agnlib.stylizer.Style",
     "StyleLike": "agnlib.transforms.StyleLike",
     "Box": "agnlib.tiling.Box",
     "Term": "agnlib.training.objective.terms.Term",
@@ -102,6 +103,7 @@ def setup(app):
     app.add_role("backticks", backticks.Backticks())
     app.connect("missing-reference", backticks.find, priority=50)
     reference = importlib.import_module("_reference")
+    app.connect("builder-inited", reference.builder_inited)
     app.connect("source-read", reference.modules_read)
     app.connect("autodoc-process-signature", reference.signature)
     app.connect("missing-reference", find_by_alias, priority=100)

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 def contact_sheet(stylizer: Stylizer, photo: str | None) -> Image.Image:
     """The works; or a photo painted in the style of each of them, and in each class."""
     if photo is None:
-        cells = {work.name: Image.open(work.path) for work in available().values()}
+        cells: dict[str, Image.Image] = {work.name: Image.open(work.path) for work in available().values()}
     else:
         names = (*available(), *stylizer.class_names)
         cells = {name: stylizer(photo, name, size=2 * _CELL) for name in names}

@@ -87,7 +87,7 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """Of weights that share a name: what `info` says, else the beginning of the hash of their tensors."""
+        """What tells weights of one name apart, as `info` says it; else the beginning of the hash of their tensors."""
         return str(self.info.get("version", self.sha256[:8]))
 
     @property

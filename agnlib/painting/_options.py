@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from agnlib._shared.progress import Listener
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
 from agnlib.neighbors import Progress
 
-__all__ = ["BY_NETWORK", "PaintingOptions", "refuse_neighbors"]
+__all__ = ["BY_NETWORK", "CallOptions", "PaintingOptions", "refuse_neighbors"]
 
 BY_NETWORK = {"method": "network", "drawing": None, "on_step": None}  # the options of `method`, as they begin
 
@@ -30,6 +31,12 @@ class PaintingOptions(TypedDict, total=False):
     seed: int | None
     size: int | None
     tile: int | Literal["auto"] | None
+
+
+class CallOptions(PaintingOptions, total=False):
+    """All options of `Stylizer.__call__`."""
+
+    progress: bool | Listener
 
 
 def refuse_neighbors(options: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
 from agnlib.image._resizing import checked_size
 from agnlib.styles._names import ANY, is_name, named_source, picture_by_name
 from agnlib.styles._network_pair import NetworkPair
-from agnlib.styles._reader import STYLE_SIDE, StyleReader, opened
+from agnlib.styles._reader import STYLE_SIDE, MixedStyle, StyleReader, opened
 from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
 
@@ -49,7 +49,7 @@ class StyleEncoder(NetworkPair):
 
     def encode_style(
         self,
-        pictures: PictureLike | Sequence[PictureLike] | Sequence[tuple[PictureLike, float]],
+        pictures: MixedStyle,
         *,
         seed: int | None = None,
         limits: Limits = DEFAULT_LIMITS,

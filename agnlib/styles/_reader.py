@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, load, reduced_size
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, load, reduced_size
 from agnlib.image._encoded import held, is_encoded
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles import works
@@ -23,11 +23,14 @@ from agnlib.styles._weights_of_codes import check_fits
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
-__all__ = ["STYLE_SIDE", "StyleReader", "changed", "listed", "opened", "pictured", "weighted"]
+__all__ = ["STYLE_SIDE", "MixedStyle", "OneStyle", "StyleReader", "changed", "listed", "opened", "pictured", "weighted"]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/explanation/tried.md has several sides.
 STYLE_SIDE = 208
+
+OneStyle: TypeAlias = "PictureLike | StyleCode | PictureStyle"
+MixedStyle: TypeAlias = "OneStyle | Sequence[OneStyle | tuple[OneStyle, float]]"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ class PictureStyle:
 
     @classmethod
     def of(
-        cls, pictures: PictureLike | Sequence[tuple[PictureLike, float]], *, limits: Limits = DEFAULT_LIMITS
+        cls,
+        pictures: PictureLike | Sequence[PictureLike | tuple[PictureLike, float]],
+        *,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> PictureStyle:
         """The style of one picture, or of a list of (picture, weight).
 
