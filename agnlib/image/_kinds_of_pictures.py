@@ -23,6 +23,7 @@ class Container:
     tensor_dtype: dtype | None = None
     device: device | None = None
     batched: bool = False
+    tv_tensor: type[Tensor] | None = None  # of torchvision, which need not be installed
 
     def dtype(self) -> dtype:
         """Of the result, as torch calls it."""
@@ -37,8 +38,8 @@ class Container:
     def filled(self, values: Tensor) -> Any:
         """The result `(B, C, H, W)`, of `dtype`, in the same kind of container."""
         if self.kind == "tensor":
-            values = values.contiguous()
-            return values if self.batched else values[0]
+            values = values.contiguous() if self.batched else values[0].contiguous()
+            return values if self.tv_tensor is None else values.as_subclass(self.tv_tensor)
         array = cast("np.ndarray[Any, Any]", values[0].permute(1, 2, 0).contiguous().numpy())
         if self.kind == "pil":
             return Image.fromarray(array)

@@ -374,8 +374,9 @@ def _from_tensor(tensor: Tensor, name: str) -> Picture:
         raise InputError(f"{name}: expected a tensor of uint8, uint16 or float, got {tensor.dtype}")
     if tensor.ndim not in (3, 4):
         raise InputError(f"{name}: expected a tensor (C, H, W) or (B, C, H, W), got the shape {_dims(tensor)}")
-    container = Container("tensor", tensor_dtype=tensor.dtype, device=tensor.device, batched=tensor.ndim == 4)
-    values = tensor.detach()
+    kind = type(tensor) if type(tensor).__module__.startswith("torchvision.tv_tensors") else None
+    container = Container("tensor", None, tensor.dtype, tensor.device, tensor.ndim == 4, kind)
+    values = tensor.detach().as_subclass(torch.Tensor)
     return _picture(values if values.ndim == 4 else values.unsqueeze(0), name, container, tensor)
 
 
