@@ -235,8 +235,10 @@ def _fastest(
         mu, var = _moments_in_channels_last(x)
         rsigma = (var + eps).rsqrt()
     else:
-        one = x.reshape(1, b * c, h, w).contiguous()  # which torch before 2.10 does not see to
-        flat, mu, rsigma = torch.native_group_norm(one, std.reshape(-1), mean.reshape(-1), 1, b * c, h * w, b * c, eps)
+        # torch before 2.10 sees to nothing that is not contiguous: an error, or wrong numbers
+        one = x.reshape(1, b * c, h, w).contiguous()
+        shift, factor = (each.reshape(-1).contiguous() for each in (mean, std))
+        flat, mu, rsigma = torch.native_group_norm(one, factor, shift, 1, b * c, h * w, b * c, eps)
         return _activate_(flat, act).view(b, c, h, w), mu.view(b, c), rsigma.view(b, c)
     scale = std * rsigma
     y = torch.addcmul(_map(torch.addcmul(mean, mu, scale, value=-1)), x, _map(scale))
