@@ -167,7 +167,7 @@ def read(path: PictureFile, *, deep: bool = True, limits: Limits = DEFAULT_LIMIT
         return array_of(upright_srgb(image, quoted(source)))
 
 
-def all_bits(value: Source | Image.Image, name: str, limits: Limits) -> np.ndarray[Any, np.dtype[Any]] | None:
+def all_bits(value: Any, name: str, limits: Limits) -> np.ndarray[Any, np.dtype[Any]] | None:
     """All bits of a file, or of grey in a PIL image, that has more than 8 a channel; None of others.
 
     Raises:
@@ -209,7 +209,7 @@ def _check_length(length: int, limits: Limits, shown: str) -> None:
         raise ImageError(f"{shown} has {length:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
 
 
-def open_file(path: PictureFile | Encoded, limits: Limits) -> Image.Image:
+def open_file(path: Any, limits: Limits) -> Image.Image:
     """The file with its header read and checked, its pixels not yet decoded."""
     if not (is_encoded(path) or isinstance(path, (str, os.PathLike))):
         raise InputError(
