@@ -91,7 +91,7 @@ class Stylizer(StyleEncoder):
         color: float = 1.0,
         preserve_color: bool = False,
         color_only: bool = False,
-        scale: float = 1.0,
+        scale: float | Literal["auto"] = "auto",
         mask: PictureLike | Sequence[PictureLike] | None = None,
         seed: int | None = None,
         size: int | None = None,
@@ -105,7 +105,7 @@ class Stylizer(StyleEncoder):
         blended in as well, so that the result goes to the photo exactly as strength goes to 0.
 
         A picture too large to be painted at once is painted in tiles. A tile sees as much around it as the network's
-        receptive field, and all are normalised by the same statistics, which a picture of more than 2**20 pixels takes
+        receptive field, and all are normalized by the same statistics, which a picture of more than 2**20 pixels takes
         from itself reduced to so many, tiled or not: the result is the same, without seams.
 
         Args:
@@ -124,12 +124,13 @@ class Stylizer(StyleEncoder):
                 all its pictures; what it raises ends the work.
             strength: from 0 (the input, bit for bit) to 1.
             texture: from 0 to 1, times `strength`: of the lightness, where brushwork and drawing are.
-            color: from 0 to 1, times `strength`: of the colours.
-            preserve_color: keep the photo's colours; as `color=0`, in place of it.
+            color: from 0 to 1, times `strength`: of the colors.
+            preserve_color: keep the photo's colors; as `color=0`, in place of it.
             color_only: keep the photo's lightness; as `texture=0`, in place of it.
-            scale: how broad the strokes are, from 0.1 to 10: at 2 the picture is painted at half its size and
-                enlarged. It costs sharpness above 1 and time below.
-            mask: where the style goes: white there, black where the photo stays, grey between; any kind of picture,
+            scale: how broad the strokes are. "auto" has the network paint pictures of more than about 1.5 megapixels at
+                one megapixel, so that strokes are as broad beside the picture in each. From 0.1 to 10 they are so in
+                pixels, 2 being painted at half the size. What is enlarged has the photo's edges sharp.
+            mask: where the style goes: white there, black where the photo stays, gray between; any kind of picture,
                 or an array or tensor of booleans. A list of masks stands for regions, with a list of as many styles,
                 one for each; with one style more than masks, the last takes what the masks leave. The network paints
                 all regions in one go. A mask of another size is resized, with a warning.
@@ -146,7 +147,7 @@ class Stylizer(StyleEncoder):
 
         Returns:
             The same kind as `content`: a path, bytes or a file come back as a PIL image (of 8 bits; `stylize_file`
-            keeps 16); an array or tensor with the same dtype, height, width and alpha. Grey input comes back in colour,
+            keeps 16); an array or tensor with the same dtype, height, width and alpha. Gray input comes back in color,
             except at strength 0.
 
         Raises:
@@ -265,13 +266,13 @@ class Stylizer(StyleEncoder):
 
         The style code is the same for all frames. Against flicker, two things are averaged over the last frames: the
         pixels that are painted, where nothing moves, so that noise is not painted; and the statistics by which the
-        network normalises, so that what enters the frame does not change the whole of it. What a mask, a low strength
+        network normalizes, so that what enters the frame does not change the whole of it. What a mask, a low strength
         or `preserve_color` leaves of the photo is the clip's own. On pans and zooms the first does nothing. Both start
-        afresh where a new scene begins: where neighbouring frames, reduced to 16 x 16 pixels, differ by more than 25 of
+        afresh where a new scene begins: where neighboring frames, reduced to 16 x 16 pixels, differ by more than 25 of
         255 in the mean.
 
         Sound is copied as it is. Times, frame rate, rotation and the shape of the pixels are the clip's. H.264 has only
-        even sizes: an odd one gets one more row or column, which repeats the last. Colours are written as BT.709.
+        even sizes: an odd one gets one more row or column, which repeats the last. Colors are written as BT.709.
         Subtitles, chapters and metadata such as the place are not kept.
 
         Args:
@@ -353,10 +354,10 @@ class Stylizer(StyleEncoder):
 
         Its inputs are `image`, `(B, 3, H, W)` in [0, 1], and `style`, `(B, style_dim)`, the vectors of `StyleCode`s;
         its output `painted` has the shape of the image, in [0, 1]. B, H and W are free (from 1, with the margin of the
-        shipped weights). A picture is normalised by its own statistics; a `Stylizer` does so up to 2**20 pixels.
+        shipped weights). A picture is normalized by its own statistics; a `Stylizer` does so up to 2**20 pixels.
 
         Args:
-            path: .onnx, of ONNX's own operators only, with notes on name, licence and use in its metadata (extra
+            path: .onnx, of ONNX's own operators only, with notes on name, license and use in its metadata (extra
                 `onnx`); or .pt2, of PyTorch's own operators only, which `torch.export.load` reads.
 
         Raises:

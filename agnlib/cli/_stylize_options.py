@@ -78,7 +78,7 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         dest="styles",
         action=_InOrder,
         metavar="PICTURE",
-        help="where the styles before it go: white there, black elsewhere, grey between; see below",
+        help="where the styles before it go: white there, black elsewhere, gray between; see below",
     )
     style.add_argument(
         "--save-style",
@@ -115,16 +115,17 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         metavar="S",
         help="of lightness, where brushwork is: 0 to 1 (default)",
     )
-    effect.add_argument("--color", type=_types.share, default=1.0, metavar="S", help="of the colours: 0 to 1 (default)")
+    effect.add_argument("--color", type=_types.share, default=1.0, metavar="S", help="of the colors: 0 to 1 (default)")
     only = effect.add_mutually_exclusive_group()
-    only.add_argument("--preserve-color", action="store_true", help="keep the photo's colours, as --color 0")
+    only.add_argument("--preserve-color", action="store_true", help="keep the photo's colors, as --color 0")
     only.add_argument("--color-only", action="store_true", help="keep the photo's lightness, as --texture 0")
     effect.add_argument(
         "--scale",
         type=_types.scale,
-        default=1.0,
+        default="auto",
         metavar="X",
-        help="how broad the strokes are, 0.1 to 10 (default 1)",
+        help="how broad the strokes are: auto (default) has them broader in pictures of more than about 1.5 megapixels,"
+        " 1 has them as broad in pixels in each, 0.1 to 10 times as broad as that",
     )
     effect.add_argument(
         "--seed",

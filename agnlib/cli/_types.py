@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agnlib._train_options import parse_perceptual
 from agnlib.errors import InputError
@@ -53,9 +53,13 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
 
 
-def scale(text: str) -> float:
+def scale(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
     if not 0.1 <= number(text) <= 10:
-        raise argparse.ArgumentTypeError(f"expected a number from 0.1 (fine strokes) to 10 (broad ones), got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected auto, or a number from 0.1 (fine strokes) to 10 (broad ones), got {text!r}"
+        )
     return number(text)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from PIL import Image
@@ -55,7 +55,7 @@ __all__ = [
 BY_PICTURE, BY_NAME, BY_CHANCE = "a picture", "a name", "chance"
 NETWORK, NEIGHBORS = "network", "neighbors"
 DRAWING = Plan().drawing
-_NEIGHBORS_SIDE = 640  # pixels of the longer side that neighbours paint: half a minute of work
+_NEIGHBORS_SIDE = 640  # pixels of the longer side that neighbors paint: half a minute of work
 KEPT_SECONDS = 3600  # uploads and paintings
 _PREVIEW_SIDE = 1600  # pixels of what is shown; what is downloaded has the photo's own size
 _LONGEST_SECONDS = 600  # of one painting: the others wait for it
@@ -125,7 +125,8 @@ class Wish:
     @property
     def effect(self) -> Effect:
         """How much of the style."""
-        return Effect(strength=self.strength, texture=self.texture, color=self.color, scale=self.scale)
+        scale: float | Literal["auto"] = "auto" if self.scale == 1 else self.scale
+        return Effect(strength=self.strength, texture=self.texture, color=self.color, scale=scale)
 
     def recipe(self, weights: str | None) -> str:
         """The command that paints the same.

@@ -24,7 +24,7 @@ class Effect:
     color: float = 1.0
     preserve_color: bool = False
     color_only: bool = False
-    scale: float = 1.0
+    scale: float | Literal["auto"] = "auto"
     tile: int | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
@@ -42,8 +42,10 @@ class Effect:
                 raise InputError(
                     f"{name} is {share}=0, and {share} is {getattr(self, share)} as well; give one of them"
                 )
-        if not is_number(self.scale, 0.1, 10):
-            raise InputError(f"scale must be a number from 0.1 (fine strokes) to 10 (broad ones), got {self.scale!r}")
+        if not (is_number(self.scale, 0.1, 10) or self.scale == "auto"):
+            raise InputError(
+                f'scale must be "auto" or a number from 0.1 (fine strokes) to 10 (broad ones), got {self.scale!r}'
+            )
         if not (is_count(self.tile, 1) or self.tile is None or self.tile == "auto"):
             raise InputError(
                 f'tile must be "auto", None (the whole picture at once) or a number of pixels, got {self.tile!r}'
@@ -56,7 +58,7 @@ class Effect:
 
     @property
     def color_amount(self) -> float:
-        """Of the style, in the result's colours."""
+        """Of the style, in the result's colors."""
         return 0.0 if self.preserve_color else float(self.strength * self.color)
 
     @property

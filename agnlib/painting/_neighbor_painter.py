@@ -34,7 +34,7 @@ OnStep = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class NeighborPainter:
-    """Paints whole pictures by neural neighbours.
+    """Paints whole pictures by neural neighbors.
 
     Args:
         references: of each region.

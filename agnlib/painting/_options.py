@@ -26,7 +26,7 @@ class PaintingOptions(TypedDict, total=False):
     color: float
     preserve_color: bool
     color_only: bool
-    scale: float
+    scale: float | Literal["auto"]
     mask: PictureLike | Sequence[PictureLike] | None
     seed: int | None
     size: int | None

@@ -17,6 +17,7 @@ from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._effect import Effect
+from agnlib.painting._guided_upsampling import GuidedUpsampled, Once
 from agnlib.painting._temporal_smoothing import SmoothedStatistics, Smoothing
 from agnlib.styles._reader import STYLE_SIDE
 from agnlib.tiling import Box, Resampled, Source, window_side
@@ -28,10 +29,14 @@ __all__ = ["Masks", "Painting", "WholePainter"]
 
 # Below this strength the photo is blended in, so that the result goes to it exactly as strength goes to 0.
 BLEND_BELOW = 0.25
-# A larger picture's normalisation statistics are taken from it reduced to so many pixels, tiled or not.
+# A larger picture's normalization statistics are taken from it reduced to so many pixels, tiled or not.
 OVERVIEW_PIXELS = 2**20
+# A larger picture is painted at so many pixels and enlarged, so that strokes are as broad beside the picture in each.
+_STROKE_PIXELS = 10**6
+_LEAST_SCALE = 1.2  # less would blur, for strokes that are hardly broader
 # A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
 _WINDOW_PIXELS = 1168**2
+_ENLARGED_AT_ONCE = 2048**2  # pixels of the result, of a painting that is enlarged
 _BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
 _NEAR_BLACK = 0.02  # above black, of 2
 _MOST_CHROMA = 3.0  # times as much as there was: what is nearly black has no hue worth enlarging
@@ -118,9 +123,9 @@ class Painting:
         if tile == "auto":
             budget = _window_pixels(self._device) // len(self.picture.values)
             if math.prod(self._network_size) <= budget:
-                return [whole]
-            side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.effect.scale
-            halo = math.ceil(self.generator.reach * self.effect.scale)
+                return whole.split(math.isqrt(_ENLARGED_AT_ONCE), align=self.generator.stride)
+            side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.scale
+            halo = math.ceil(self.generator.reach * self.scale)
             return whole.split(int(side), align=self.generator.stride, halo=halo)
         return whole.split(int(tile), align=self.generator.stride)
 
@@ -161,21 +166,38 @@ class Painting:
         painting = self._paintings[amount]
         if self._network_size == self.size:
             return painting.window(box)
-        return Resampled(painting, self.size).window(box)
+        if self.scale < 1:
+            return Resampled(painting, self.size).window(box)
+        return GuidedUpsampled(painting, self._seen, self.picture).window(box)
+
+    @property
+    def scale(self) -> float:
+        """How broad the strokes are, in those of a picture that is painted in its own size."""
+        if self.effect.scale != "auto":
+            return self.effect.scale
+        scale = math.sqrt(math.prod(self.size) / _STROKE_PIXELS)
+        return scale if scale >= _LEAST_SCALE and self.painter is None else 1.0
 
     @cached_property
     def _network_size(self) -> tuple[int, int]:
         """Of the picture that the network sees: strokes twice as broad are painted at half the size."""
-        height, width = (max(1, round(side / self.effect.scale)) for side in self.size)
+        height, width = (max(1, round(side / self.scale)) for side in self.size)
         return height, width
 
     @cached_property
+    def _seen(self) -> Source:
+        """The picture that the network sees."""
+        return self.picture if self._network_size == self.size else Resampled(self.picture, self._network_size)
+
+    @cached_property
     def _paintings(self) -> Mapping[float, Source]:
-        seen = self.picture if self._network_size == self.size else Resampled(self.picture, self._network_size)
+        seen = self._seen
         amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
         if self.painter is not None:
             return {amount: _ByPainter(self, seen, self.painter, amount) for amount in amounts}
-        return {amount: _ByNetwork(self, seen, self._codes_at(amount), amount) for amount in amounts}
+        painted = {amount: _ByNetwork(self, seen, self._codes_at(amount), amount) for amount in amounts}
+        small = self._network_size != self.size and math.prod(self._network_size) <= OVERVIEW_PIXELS
+        return {amount: Once(each) for amount, each in painted.items()} if small else painted
 
     def _codes_at(self, amount: float) -> Tensor:
         """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""
@@ -284,7 +306,7 @@ class _ByPainter:
 
     @property
     def _turn(self) -> tuple[int, int]:
-        """Lightness and colours may each have a painting of their own."""
+        """Lightness and colors may each have a painting of their own."""
         paintings = self._painting._paintings.values()
         return sum("_whole" in vars(painting) for painting in paintings), len(paintings)
 
@@ -306,7 +328,7 @@ def _luma(pixels: Tensor) -> Tensor:
 
 
 def _with_luma(pixels: Tensor, luma: Tensor) -> Tensor:
-    """The pixels at another luma, their hue kept and their chroma in proportion, as far as colours go.
+    """The pixels at another luma, their hue kept and their chroma in proportion, as far as colors go.
 
     Were it kept as it is, a dark red that becomes light would be salmon, and a light one that becomes dark glaring.
     """

@@ -32,7 +32,7 @@ def recipe_of(
         weights: their name, if they have one.
         styles: of each region.
         effect: how much of them.
-        drawing: of neural neighbours; None for the network alone.
+        drawing: of neural neighbors; None for the network alone.
         more: other options; those that are None are left out.
 
     Example:
