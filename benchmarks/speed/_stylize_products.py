@@ -84,8 +84,9 @@ class Ours:
         return paint
 
     def whole(self, photo: Path, target: Path) -> Call:
-        """File to file."""
-        return lambda: self.stylizer.stylize_file(photo, target, _REFERENCE, quality=_QUALITY, overwrite=True)
+        """File to file, painted in the photo's own size."""
+        given = {"quality": _QUALITY, "overwrite": True, "scale": 1}
+        return lambda: self.stylizer.stylize_file(photo, target, _REFERENCE, **given)
 
 
 class Lite:

@@ -46,7 +46,7 @@ def work(order: Mapping[str, Any]) -> None:
     code = stylizer.encode_style(STYLE)
     stylizer(STYLE, code)
     before = peak_megabytes()
-    stylizer.stylize_file(order["photo"], order["target"], code, overwrite=True)
+    stylizer.stylize_file(order["photo"], order["target"], code, overwrite=True, scale=1)
     print(json.dumps([before, peak_megabytes()]))
 
 
