@@ -65,7 +65,7 @@ def painted(weights: Path) -> list[Any]:
         stylizer(photo(), "ink", seed=2, tile=16).tobytes(),
         stylizer(photo(), "random").tobytes(),
         stylizer.encode_style([(painting(), 1.0), (photo(), 0.5)]).vector,
-        stylizer.refine_style(painting(), photo(), steps=2, size=24).vector,
+        stylizer.refine_style(painting(), content=photo(), steps=2, size=24).vector,
         RandomStyle(p=1.0, weights=str(weights), size=24)(photo()).tobytes(),
         RotateToCover(30)(photo()).tobytes(),
     ]
@@ -157,7 +157,7 @@ def test_what_learns_sets_its_own_mode(weights: Path, mode: Any) -> None:
         found = [*trained(weights), *painted(weights)]
         loaded = Stylizer.from_pretrained(weights, device="cpu")
     assert_alike(found, expected)
-    outside = loaded.refine_style(painting(), photo(), steps=2, size=24)
+    outside = loaded.refine_style(painting(), content=photo(), steps=2, size=24)
     assert torch.equal(outside.vector, expected[-3])
 
 

@@ -134,7 +134,9 @@ def _refined(stylizer: Stylizer, styles: Sequence[tuple[str, float]], request: R
 
     photos = list(islice(_readable(request), _REFINED_FOR))  # a code that suits them mostly suits the others
     given: dict[str, Any] = {"limits": request.limits, "progress": shows_bar(quiet=request.quiet)}
-    return StyleCode.mix([(stylizer.refine_style(picture, photos, **given), weight) for picture, weight in styles])
+    return StyleCode.mix(
+        [(stylizer.refine_style(picture, content=photos, **given), weight) for picture, weight in styles]
+    )
 
 
 def _readable(request: Request) -> Iterator[Image.Image]:

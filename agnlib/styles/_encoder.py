@@ -80,8 +80,8 @@ class StyleEncoder(NetworkPair):
     def refine_style(
         self,
         style: PictureLike,
-        content: PictureLike | Sequence[PictureLike],
         *,
+        content: PictureLike | Sequence[PictureLike],
         steps: int = 60,
         size: int = 192,
         drawing: float = 4.0,
@@ -91,7 +91,7 @@ class StyleEncoder(NetworkPair):
         """The style of a picture, learned for these photos: closer to the reference than `encode_style`, in seconds.
 
         The weights stay as they are; the code moves by gradient descent until paintings of the photos have the
-        reference's statistics of features and colours (Gatys et al., CVPR 2016), with as much of the photos' drawing as
+        reference's statistics of features and colors (Gatys et al., CVPR 2016), with as much of the photos' drawing as
         `encode_style` keeps. It mostly suits other photos too.
 
         Args:
@@ -100,7 +100,7 @@ class StyleEncoder(NetworkPair):
             steps: of gradient descent; 0 gives `encode_style(style)`.
             size: the photos' shorter side is reduced to so many pixels first.
             drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
-                into the reference's strokes and colours.
+                into the reference's strokes and colors.
             limits: of picture files, checked before they are decoded.
             progress: see `Stylizer.__call__`; in steps.
 
@@ -114,7 +114,7 @@ class StyleEncoder(NetworkPair):
             >>> from agnlib.models import Generator, StyleExtractor
             >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
             >>> photo, painting = Image.new("RGB", (40, 30), "navy"), Image.new("RGB", (20, 20), "gold")
-            >>> stylizer.refine_style(painting, photo, steps=2)
+            >>> stylizer.refine_style(painting, content=photo, steps=2)
             StyleCode(style_dim=16, source='Image, refined')
         """
         from agnlib.styles._refining import refined

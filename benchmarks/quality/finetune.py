@@ -35,7 +35,7 @@ def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Paint
     shipped = Stylizer.from_pretrained(options.init, device="cpu")
     first, _ = _pairs(options)[0].open()
     begun = time.perf_counter()
-    code = shipped.refine_style(options.reference, first)
+    code = shipped.refine_style(options.reference, content=first)
     refining = time.perf_counter() - begun
     begun = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows, seconds = painters(options, Path(folder) / "tuned")
             pairs = _pairs(options)
             scores = evaluation.evaluate(rows, pairs, judge, progress=True)
-            summary = evaluation.summarise(scores)
+            summary = evaluation.summarize(scores)
             picture = sheet(options.reference, rows) if options.picture else None
     except AgnError as error:
         fail(str(error))

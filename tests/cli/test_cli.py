@@ -406,7 +406,7 @@ def test_doctor_is_content_with_good_weights(
 ) -> None:
     monkeypatch.setattr(pretrained, "available", lambda: [str(weights)])
     assert cli.main(["doctor"]) == 0
-    assert "licence unknown" in capsys.readouterr().out
+    assert "license unknown" in capsys.readouterr().out
 
 
 # Regions, control, and what the program says
@@ -448,7 +448,7 @@ def test_a_refined_style_is_that_of_the_library(folder: Path, weights: Path, mon
     more = ("--refine", "--save-style", "refined.safetensors", "--no-recipe")
     assert stylize("one.jpg", "--style", "style.png", "-o", "refined.png", *more, weights=weights) == 0
     stylizer = Stylizer.from_pretrained(weights, device="cpu")
-    code = stylizer.refine_style("style.png", "one.jpg")
+    code = stylizer.refine_style("style.png", content="one.jpg")
     assert torch.equal(StyleCode.load("refined.safetensors").vector, code.vector)
     stylizer.stylize_file("one.jpg", "library.png", code, recipe=False)
     assert (folder / "refined.png").read_bytes() == (folder / "library.png").read_bytes()

@@ -212,8 +212,8 @@ def test_what_cannot_be_read_is_refused_in_words(stylizer: Stylizer, kind: str) 
     for call in (
         lambda value: stylizer.stylize_file(value, io.BytesIO(), COFFEE, format="png"),
         lambda value: stylizer.encode_style([(COFFEE, 1.0), (value, 2.0)]),
-        lambda value: stylizer.refine_style(COFFEE, value, steps=0),
-        lambda value: stylizer.refine_style(value, COFFEE, steps=0),
+        lambda value: stylizer.refine_style(COFFEE, content=value, steps=0),
+        lambda value: stylizer.refine_style(value, content=COFFEE, steps=0),
     ):
         with pytest.raises(InputError, match=said):
             call(make())
@@ -277,8 +277,8 @@ def test_a_stylizer_takes_bytes_wherever_it_takes_a_path(stylizer: Stylizer, tmp
     code = stylizer.encode_style([(held(style), 2.0), (held(content), 1.0)])
     assert code.source == "0.667 bytes + 0.333 bytes"
     assert torch.equal(code.vector, stylizer.encode_style([(drawn, 2.0), (photo, 1.0)]).vector)
-    refined = stylizer.refine_style(held(style), [held(content)], steps=1)
-    assert torch.equal(refined.vector, stylizer.refine_style(drawn, [photo], steps=1).vector)
+    refined = stylizer.refine_style(held(style), content=[held(content)], steps=1)
+    assert torch.equal(refined.vector, stylizer.refine_style(drawn, content=[photo], steps=1).vector)
     stylizer.stylize_file(
         held(content), tmp_path / "by-bytes.png", held(style), mask=held(mask), limits=Limits(side=99)
     )
@@ -303,7 +303,7 @@ def test_limits_are_for_bytes_too(stylizer: Stylizer) -> None:
         with pytest.raises(ImageError, match="pixels, more than the limit of"):
             stylizer.stylize_file(content, io.BytesIO(), style, mask=mask, format="png", limits=limits)
     with pytest.raises(ImageError, match="more than the limit of"):
-        stylizer.refine_style(small, large, limits=limits)
+        stylizer.refine_style(small, content=large, limits=limits)
     with pytest.raises(ImageError, match="more than the limit of"):
         stylizer.encode_style(large, limits=limits)
 

@@ -61,8 +61,8 @@ def calls(stylizer: Stylizer) -> dict[str, Call]:
         "file": lambda **told: stylizer.stylize_file("photo.png", "out.png", style, tile=16, **told),
         "file at once": lambda **told: stylizer.stylize_file("photo.png", "out.webp", style, tile=16, **told),
         "neighbors' file": lambda **told: stylizer.stylize_file("photo.png", "out.png", style, **near, **told),
-        "refine": lambda **told: stylizer.refine_style(style, photo, steps=3, **told),
-        "refine by no step": lambda **told: stylizer.refine_style(style, photo, steps=0, **told),
+        "refine": lambda **told: stylizer.refine_style(style, content=photo, steps=3, **told),
+        "refine by no step": lambda **told: stylizer.refine_style(style, content=photo, steps=0, **told),
         "folder": lambda **told: stylize_folder(stylizer, "photos", "out", style, **told),
         "evaluate": lambda **told: evaluate({}, pairs, Judge({}), pan=False, texture=False, **told),
     }

@@ -70,7 +70,7 @@ def test_transforms_and_refining_take_numpys_numbers() -> None:
     assert style.recipe(np.int64(3)) == style.recipe(3)  # type: ignore[arg-type]
     assert RotateToCover(np.int64(8), margin=np.int64(1)).size == (8, 8)  # type: ignore[arg-type]
     Recolor(tuple(np.array([1, 2, 3])), "white")  # type: ignore[arg-type]
-    subject.refine_style(PHOTO, PHOTO, steps=np.int64(0), drawing=np.float32(1), size=np.int32(16))  # type: ignore[arg-type]
+    subject.refine_style(PHOTO, content=PHOTO, steps=np.int64(0), drawing=np.float32(1), size=np.int32(16))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -17,25 +17,25 @@ from agnlib.styles._refining import refined
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The weights that leave more to refine: agn-small's own codes are as near in colour as twenty steps bring them."""
+    """The weights that leave more to refine: agn-small's own codes are as near in color as twenty steps bring them."""
     return Stylizer.from_pretrained("agn-fast", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A photo and a picture of other colours and texture."""
+    """A photo and a picture of other colors and texture."""
     return data.astronaut()[:160, 100:260], data.rocket()[:200, 200:420]
 
 
 def distance(stylizer, photo, reference, code):
-    """Of the painting's mean colours from the reference's, which is no part of what is learned from by itself."""
+    """Of the painting's mean colors from the reference's, which is no part of what is learned from by itself."""
     painted = stylizer(photo, code).astype(float) / 255
     return np.abs(painted.mean((0, 1)) - reference.mean((0, 1)) / 255).sum()
 
 
 def test_it_comes_closer_to_the_reference(shipped, pictures):
     photo, reference = pictures
-    refined_code = shipped.refine_style(reference, photo, steps=20, size=96)
+    refined_code = shipped.refine_style(reference, content=photo, steps=20, size=96)
     before, after = (
         distance(shipped, photo, reference, code) for code in (shipped.encode_style(reference), refined_code)
     )
@@ -45,7 +45,7 @@ def test_it_comes_closer_to_the_reference(shipped, pictures):
 
 def test_no_steps_is_the_extractors_code(shipped, pictures):
     photo, reference = pictures
-    code = shipped.refine_style(reference, photo, steps=0, size=64)
+    code = shipped.refine_style(reference, content=photo, steps=0, size=64)
     torch.testing.assert_close(code.vector, shipped.encode_style(reference).vector)
 
 
@@ -67,7 +67,7 @@ def test_the_distances_fall_and_the_weights_stay():
 @pytest.mark.parametrize("drawing", [0.0, 4.0])
 def test_the_drawing_is_kept(shipped, pictures, drawing):
     photo, reference = (image.astype(np.float32) / 255 for image in pictures)
-    code = shipped.refine_style(reference, photo, steps=20, size=96, drawing=drawing)
+    code = shipped.refine_style(reference, content=photo, steps=20, size=96, drawing=drawing)
     before, after = (structure(shipped, photo, c) for c in (shipped.encode_style(reference), code))
     assert (after > before - 0.05) == (drawing > 0)
 

@@ -58,7 +58,11 @@ def test_the_hash_is_that_of_the_extractors_tensors(own: Stylizer) -> None:
 def test_a_file_says_the_weights_name_hash_and_width(own: Stylizer, tmp_path: Path) -> None:
     own.save_pretrained(tmp_path / "mine")
     loaded = Stylizer.from_pretrained(tmp_path / "mine", "cpu")
-    for code in (loaded.encode_style(PICTURE), loaded.random_style(3), loaded.refine_style(PICTURE, PICTURE, steps=1)):
+    for code in (
+        loaded.encode_style(PICTURE),
+        loaded.random_style(3),
+        loaded.refine_style(PICTURE, content=PICTURE, steps=1),
+    ):
         code.save(tmp_path / "code.safetensors")
         with safe_open(str(tmp_path / "code.safetensors"), framework="np") as file:
             about = file.metadata()

@@ -43,7 +43,7 @@ def test_a_work_by_name_is_its_picture(stylizer: Stylizer) -> None:
     by_name = stylizer.encode_style("wave")
     assert by_name.vector.equal(by_file.vector)
     assert by_name.source == "wave"
-    assert stylizer.refine_style("wave", PHOTO, steps=0).source == "wave, refined"
+    assert stylizer.refine_style("wave", content=PHOTO, steps=0).source == "wave, refined"
 
 
 def test_a_class_goes_before_a_work_of_the_same_name(stylizer: Stylizer) -> None:

@@ -78,10 +78,10 @@ def test_the_callers_autocast_changes_nothing() -> None:
 @pytest.mark.parametrize("way", ["made", "unpickled", "copied"])
 def test_a_stylizer_of_inference_mode_refines(way: str) -> None:
     whole = stylizer()
-    expected = whole.refine_style(PAINTING, PHOTO, steps=1, size=16).vector
+    expected = whole.refine_style(PAINTING, content=PHOTO, steps=1, size=16).vector
     with torch.inference_mode():
         found = {"made": stylizer, "unpickled": lambda: pickled(whole), "copied": lambda: copy.deepcopy(whole)}[way]()
-    assert torch.equal(found.refine_style(PAINTING, PHOTO, steps=1, size=16).vector, expected)
+    assert torch.equal(found.refine_style(PAINTING, content=PHOTO, steps=1, size=16).vector, expected)
 
 
 def test_a_trainer_that_is_copied_in_inference_mode_goes_on() -> None:
@@ -132,7 +132,7 @@ def test_parameters_that_two_layers_share_stay_shared() -> None:
 def test_a_stylizer_paints_in_single_precision(dtype: torch.dtype) -> None:
     subject = stylizer(networks(dtype))
     assert {p.dtype for p in subject.generator.state_dict().values()} == {torch.float32}
-    subject.refine_style(PAINTING, PHOTO, steps=1, size=16)
+    subject.refine_style(PAINTING, content=PHOTO, steps=1, size=16)
     subject.random_style(0)
     whole = np.asarray(stylizer()(PHOTO, PAINTING), dtype=float)
     assert np.abs(np.asarray(subject(PHOTO, PAINTING), dtype=float) - whole).max() <= 24  # by the weights' rounding
@@ -166,7 +166,7 @@ def weight_norm(network: nn.Module) -> None:
             nn.utils.parametrizations.weight_norm(module)
 
 
-def test_a_stylizer_of_parametrised_networks_is_pickled() -> None:
+def test_a_stylizer_of_parametrized_networks_is_pickled() -> None:
     given = networks()
     weight_norm(given["generator"])
     subject = stylizer(given)
