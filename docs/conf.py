@@ -71,6 +71,7 @@ ALIASES = {
     "PictureFile": "agnlib.image.PictureFile",
     "BinaryReader": "typing.IO",
     "BinaryWriter": "typing.IO",
+    "agnlib.image._encoded.BinaryReader": "typing.IO",
     "agnlib.image._targets.BinaryWriter": "typing.IO",
     "Listener": "collections.abc.Callable",
     "Image.Image": "PIL.Image.Image",

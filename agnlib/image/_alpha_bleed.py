@@ -1,4 +1,4 @@
-"""The colour hidden under fully transparent pixels, replaced by a continuation of what is visible.
+"""The color hidden under fully transparent pixels, replaced by a continuation of what is visible.
 
 The continuation is an average of the visible surroundings, the coarser the further away they are: a pyramid of means.
 From 1/8 of the size upwards it is made once for the whole picture; the levels below are made for each window.
@@ -18,14 +18,14 @@ CELL = 2**_DEPTH  # pixels to a cell of the part that is made for the whole pict
 
 
 def averaged(color: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of the visible colour, and the visible share, at 1/8: for rows that begin at a multiple of 8."""
+    """Mean of the visible color, and the visible share, at 1/8: for rows that begin at a multiple of 8."""
     for _ in range(_DEPTH):
         color, visible = _halved(color, visible)
     return color, visible
 
 
 def continued(color: Tensor, visible: Tensor) -> Tensor:
-    """The colour where `visible` is above 0, and its continuation elsewhere; a whole picture, or its means at 1/8."""
+    """The color where `visible` is above 0, and its continuation elsewhere; a whole picture, or its means at 1/8."""
     if bool((visible > 0).all()) or max(color.shape[-2:]) == 1:
         return color
     return _completed(color, visible, continued(*_halved(color, visible)))

@@ -1,4 +1,4 @@
-"""What a picture says of its colours: by a profile, or by a PNG's chunks, of which a profile is made here.
+"""What a picture says of its colors: by a profile, or by a PNG's chunks, of which a profile is made here.
 
 Of the chunks cICP goes before iCCP, that before sRGB, and that before gAMA and cHRM: "Portable Network Graphics", third
 edition, 2025, section 4.3. The numbers of cICP are those of ITU-T H.273, 2024.
@@ -70,25 +70,25 @@ def note_cicp(image: Image.Image) -> None:
     image.info["cicp"] = tuple(found)
 
 
-def profile_of(image: Image.Image, *, grey: bool) -> bytes | None:
+def profile_of(image: Image.Image, *, gray: bool) -> bytes | None:
     """The ICC profile by which the values are to be understood; None for sRGB.
 
     Args:
         image: with the `info` of the file.
-        grey: whether the values are.
+        gray: whether the values are.
     """
     primaries, transfer = image.info.get("cicp", (0, 0))[:2]
     if primaries in _PRIMARIES and transfer in _CURVES:
-        return _profile(_PRIMARIES[primaries], _CURVES[transfer], grey=grey)
+        return _profile(_PRIMARIES[primaries], _CURVES[transfer], gray=gray)
     embedded = image.info.get("icc_profile")
     if isinstance(embedded, (bytes, bytearray)) and embedded:
         return bytes(embedded)
     if "srgb" in image.info:
         return None
-    return _by_gamma(image.info.get("gamma"), image.info.get("chromaticity"), grey=grey)
+    return _by_gamma(image.info.get("gamma"), image.info.get("chromaticity"), gray=gray)
 
 
-def _by_gamma(gamma: float | None, chromaticity: Sequence[float] | None, *, grey: bool) -> bytes | None:
+def _by_gamma(gamma: float | None, chromaticity: Sequence[float] | None, *, gray: bool) -> bytes | None:
     if gamma is None and chromaticity is None:
         return None
     plain = gamma is None or abs(gamma / _SRGB_GAMMA - 1) <= _NEAR
@@ -96,8 +96,8 @@ def _by_gamma(gamma: float | None, chromaticity: Sequence[float] | None, *, grey
         return None
     curve = _SRGB_CURVE if plain or gamma is None else (1 / gamma,)
     try:
-        return _profile(chromaticity or _PRIMARIES[1], curve, grey=grey)
-    except (ArithmeticError, ValueError, np.linalg.LinAlgError, struct.error):  # colours that are none
+        return _profile(chromaticity or _PRIMARIES[1], curve, gray=gray)
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError, struct.error):  # colors that are none
         return None
 
 
@@ -115,12 +115,12 @@ def _chunk(file: Any, wanted: bytes) -> bytes | None:
     return None
 
 
-def _profile(chromaticity: Sequence[float], curve: Sequence[float], *, grey: bool) -> bytes:
-    """An ICC profile (ICC.1:2022) of these colours and this curve: of one number, or of five (section 10.18)."""
+def _profile(chromaticity: Sequence[float], curve: Sequence[float], *, gray: bool) -> bytes:
+    """An ICC profile (ICC.1:2022) of these colors and this curve: of one number, or of five (section 10.18)."""
     kind = 0 if len(curve) == 1 else 3
     transfer = b"para" + bytes(4) + struct.pack(">HH", kind, 0) + _numbers(curve)
     tags = {b"wtpt": b"XYZ " + bytes(4) + _numbers(_D50)}
-    if grey:
+    if gray:
         tags[b"kTRC"] = transfer
     else:
         for letter, colorant in zip((b"r", b"g", b"b"), _colorants(chromaticity).T, strict=True):
@@ -129,7 +129,7 @@ def _profile(chromaticity: Sequence[float], curve: Sequence[float], *, grey: boo
     for name, body in tags.items():
         directory += struct.pack(">4sII", name, start + len(data), len(body))
         data += body + bytes(-len(body) % 4)
-    space = b"GRAY" if grey else b"RGB "
+    space = b"GRAY" if gray else b"RGB "
     fields = (start + len(data), b"agnl", 0x04300000, b"mntr", space, b"XYZ ", b"acsp")
     head = struct.pack(">I4sI4s4s4s12x4s28x", *fields) + _numbers(_D50)
     return head.ljust(128, b"\0") + directory + data
@@ -144,7 +144,7 @@ def _colorants(chromaticity: Sequence[float]) -> Matrix:
     """XYZ of red, green and blue, the columns, adapted to the profiles' white by Bradford's matrix."""
     x, y = np.array(chromaticity, np.float64).reshape(4, 2).T
     if not (y > 0).all():
-        raise ValueError("a colour without light")
+        raise ValueError("a color without light")
     xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])
     white, colors = xyz[:, 0], xyz[:, 1:]
     colors = colors * np.linalg.solve(colors, white)

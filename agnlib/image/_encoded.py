@@ -23,7 +23,7 @@ class BinaryReader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-PictureFile: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader"
+PictureFile: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Encoded:
     name: str
 
 
-Source: TypeAlias = "str | os.PathLike[str] | Encoded"
+Source: TypeAlias = str | os.PathLike[str] | Encoded
 
 
 class Limited(Protocol):

@@ -1,6 +1,6 @@
 """Encoders that take a picture row by row: PNG, TIFF and JPEG strip by strip, the others through Pillow as a whole.
 
-Pillow encodes only what it holds as a whole, and it holds no colour of 16 bits.
+Pillow encodes only what it holds as a whole, and it holds no color of 16 bits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PngEncoder:
         file.write(b"\x89PNG\r\n\x1a\n")
         bits, color = 8 * kind.itemsize, _PNG_COLOR_TYPES[channels]
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
-        # viewers refuse a profile for colour in a grey picture
+        # viewers refuse a profile for color in a gray picture
         if profile and channels >= 3:
             self._chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(profile))
         if len(exif):
@@ -95,7 +95,7 @@ def _shifted(lines: Rows, by: int) -> Rows:
 
 
 def _paeth(left: Rows, above: Rows, above_left: Rows) -> Rows:
-    """The neighbour nearest to left + above - above_left; section 9.4."""
+    """The neighbor nearest to left + above - above_left; section 9.4."""
     a, b, c = (each.astype(np.int16) for each in (left, above, above_left))
     to_left, to_above = np.abs(b - c), np.abs(a - c)
     to_corner = np.abs(a + b - 2 * c)

@@ -39,7 +39,7 @@ def srgb_profile() -> bytes:
 
 @functools.lru_cache(maxsize=16)
 def is_srgb(profile: bytes) -> bool:
-    """Whether the profile leaves colours as they are: converting would only add rounding.
+    """Whether the profile leaves colors as they are: converting would only add rounding.
 
     Asked of LittleCMS by values, since names say nothing: "DCI-P3 D65 Gamut with sRGB Transfer" is not sRGB.
 
@@ -48,10 +48,10 @@ def is_srgb(profile: bytes) -> bool:
         ImportError: Pillow was built without LittleCMS.
     """
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    mode, colours = {"RGB": ("RGB", _GRID), "GRAY": ("L", _RAMP)}.get(source.profile.xcolor_space.strip(), ("", _RAMP))
+    mode, colors = {"RGB": ("RGB", _GRID), "GRAY": ("L", _RAMP)}.get(source.profile.xcolor_space.strip(), ("", _RAMP))
     if not mode:
         return False
-    before = Image.fromarray(colours)
+    before = Image.fromarray(colors)
     after = ImageCms.profileToProfile(before, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert after is not None  # it is None only where the picture itself was to be converted
     moved = np.asarray(after).astype(np.int16) - np.asarray(before.convert("RGB"))

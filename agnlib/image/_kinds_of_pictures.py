@@ -11,7 +11,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor, device, dtype
 
-__all__ = ["Container", "peak", "quantised"]
+__all__ = ["Container", "peak", "quantized"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def peak(kind: dtype) -> float:
     return {torch.uint8: 255.0, torch.uint16: 65535.0}.get(kind, 1.0)
 
 
-def quantised(values: Tensor, kind: dtype) -> Tensor:
+def quantized(values: Tensor, kind: dtype) -> Tensor:
     """Values in [0, 1] as uint8, uint16 or float."""
     import torch
 

@@ -1,4 +1,4 @@
-"""The one colour of a PNG that is transparent, in the levels that Pillow gives the pixels; it leaves it as stored."""
+"""The one color of a PNG that is transparent, in the levels that Pillow gives the pixels; it leaves it as stored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 __all__ = ["fitting_key", "note_transparency"]
 
-_STEPS = {"L;2": 255 // 3, "L;4": 255 // 15}  # of grey of so many bits, in grey of 8
+_STEPS = {"L;2": 255 // 3, "L;4": 255 // 15}  # of gray of so many bits, in gray of 8
 
 
 def note_transparency(image: Image.Image) -> None:
@@ -20,7 +20,7 @@ def note_transparency(image: Image.Image) -> None:
 
 
 def fitting_key(image: Image.Image) -> Image.Image:
-    """The image, or a copy whose transparent colour has 8 bits as its pixels do: of 16, the upper ones."""
+    """The image, or a copy whose transparent color has 8 bits as its pixels do: of 16, the upper ones."""
     key = image.info.get("transparency")
     if image.mode != "RGB" or not isinstance(key, tuple) or max(key) <= 255:
         return image

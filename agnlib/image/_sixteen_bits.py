@@ -1,6 +1,6 @@
-"""Pictures of 16 bits a channel, which Pillow decodes but cannot hold in colour.
+"""Pictures of 16 bits a channel, which Pillow decodes but cannot hold in color.
 
-Pillow's unpackers of 16-bit colour keep one byte of each sample: ";16B" the first, ";16L" the second. So the pixels are
+Pillow's unpackers of 16-bit color keep one byte of each sample: ";16B" the first, ";16L" the second. So the pixels are
 decoded twice, once for the upper bytes and once for the lower.
 """
 
@@ -25,10 +25,10 @@ from agnlib.image._icc_16_bits import to_srgb
 from agnlib.image._orientation import orientation
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
 from agnlib.image._tiff_samples import is_premultiplied
-from agnlib.image._to_srgb import DEEP_GREY, upright_srgb
+from agnlib.image._to_srgb import DEEP_GRAY, upright_srgb
 from agnlib.image._value_range import must_be_clipped
 
-__all__ = ["DEEP_GREY", "array_of", "check_pixels", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
+__all__ = ["DEEP_GRAY", "array_of", "check_pixels", "deep_pixels", "eight_bits", "is_deep", "needs_all_bits", "shallow"]
 
 Pixels = npt.NDArray[np.uint16]
 
@@ -48,11 +48,11 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def is_deep(opened: Image.Image) -> bool:
     """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
-    return opened.mode in DEEP_GREY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
+    return opened.mode in DEEP_GRAY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
 
 
 def needs_all_bits(opened: Image.Image) -> bool:
-    """Whether 8 bits a channel do not tell which pixels are transparent: those of one colour of 16 bits."""
+    """Whether 8 bits a channel do not tell which pixels are transparent: those of one color of 16 bits."""
     return isinstance(opened.info.get("transparency"), tuple) and _sixteen_bit_mode(opened) is not None
 
 
@@ -74,23 +74,23 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
     Raises:
         ImageError: the data are damaged.
     """
-    if opened.mode in DEEP_GREY:
+    if opened.mode in DEEP_GRAY:
         decode(opened, name)
-        pixels = _grey(opened)
+        pixels = _gray(opened)
     elif has_deep_samples(opened):
         pixels = _stacked(opened, name)
     else:
-        pixels = _colour(opened, reopen, name)
+        pixels = _color(opened, reopen, name)
     if pixels is None:
         return None
     pixels = _with_transparency(pixels, opened)
-    profile = profile_of(opened, grey=pixels.shape[2] < 3)
+    profile = profile_of(opened, gray=pixels.shape[2] < 3)
     if profile and not to_srgb(pixels, profile):
         return None
     return np.ascontiguousarray(_TURNS[orientation(opened)](pixels))
 
 
-def _grey(image: Image.Image) -> Pixels | None:
+def _gray(image: Image.Image) -> Pixels | None:
     values = levels(image)
     low, high = values.min(), values.max()
     if image.mode == "F":
@@ -112,7 +112,7 @@ def _stacked(opened: Image.Image, name: str) -> Pixels:
     return _straight(pixels) if pixels.shape[2] in (2, 4) and is_premultiplied(opened) else pixels
 
 
-def _colour(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
+def _color(opened: Image.Image, reopen: Callable[[], Image.Image], name: str) -> Pixels | None:
     mode = _sixteen_bit_mode(opened)
     if mode is None:
         return None
@@ -140,7 +140,7 @@ def _empty(image: Image.Image, channels: int) -> Pixels:
 
 
 def _sixteen_bit_mode(image: Image.Image) -> str | None:
-    """How the file has its pixels, such as "RGB;16B"; None where that is not 16-bit colour."""
+    """How the file has its pixels, such as "RGB;16B"; None where that is not 16-bit color."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return None
     codec, args = image.tile[0].codec_name, image.tile[0].args
@@ -208,7 +208,7 @@ def _copy(image: Image.Image, out: npt.NDArray[np.uint8]) -> None:
 
 
 def _straight(pixels: Pixels) -> Pixels:
-    """Colour that was multiplied by its alpha, divided by it."""
+    """Color that was multiplied by its alpha, divided by it."""
     for top in range(0, len(pixels), _ROWS):
         strip = pixels[top : top + _ROWS]
         alpha = strip[..., -1:].astype(np.float32)
@@ -218,7 +218,7 @@ def _straight(pixels: Pixels) -> Pixels:
 
 
 def _with_transparency(pixels: Pixels, image: Image.Image) -> Pixels:
-    """The pixels with alpha, where the file names one colour that is transparent."""
+    """The pixels with alpha, where the file names one color that is transparent."""
     key: Any = image.info.get("transparency")
     wanted = pixels.shape[2] in (1, 3) and isinstance(key, (int, tuple))
     if not wanted or np.size(key) != pixels.shape[2]:

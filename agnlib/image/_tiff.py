@@ -1,7 +1,7 @@
 """TIFF files that Pillow refuses or gets wrong: decoded here sample by sample, or read for what their values mean.
 
 Seen in Pillow 12.3, besides what `_tiff_samples` says: an uncompressed file is mapped with height and width exchanged
-where its orientation is 5 to 8; grey of 12 bits is not scaled, and grey of 16 bits or floats whose 0 is white is not
+where its orientation is 5 to 8; gray of 12 bits is not scaled, and gray of 16 bits or floats whose 0 is white is not
 inverted.
 """
 
@@ -36,7 +36,7 @@ Pixels = npt.NDArray[Any]
 _YCBCR, _LAB = 6, 8
 _HERE = "agnlib"  # the codec of what only we decode
 _MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA", (4, False): "CMYK"}
-_DEEP_GREY = {(1, 16): "I;16", (2, 16): "I", (1, 32): "I", (2, 32): "I", (3, 32): "F"}  # by format and bits
+_DEEP_GRAY = {(1, 16): "I;16", (2, 16): "I", (1, 32): "I", (2, 32): "I", (3, 32): "F"}  # by format and bits
 
 
 class Tiff(TiffImageFile):
@@ -65,7 +65,7 @@ class Tiff(TiffImageFile):
 
 
 def load_tiff(image: TiffImageFile) -> None:
-    """Decode the pixels, as `image.load` would if it knew the file's organisation."""
+    """Decode the pixels, as `image.load` would if it knew the file's organization."""
     if tag(image, PLANAR)[:1] == (2,) and tag(image, SAMPLES, 1)[0] == 1:
         image.tag_v2[PLANAR] = 1  # one plane is both, and Pillow takes the other for several
         image._setup()
@@ -91,14 +91,14 @@ def _by_libtiff(image: TiffImageFile) -> None:
 
 
 def has_deep_samples(image: Image.Image) -> bool:
-    """Whether a file that is not yet decoded has 16 bits of colour, or of grey with alpha, that only we decode."""
+    """Whether a file that is not yet decoded has 16 bits of color, or of gray with alpha, that only we decode."""
     if not isinstance(image, TiffImageFile) or not _is_ours(image):
         return False
     return _mode(image) in ("LA", "RGB", "RGBA") and tag(image, BITS)[0] == 16
 
 
 def deep_samples(image: TiffImageFile) -> Pixels:
-    """What they are, `(H, W, 2 to 4)`; colour may be multiplied by alpha.
+    """What they are, `(H, W, 2 to 4)`; color may be multiplied by alpha.
 
     Raises:
         OSError, SyntaxError, ValueError: the data are damaged.
@@ -112,7 +112,7 @@ def deep_samples(image: TiffImageFile) -> Pixels:
 
 
 def levels(image: Image.Image) -> Pixels:
-    """What the values of a decoded grey picture of more than 8 bits mean: from black to white, all 16 bits."""
+    """What the values of a decoded gray picture of more than 8 bits mean: from black to white, all 16 bits."""
     values = _unsigned(np.asarray(image), image)
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
     if image.mode.startswith("I;16") and isinstance(image, TiffImageFile) and tag(image, BITS) == (12,):
@@ -145,20 +145,20 @@ def _mode(image: TiffImageFile) -> str | None:
         return None
     alpha = alpha_place(image, number) is not None
     if number == 1 and not alpha and tag(image, BITS, 1)[0] > 8:
-        return _DEEP_GREY.get((tag(image, FORMAT, 1)[0], tag(image, BITS, 1)[0]))
+        return _DEEP_GRAY.get((tag(image, FORMAT, 1)[0], tag(image, BITS, 1)[0]))
     if tag(image, PHOTOMETRIC)[:1] == (_LAB,):
         return "LAB" if not alpha and tag(image, BITS)[0] == 8 else None
     return _MODES.get((number, alpha))
 
 
 def _hold(image: TiffImageFile) -> None:
-    """Decode what is ours, and make it the image's pixels, as Pillow has them: colour and alpha in 8 bits."""
+    """Decode what is ours, and make it the image's pixels, as Pillow has them: color and alpha in 8 bits."""
     number, mode = colors(image), _mode(image)
     assert number is not None
     assert mode is not None
-    if mode in _DEEP_GREY.values():  # whose meaning `levels` knows
-        grey = samples(image, number)[..., 0]
-        held = Image.fromarray(np.ascontiguousarray(grey.astype(np.int32) if mode == "I" else grey))
+    if mode in _DEEP_GRAY.values():  # whose meaning `levels` knows
+        gray = samples(image, number)[..., 0]
+        held = Image.fromarray(np.ascontiguousarray(gray.astype(np.int32) if mode == "I" else gray))
     else:
         pixels = deep_samples(image)
         pixels = (pixels >> 8).astype(np.uint8) if pixels.dtype != np.uint8 else pixels

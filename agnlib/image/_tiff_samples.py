@@ -1,8 +1,8 @@
 """The samples of a TIFF, decoded as bytes whatever they mean, and the channels that they are.
 
-Pillow (seen in 12.3) gets many organisations wrong or refuses them: planes with alpha, with further channels or of 16
+Pillow (seen in 12.3) gets many organizations wrong or refuses them: planes with alpha, with further channels or of 16
 bits, further channels of 16 bits, some orders of bytes. So strips and tiles are put into a file in memory that says of
-itself that it is grey of 8 bits, as wide as a row has bytes; order, predictor and channels are dealt with here.
+itself that it is gray of 8 bits, as wide as a row has bytes; order, predictor and channels are dealt with here.
 Format: TIFF, revision 6.0, 1992; Adobe Photoshop TIFF Technical Note 3, 2005 (predictor of floats).
 """
 
@@ -42,7 +42,7 @@ _PREDICTED = (5, 8, 32946, 34925, 50000)
 _MOST_SAMPLES = 8
 _WIDER_AT_MOST = 2048  # a tile than the picture: it takes memory
 _UNSPECIFIED, _PREMULTIPLIED, _UNMULTIPLIED = 0, 1, 2
-_NAMES = {0: "grey", 1: "grey", 2: "RGB", 3: "a palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "a sensor's colours"}
+_NAMES = {0: "gray", 1: "gray", 2: "RGB", 3: "a palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 32803: "a sensor's colors"}
 _FORMATS = {1: "integers", 2: "signed integers", 3: "floats", 6: "complex numbers"}
 
 
@@ -53,7 +53,7 @@ def tag(image: TiffImageFile, number: int, otherwise: Any = ()) -> tuple[Any, ..
 
 
 def colors(image: TiffImageFile) -> int | None:
-    """How many channels are colour, of samples that can be decoded here; None of others."""
+    """How many channels are color, of samples that can be decoded here; None of others."""
     count, sizes = _first(image, SAMPLES, 1), set(tag(image, BITS, 1))
     number = {0: 1, 1: 1, 2: 3, 5: 4, 8: 3}.get(_first(image, PHOTOMETRIC, 0))
     if number is None or not number <= count <= _MOST_SAMPLES or len(sizes) != 1:
@@ -63,19 +63,19 @@ def colors(image: TiffImageFile) -> int | None:
     if number == 1 and alpha_place(image, number) is None:
         plain = count <= 2 and (
             kinds == {1} or (len(kinds) == 1 and sizes != {8})
-        )  # more are bands, of which grey is only one
+        )  # more are bands, of which gray is only one
     return number if whole and plain and _first(image, COMPRESSION, 1) in _LOSSLESS else None
 
 
 def alpha_place(image: TiffImageFile, number: int) -> int | None:
-    """Which sample is alpha, after so many of colour; where the file does not say what one more is, it is alpha."""
+    """Which sample is alpha, after so many of color; where the file does not say what one more is, it is alpha."""
     further = _first(image, SAMPLES, 1) - number
     kinds = tag(image, EXTRA)[: max(0, further)] or ((_UNMULTIPLIED,) if further == 1 else ())
     return next((number + place for place, kind in enumerate(kinds) if kind != _UNSPECIFIED), None)
 
 
 def is_premultiplied(image: TiffImageFile) -> bool:
-    """Whether colour is multiplied by its alpha."""
+    """Whether color is multiplied by its alpha."""
     return next((kind for kind in tag(image, EXTRA) if kind != _UNSPECIFIED), 0) == _PREMULTIPLIED
 
 
@@ -93,7 +93,7 @@ def described(image: TiffImageFile) -> str:
 
 
 def samples(image: TiffImageFile, number: int) -> Pixels:
-    """The colour, `number` channels, and alpha, if there is one: `(H, W, C)`, as they are stored.
+    """The color, `number` channels, and alpha, if there is one: `(H, W, C)`, as they are stored.
 
     Raises:
         OSError, SyntaxError, ValueError: the data are damaged.
@@ -110,9 +110,9 @@ def samples(image: TiffImageFile, number: int) -> Pixels:
 def _decoded(image: TiffImageFile, plane: int, planes: int, channels: int) -> Pixels:
     """One of the planes, `(H, W, channels)`, in this machine's order of bytes."""
     item = _first(image, BITS, 1) // 8
-    grey = TiffImageFile(io.BytesIO(_as_bytes(image, plane, planes, channels * item)))
-    grey.load()
-    rows = np.asarray(grey)
+    gray = TiffImageFile(io.BytesIO(_as_bytes(image, plane, planes, channels * item)))
+    gray.load()
+    rows = np.asarray(gray)
     height, width = rows.shape[0], rows.shape[1] // (channels * item)  # of whole tiles
     predictor = _first(image, PREDICTOR, 1) if _first(image, COMPRESSION, 1) in _PREDICTED else 1
     order = ">" if predictor == 3 or image.tag_v2.prefix == b"MM" else "<"
@@ -139,7 +139,7 @@ def _without_float_predictor(rows: Pixels, channels: int, item: int, tile_width:
 
 
 def _as_bytes(image: TiffImageFile, plane: int, planes: int, pixel: int) -> bytes:
-    """A file that holds the bytes of one plane as levels of grey, so many of them for each pixel."""
+    """A file that holds the bytes of one plane as levels of gray, so many of them for each pixel."""
     file = image.fp
     assert file is not None
     place, size = _TILES if _TILES[0] in image.tag_v2 else _STRIPS

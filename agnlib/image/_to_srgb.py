@@ -17,11 +17,11 @@ from agnlib.image._png_transparency import fitting_key
 from agnlib.image._tiff import levels
 from agnlib.image._value_range import must_be_clipped
 
-__all__ = ["DEEP_GREY", "upright_srgb"]
+__all__ = ["DEEP_GRAY", "upright_srgb"]
 
 _ALPHA_MODES = ("LA", "PA", "RGBA")
-_GREY = ("1", "L", "LA", "La")
-DEEP_GREY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_GRAY = ("1", "L", "LA", "La")
+DEEP_GRAY = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def upright_srgb(image: Image.Image, name: str) -> Image.Image:
@@ -31,12 +31,12 @@ def upright_srgb(image: Image.Image, name: str) -> Image.Image:
     """
     decode(image, name)
     try:
-        turned = turned_upright(_eight_bits(image) if image.mode in DEEP_GREY else image)
+        turned = turned_upright(_eight_bits(image) if image.mode in DEEP_GRAY else image)
         if turned.mode in ("La", "RGBa"):  # premultiplied
             turned = turned.convert(turned.mode.upper())
         turned = fitting_key(turned)
         if _has_alpha(turned):  # before all else: Pillow warns of a palette whose alpha would be dropped
-            wanted = "LA" if turned.mode in _GREY else "RGBA"
+            wanted = "LA" if turned.mode in _GRAY else "RGBA"
             turned = turned if turned.mode == wanted else turned.convert(wanted)
         color = _srgb(turned)
         if _has_alpha(turned) and color is not turned:
@@ -55,8 +55,8 @@ def _has_alpha(image: Image.Image) -> bool:
 
 
 def _srgb(image: Image.Image) -> Image.Image:
-    """The colours as an sRGB image of mode RGB; an image that needs nothing, RGBA too, is given back itself."""
-    profile = profile_of(image, grey=image.mode in _GREY)
+    """The colors as an sRGB image of mode RGB; an image that needs nothing, RGBA too, is given back itself."""
+    profile = profile_of(image, gray=image.mode in _GRAY)
     converted = _through_profile(image, profile) if profile else None
     if converted is not None:
         return converted
@@ -64,7 +64,7 @@ def _srgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A 16-bit or float greyscale image rounded to 8 bits; Pillow's own conversion clips at 255 instead."""
+    """A 16-bit or float grayscale image rounded to 8 bits; Pillow's own conversion clips at 255 instead."""
     values = levels(image)
     low, high = values.min(), values.max()
     if image.mode == "F":
@@ -74,16 +74,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         raise InputError(f"an integer image must lie in 0..65535, got values from {low} to {high}; rescale it")
     else:
         scaled = (values.astype(np.uint32) + 128) // 257
-    grey = Image.fromarray(scaled.astype(np.uint8))
+    gray = Image.fromarray(scaled.astype(np.uint8))
     key = image.info.get("transparency")
     if isinstance(key, int):
-        grey.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
-    grey.info = {name: value for name, value in image.info.items() if name != "transparency"}
-    return grey
+        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    gray.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return gray
 
 
-def _grey_levels(profile: bytes) -> list[int] | None:
-    """What each of 256 levels of grey is in sRGB, None if unknown here; LittleCMS' own way is up to ten levels off."""
+def _gray_levels(profile: bytes) -> list[int] | None:
+    """What each of 256 levels of gray is in sRGB, None if unknown here; LittleCMS' own way is up to ten levels off."""
     ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(1, 256, 1)
     if not to_srgb(ramp, profile):
         return None
@@ -98,9 +98,9 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
             return None
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}.get(source.profile.xcolor_space.strip())
-        if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and image.mode not in _GREY):
+        if mode is None or (mode == "CMYK") != (image.mode == "CMYK") or (mode == "L" and image.mode not in _GRAY):
             return None
-        if mode == "L" and (table := _grey_levels(profile)) is not None:
+        if mode == "L" and (table := _gray_levels(profile)) is not None:
             return image.convert("L").point(table).convert("RGB")
         target = ImageCms.createProfile("sRGB")
         picture = image if image.mode == mode else image.convert(mode)

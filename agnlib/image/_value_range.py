@@ -9,7 +9,7 @@ from agnlib.errors import InputError
 __all__ = ["OVERSHOOT", "must_be_clipped"]
 
 # Keys' kernel (1981) with the parameter a has the weights a t (1 - t)^2 and a t^2 (1 - t) for the outer two of the four
-# neighbours at a fraction t of a pixel: together a t (1 - t), at worst n = -a / 4 where t = 1/2. Weights sum to 1, so
+# neighbors at a fraction t of a pixel: together a t (1 - t), at worst n = -a / 4 where t = 1/2. Weights sum to 1, so
 # that values in [0, 1] come to lie in [-n, 1 + n]. Down and across, weights are products: those below 0 have the sum
 # 2 n (1 + n). PyTorch's a is -0.75, which gives 0.4453; antialiased it is -0.5, as in Pillow, which gives 0.2813 (up to
 # 0.305 where the kernel is cut at the border or stretched: found by trying all sizes up to 24 and 70).

@@ -18,7 +18,7 @@ from agnlib._shared.numbers import is_count
 from agnlib.errors import ImageError, InputError
 from agnlib.image._encoded import Encoded, PictureFile, Source, held, is_encoded
 from agnlib.image._messages import quoted, reason
-from agnlib.image._sixteen_bits import DEEP_GREY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
+from agnlib.image._sixteen_bits import DEEP_GRAY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
 from agnlib.image._suffixes import foreign_kind
 from agnlib.image._tiff import Tiff
 from agnlib.image._to_srgb import upright_srgb
@@ -97,8 +97,8 @@ def load(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Read a picture file as 8-bit sRGB: mode RGB, or RGBA where the file has transparency.
 
     EXIF orientation is applied to the pixels, and no metadata is kept. Of a file with several frames the first is read.
-    Colours are converted to sRGB, from an ICC profile or from what a PNG's chunks say: cICP before iCCP before sRGB
-    before gAMA and cHRM. A profile that leaves colours within 2 of 255 is sRGB, whatever its name is, and so is a gAMA
+    Colors are converted to sRGB, from an ICC profile or from what a PNG's chunks say: cICP before iCCP before sRGB
+    before gAMA and cHRM. A profile that leaves colors within 2 of 255 is sRGB, whatever its name is, and so is a gAMA
     within 5% of 1/2.2. What cannot be understood is taken for sRGB.
 
     Args:
@@ -115,9 +115,9 @@ def load(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.new("L", (4, 3), 128).save(f"{folder}/grey.png")
-        ...     with open(f"{folder}/grey.png", "rb") as file:
-        ...         load(f"{folder}/grey.png") == load(file) == load(file.read())
+        ...     Image.new("L", (4, 3), 128).save(f"{folder}/gray.png")
+        ...     with open(f"{folder}/gray.png", "rb") as file:
+        ...         load(f"{folder}/gray.png") == load(file) == load(file.read())
         True
     """
     source = held(path, limits)
@@ -140,7 +140,7 @@ def _plain(image: Image.Image, source: Source) -> Image.Image:
 def read(path: PictureFile, *, deep: bool = True, limits: Limits = DEFAULT_LIMITS) -> np.ndarray[Any, np.dtype[Any]]:
     """Read a picture file as an array in sRGB: uint8, or uint16 where the file has more than 8 bits a channel.
 
-    Pillow cannot hold colour of 16 bits, so `load` reduces it; an array can. Otherwise as `load`.
+    Pillow cannot hold color of 16 bits, so `load` reduces it; an array can. Otherwise as `load`.
 
     Args:
         path: see `load`.
@@ -148,7 +148,7 @@ def read(path: PictureFile, *, deep: bool = True, limits: Limits = DEFAULT_LIMIT
         limits: see `load`.
 
     Returns:
-        `(H, W, 3)`, or `(H, W, 4)` where the file has transparency; grey of 16 bits `(H, W, 1)` or `(H, W, 2)`.
+        `(H, W, 3)`, or `(H, W, 4)` where the file has transparency; gray of 16 bits `(H, W, 1)` or `(H, W, 2)`.
 
     Raises:
         ImageError: as `load`.
@@ -168,13 +168,13 @@ def read(path: PictureFile, *, deep: bool = True, limits: Limits = DEFAULT_LIMIT
 
 
 def all_bits(value: Any, name: str, limits: Limits) -> np.ndarray[Any, np.dtype[Any]] | None:
-    """All bits of a file, or of grey in a PIL image, that has more than 8 a channel; None of others.
+    """All bits of a file, or of gray in a PIL image, that has more than 8 a channel; None of others.
 
     Raises:
         ImageError: as `read`.
     """
     if isinstance(value, Image.Image):
-        return deep_pixels(value, value.copy, name) if value.mode in DEEP_GREY else None
+        return deep_pixels(value, value.copy, name) if value.mode in DEEP_GRAY else None
     return _all_bits(value, limits, wanted=True)
 
 

@@ -15,7 +15,7 @@ from agnlib.errors import InputError
 from agnlib.image._alpha_bleed import CELL, averaged, continued, filled
 from agnlib.image._encoded import PictureFile, is_encoded
 from agnlib.image._header import first_of
-from agnlib.image._kinds_of_pictures import Container, peak, quantised
+from agnlib.image._kinds_of_pictures import Container, peak, quantized
 from agnlib.image._orientation import upright
 from agnlib.image._resizing import reduced_size, resized
 from agnlib.image._sixteen_bits import eight_bits
@@ -44,14 +44,14 @@ class Picture:
     - a path, or the bytes of a file or a binary file object (see `agnlib.image.load`): comes back as a PIL image;
     - a PIL image of any mode: comes back as 8-bit RGB, or RGBA where it has transparency;
     - a numpy array `(H, W)` or `(H, W, C)` and
-    - a torch tensor `(C, H, W)` or `(B, C, H, W)`, uint8, uint16 or float in [0, 1], C = 1 (grey), 2 (grey, alpha),
+    - a torch tensor `(C, H, W)` or `(B, C, H, W)`, uint8, uint16 or float in [0, 1], C = 1 (gray), 2 (gray, alpha),
       3 (RGB) or 4 (RGB, alpha): come back with the same type, dtype, height, width, device and alpha.
 
     Floats up to 0.45 outside [0, 1] are clipped: no single bicubic resize of what lies in [0, 1] overshoots further.
     A picture in [-1, 1] usually lies further out, and is an error; one that has nothing dark cannot be told.
 
-    A result has colours, so grey input comes back with three channels (and alpha, if it had one). Transparency is kept;
-    the colour hidden under fully transparent pixels is replaced by a smooth continuation of the visible colour, so that
+    A result has colors, so gray input comes back with three channels (and alpha, if it had one). Transparency is kept;
+    the color hidden under fully transparent pixels is replaced by a smooth continuation of the visible color, so that
     it can neither leak into its surroundings nor come back.
 
     The pixels stay what they were, 8 or 16 bits or floats; only parts of them, see `window`, are turned into floats. So
@@ -74,7 +74,7 @@ class Picture:
     _container: Container
     _original: Any
     _given: Tensor | None = None  # floats before they were clipped, of the result's dtype
-    _continuation: Tensor | None = None  # of the visible colour, at 1/8; None where nothing is hidden
+    _continuation: Tensor | None = None  # of the visible color, at 1/8; None where nothing is hidden
 
     @classmethod
     def take(cls, value: PictureLike, name: str = "picture", *, limits: Limits = DEFAULT_LIMITS) -> Picture:
@@ -188,7 +188,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
 
         original = self._original
         if original is None:
-            return self.finished(quantised(self.values, self._container.dtype()))
+            return self.finished(quantized(self.values, self._container.dtype()))
         if isinstance(original, Image.Image):
             return upright(original)
         return original.detach().clone() if isinstance(original, torch.Tensor) else original.copy()
@@ -220,7 +220,7 @@ more than a bicubic resize overshoots (0.45): rescale it (x / 255, (x + 1) / 2, 
         alpha = self.alpha_of(box)
         if alpha is not None:
             values = torch.cat([values.to(alpha.dtype), alpha], dim=1)
-        return quantised(values, self._container.dtype())
+        return quantized(values, self._container.dtype())
 
     @property
     def is_exact(self) -> bool:
@@ -337,7 +337,7 @@ def _planes(array: np.ndarray[Any, Any]) -> Tensor:
 
 def _from_array(array: np.ndarray[Any, Any], name: str) -> Picture:
     if isinstance(array, np.ma.MaskedArray):
-        raise InputError(f"{name}: got a masked array, and what it masks has no colour; give its filled() values")
+        raise InputError(f"{name}: got a masked array, and what it masks has no color; give its filled() values")
     kind, size = array.dtype.kind, array.dtype.itemsize
     if (kind, size) not in (("u", 1), ("u", 2), ("f", 2), ("f", 4), ("f", 8)):
         raise InputError(f"{name}: expected an array of uint8, uint16 or float, got {array.dtype}")
@@ -381,7 +381,7 @@ def _from_tensor(tensor: Tensor, name: str) -> Picture:
 
 
 def _picture(values: Tensor, name: str, container: Container, original: Any) -> Picture:
-    """Check `(B, C, H, W)` values of any accepted dtype and split them into colour and alpha."""
+    """Check `(B, C, H, W)` values of any accepted dtype and split them into color and alpha."""
     channels = values.shape[1]
     if channels not in (1, 2, 3, 4):
         order = "(H, W, C)" if container.kind == "array" else "(C, H, W)"
