@@ -64,7 +64,7 @@ class Box:
     def split(self, side: int, *, align: int = 1, halo: int = 0) -> list[Box]:
         """Tiles, row by row, begun at multiples of `align`, whose windows are about equal and none longer than `side`.
 
-        A tile's window is the tile with `halo` more pixels towards each neighbour. There are none towards the picture's
+        A tile's window is the tile with `halo` more pixels towards each neighbor. There are none towards the picture's
         edge, so the outer tiles are larger.
 
         Example:
@@ -80,7 +80,7 @@ class Box:
 
 def _cuts(start: int, stop: int, side: int, align: int, halo: int) -> list[tuple[int, int]]:
     length = stop - start
-    inner = max(side - 2 * halo, align)  # of a window with two neighbours
+    inner = max(side - 2 * halo, align)  # of a window with two neighbors
     count = 1 if length <= side else math.ceil((length - 2 * halo) / inner)
     step = (length - 2 * halo) / max(count, 1)
     inside = (start + math.ceil((halo + i * step) / align) * align for i in range(1, count))
@@ -146,9 +146,9 @@ def _taps(length: int, new_length: int, start: int, stop: int) -> tuple[int, int
     """Where the old samples for the new ones `start` to `stop - 1` begin, how many they are, and their use."""
     scale = length / new_length
     blur = max(1.0, scale)
-    centres = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * scale - 0.5
-    places = torch.floor(centres - 2 * blur)[:, None] + torch.arange(1, math.ceil(4 * blur) + 1, device="cpu")
-    weights = _cubic((places - centres[:, None]) / blur) * ((places >= 0) & (places < length))
+    centers = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * scale - 0.5
+    places = torch.floor(centers - 2 * blur)[:, None] + torch.arange(1, math.ceil(4 * blur) + 1, device="cpu")
+    weights = _cubic((places - centers[:, None]) / blur) * ((places >= 0) & (places < length))
     weights = weights / weights.sum(1, keepdim=True)
     places = places.clamp(0, length - 1).long()
     first, last = int(places.min()), int(places.max())

@@ -151,7 +151,7 @@ def optimizers(job: Job) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
 def both_turns(
     job: Job, adam_g: torch.optim.Optimizer, adam_d: torch.optim.Optimizer, real: Tensor, digit: Tensor
 ) -> tuple[float, float]:
-    """One step of each network on a batch of real pictures; what both minimised."""
+    """One step of each network on a batch of real pictures; what both minimized."""
     label = digit if job.conditional else None
     z = torch.randn(len(real), LATENT)
     fake = job.generator(z) if label is None else job.generator(z, label)
@@ -171,7 +171,7 @@ def both_turns(
 
 
 def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, digit: Tensor, job: Job) -> Tensor:
-    """What D minimises; by the article -log D(x) - log(1 - D(G(z)))."""
+    """What D minimizes; by the article -log D(x) - log(1 - D(G(z)))."""
     if job.loss == "class":
         return class_discriminator_loss(discriminator.class_logits(real), discriminator.class_logits(fake), digit)
     label = digit if job.conditional else None
@@ -190,7 +190,7 @@ def discriminator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor,
 
 
 def generator_loss(discriminator: Discriminator, real: Tensor, fake: Tensor, label: Tensor | None, job: Job) -> Tensor:
-    """What G minimises; by the article -log D(G(z))."""
+    """What G minimizes; by the article -log D(G(z))."""
     if job.loss == "class":
         return class_generator_loss(discriminator.class_logits(fake), label)
     on_fake = discriminator(fake, label)

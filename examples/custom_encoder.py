@@ -20,7 +20,7 @@ from agnlib.training.objective.terms import ContentTerm, MomentStyleTerm, Shared
 
 
 class SteerableEncoder:
-    """Rectified derivatives of the luminance in eight directions, beside the three colours, at 1, 1/2 and 1/4 size.
+    """Rectified derivatives of the luminance in eight directions, beside the three colors, at 1, 1/2 and 1/4 size.
 
     Paper: Freeman and Adelson, "The design and use of steerable filters", 1991 (a derivative in any direction is a
     mixture of two).
@@ -38,8 +38,8 @@ class SteerableEncoder:
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         features, picture = {}, image
         for tap in self.channels:
-            grey = F.pad(picture.mean(1, keepdim=True), (1,) * 4, mode="replicate")
-            edges = F.relu(F.conv2d(grey, self._filters.to(picture)))
+            gray = F.pad(picture.mean(1, keepdim=True), (1,) * 4, mode="replicate")
+            edges = F.relu(F.conv2d(gray, self._filters.to(picture)))
             features[tap] = torch.cat([edges, picture], dim=1)
             picture = F.avg_pool2d(picture, 2)
         return features

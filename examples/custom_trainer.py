@@ -20,7 +20,7 @@ from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 
 
 class BalancedTrainer(AdversarialTrainer):
-    """Weighs the discriminator's losses by how far it is from being sure, and keeps the results' mean colour.
+    """Weighs the discriminator's losses by how far it is from being sure, and keeps the results' mean color.
 
     `lead` follows the difference of its mean logits slowly: the further it is ahead, the less it learns.
     """
@@ -34,7 +34,7 @@ class BalancedTrainer(AdversarialTrainer):
 
     def generator_loss(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
         drift = (fake.mean((2, 3)) - batch.style.mean((2, 3))).abs().mean()
-        return {**super().generator_loss(batch, fake), "mean_colour": 0.5 * drift}
+        return {**super().generator_loss(batch, fake), "mean_color": 0.5 * drift}
 
     def on_step_end(self, logs: Mapping[str, float]) -> None:
         if "discriminator/real" in logs:

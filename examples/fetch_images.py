@@ -38,7 +38,7 @@ class Picture:
     name: str
     what: str
     author: str
-    licence: str
+    license: str
     package: str
     file: str
     reference: bool = False
@@ -209,7 +209,7 @@ def ship(share: Path, version: str) -> None:
 
 
 def assemble(board: str, resources: dict[str, bytes]) -> Image.Image:
-    """Put a jigsaw puzzle together: each piece's centre is given as a part of the board's width and height."""
+    """Put a jigsaw puzzle together: each piece's center is given as a part of the board's width and height."""
     rules = _ending(resources, f"/{board}").decode()
     width, height = (int(re.search(rf'"{side}": (\d+)', rules)[1]) for side in ("width", "height"))  # type: ignore[index]
     canvas, margin = Image.new("RGBA", (width + 200, height + 200)), 100
@@ -231,11 +231,11 @@ def save(picture: Picture, image: Image.Image) -> None:
 
 def sources(versions: dict[str, str]) -> str:
     """SOURCES.md."""
-    rows = ["| file | what | author | licence | package | file in it |", "|---|---|---|---|---|---|"]
+    rows = ["| file | what | author | license | package | file in it |", "|---|---|---|---|---|---|"]
     for picture in PICTURES:
         file = f"paintings, board {picture.file}" if picture.reference else picture.file
         package = f"{picture.package} {versions[picture.package]}"
-        cells = (f"{picture.name}.jpg", picture.what, picture.author, picture.licence, package, f"`{file}`")
+        cells = (f"{picture.name}.jpg", picture.what, picture.author, picture.license, package, f"`{file}`")
         rows.append("| " + " | ".join(cells) + " |")
     head = SOURCES_HEAD.format(photo=PHOTO_SIDE, reference=REFERENCE_SIDE, quality=QUALITY)
     return "\n".join([head, *rows, SOURCES_TAIL])

@@ -5,8 +5,8 @@
     python examples/make_grid.py --weights agn-small --neighbors docs/images
 
 The grid has the references along the top and the photographs on the left; the strip has photograph, reference and what
-the network and neural neighbours made of them under each other, with the median of their seconds: the first photograph
-with the first reference and so on. With `--neighbors` the grid is painted by neural neighbours, and two strips show how
+the network and neural neighbors made of them under each other, with the median of their seconds: the first photograph
+with the first reference and so on. With `--neighbors` the grid is painted by neural neighbors, and two strips show how
 such a painting comes about, and what `drawing` does. Nothing is chosen or drawn by chance: the same weights give the
 same picture.
 """
@@ -44,7 +44,7 @@ def grid(stylizer: Stylizer, size: int, method: str = "network") -> Image.Image:
 
 
 def sizes(stylizer: Stylizer) -> Image.Image:
-    """Photograph, reference, the network's painting, and what neural neighbours had at the end of each size."""
+    """Photograph, reference, the network's painting, and what neural neighbors had at the end of each size."""
     photo, reference = _with_longer_side(_open("castle"), NEIGHBORS_SIDE), _open("auvers")
     reached: dict[int, Image.Image] = {}
 
@@ -58,7 +58,7 @@ def sizes(stylizer: Stylizer) -> Image.Image:
 
 
 def drawings(stylizer: Stylizer) -> Image.Image:
-    """One photograph, and neural neighbours' painting of it from `drawing` 1 to 0, in quarters."""
+    """One photograph, and neural neighbors' painting of it from `drawing` 1 to 0, in quarters."""
     photo, reference = _with_longer_side(_open("astronaut"), NEIGHBORS_SIDE), _open("spring")
     painted = [stylizer(photo, reference, method="neighbors", drawing=each) for each in (1.0, 0.75, 0.5, 0.25, 0.0)]
     return lay_out([[photo, _fitted(reference, photo), *painted]])
@@ -75,7 +75,7 @@ def strip(stylizer: Stylizer) -> Image.Image:
     cell = (STRIP_CELL, STRIP_CELL)
     rows = [[ImageOps.fit(image, cell) for image in row] for row in (photos, references)]
     stylizer(photos[0], references[0])  # the first call does not count
-    for method, words in (("network", "network"), ("neighbors", "neighbours")):
+    for method, words in (("network", "network"), ("neighbors", "neighbors")):
         painted, seconds = _timed(stylizer, list(zip(photos, references, strict=True)), method)
         row = [ImageOps.fit(image, cell) for image in painted]
         took = statistics.median(seconds)
@@ -103,7 +103,7 @@ def _write(image: Image.Image, text: str) -> None:
 
 
 def lay_out(rows: list[list[Image.Image | None]]) -> Image.Image:
-    """Pictures centred in a table whose rows and columns are as large as their largest picture."""
+    """Pictures centered in a table whose rows and columns are as large as their largest picture."""
     heights = [max(image.height for image in row if image) for row in rows]
     widths = [max(image.width for image in column if image) for column in zip(*rows, strict=True)]
     sheet = Image.new("RGB", (sum(widths) + GAP * (len(widths) - 1), sum(heights) + GAP * (len(heights) - 1)), "white")
@@ -143,9 +143,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="longer side of the photographs, px (default 512)")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="the grid; .jpg is a quarter of .png")
     parser.add_argument("--before-after", type=Path, metavar="FILE", help="the strip, at most 600 kB as .jpg")
-    parser.add_argument(
-        "--neighbors", type=Path, metavar="DIR", help="the pictures of neural neighbours; takes minutes"
-    )
+    parser.add_argument("--neighbors", type=Path, metavar="DIR", help="the pictures of neural neighbors; takes minutes")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.out is None and options.before_after is None and options.neighbors is None:

@@ -1,10 +1,10 @@
-"""Learn to repaint black-on-white digits in other colours from unpaired examples (the founding article, 4.2 and 4.4).
+"""Learn to repaint black-on-white digits in other colors from unpaired examples (the founding article, 4.2 and 4.4).
 
     python examples/repaint_digits.py --data ../shared/data/mnist --out runs/repaint
     python examples/repaint_digits.py --data ../shared/data/mnist --out runs/vae-gan --variational
     python examples/repaint_digits.py --data ../shared/data/mnist --out runs/quick --steps 300
 
-A step sees digits in black on white and, drawn independently of them, other digits in other colours; nobody ever shows
+A step sees digits in black on white and, drawn independently of them, other digits in other colors; nobody ever shows
 the network a digit beside its own repainting. `--out` gets the weights, `repaint.png` (digit, source picture,
 repainted), `new-digits.png` (from noise, in the style of the source picture on the left) and `random-styles.png`.
 """
@@ -25,7 +25,7 @@ from repaint_parts import (
     DrawingDiscriminator,
     Plan,
     batches,
-    colours_term,
+    colors_term,
     drawing_term,
     paint,
     variety_term,
@@ -87,8 +87,8 @@ def make_trainer(digits: Digits, plan: Plan, *, variational: bool = False, seed:
         extractor.calibrate(extractor.statistics(examples))
     terms = {
         "drawing": Weighted(drawing_term, 3.0),
-        "palette": Weighted(PaletteTerm(), 1.0),  # first the rarer colour becomes the ink's, which only this term knows
-        "colours": Weighted(colours_term, 2.0, start=300, ramp=300),
+        "palette": Weighted(PaletteTerm(), 1.0),  # first the rarer color becomes the ink's, which only this term knows
+        "colors": Weighted(colors_term, 2.0, start=300, ramp=300),
         "variety": Weighted(variety_term, 1.0),
     }
     config = TrainerConfig(
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Repaint digits in other colours, learned from unpaired examples.")
+    parser = argparse.ArgumentParser(description="Repaint digits in other colors, learned from unpaired examples.")
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="FOLDER", help="with MNIST's four idx files")
     add("--out", type=Path, required=True, metavar="FOLDER", help="for weights and pictures")

@@ -52,8 +52,8 @@ class Digits:
 
 def paint(digits: Tensor, styles: Sequence[int] | Tensor) -> Tensor:
     """Digits uint8 `(B, 1, H, W)`, each in its style (a number of `STYLES`): float `(B, 3, H, W)` in [-1, 1]."""
-    colours = list(STYLES.values())
-    return torch.stack([_PREPARE(Recolor(*colours[int(s)])(digit)) for digit, s in zip(digits, styles, strict=True)])
+    colors = list(STYLES.values())
+    return torch.stack([_PREPARE(Recolor(*colors[int(s)])(digit)) for digit, s in zip(digits, styles, strict=True)])
 
 
 _PREPARE = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)])
@@ -106,10 +106,10 @@ def _batch(digits: Digits, plan: Plan, step: int) -> Batch:
 
 
 class DrawingDiscriminator(Discriminator):
-    """Sees drawing and colours apart: how much ink there is, how light it is, and red against blue.
+    """Sees drawing and colors apart: how much ink there is, how light it is, and red against blue.
 
-    Which colours lie where is the palette's business and easily learned; a digit is a digit in any of them. Of the ink
-    it sees the place along the axis on which the picture's colours differ most, in deviations, the rarer end positive.
+    Which colors lie where is the palette's business and easily learned; a digit is a digit in any of them. Of the ink
+    it sees the place along the axis on which the picture's colors differ most, in deviations, the rarer end positive.
     Large pictures it sees from afar, so that strokes are of one width whatever the size.
     """
 
@@ -119,39 +119,39 @@ class DrawingDiscriminator(Discriminator):
         """As of `Discriminator`, on what this one sees."""
         if max(image.shape[2:]) > self.side:
             image = F.adaptive_avg_pool2d(image, self.side)
-        return super().patch_logits(drawing_and_colours(image), label, style)
+        return super().patch_logits(drawing_and_colors(image), label, style)
 
 
-def drawing_and_colours(image: Tensor) -> Tensor:
+def drawing_and_colors(image: Tensor) -> Tensor:
     """Pictures `(B, 3, H, W)` as ink, lightness and red against blue, `(B, 3, H, W)`."""
-    colours = image.flatten(2) - image.mean((2, 3))[:, :, None]
+    colors = image.flatten(2) - image.mean((2, 3))[:, :, None]
     with torch.no_grad():
-        axis = torch.linalg.eigh(colours @ colours.mT).eigenvectors[:, :, -1:]
-        place = axis.mT @ colours
+        axis = torch.linalg.eigh(colors @ colors.mT).eigenvectors[:, :, -1:]
+        place = axis.mT @ colors
         rare = torch.where(place.pow(3).sum(2, keepdim=True) < 0, -1.0, 1.0)
         axis = axis * rare / (place.square().mean(2, keepdim=True).sqrt() + 0.1)
-    ink = (axis.mT @ colours).unflatten(2, image.shape[2:])
+    ink = (axis.mT @ colors).unflatten(2, image.shape[2:])
     red, green, blue = image.split(1, dim=1)
     return torch.cat([ink, (red + 2 * green + blue) / 4, (red - blue) / 2], dim=1)
 
 
 def drawing_term(batch: Batch, fake: Tensor) -> Tensor:
-    """The share of the result's variance that no change of the content's two colours explains; 0 is the same drawing.
+    """The share of the result's variance that no change of the content's two colors explains; 0 is the same drawing.
 
-    Which colours is left free: the result is regressed on the content's grey values, channel by channel.
+    Which colors is left free: the result is regressed on the content's gray values, channel by channel.
     """
     if batch.content is None:
         return fake.new_zeros(())
-    grey = batch.content.mean(1, keepdim=True).flatten(2)
-    grey = grey - grey.mean(2, keepdim=True)
-    colours = fake.flatten(2) - fake.mean((2, 3))[:, :, None]
-    slope = (colours * grey).sum(2, keepdim=True) / grey.square().sum(2, keepdim=True).clamp_min(1e-6)
-    rest = (colours - slope * grey).square().mean((1, 2))
-    return (rest / (colours.square().mean((1, 2)) + 1e-2)).mean()
+    gray = batch.content.mean(1, keepdim=True).flatten(2)
+    gray = gray - gray.mean(2, keepdim=True)
+    colors = fake.flatten(2) - fake.mean((2, 3))[:, :, None]
+    slope = (colors * gray).sum(2, keepdim=True) / gray.square().sum(2, keepdim=True).clamp_min(1e-6)
+    rest = (colors - slope * gray).square().mean((1, 2))
+    return (rest / (colors.square().mean((1, 2)) + 1e-2)).mean()
 
 
-def colours_term(batch: Batch, fake: Tensor, points: int = 384) -> Tensor:
-    """The distance to the nearest colour, from the result's to the reference's and back, in units of 10 Delta E.
+def colors_term(batch: Batch, fake: Tensor, points: int = 384) -> Tensor:
+    """The distance to the nearest color, from the result's to the reference's and back, in units of 10 Delta E.
 
     Unlike a palette's distance it does not mind how much ink a digit takes: a 1 has less of it than an 8.
     """
@@ -172,5 +172,5 @@ def variety_term(batch: Batch, fake: Tensor, group: int = Plan.group) -> Tensor:
     """
     if batch.content is not None or len(fake) % group:
         return fake.new_zeros(())
-    spreads = [drawing_and_colours(image)[:, 0].unflatten(0, (-1, group)).var(1) for image in (fake, batch.style)]
+    spreads = [drawing_and_colors(image)[:, 0].unflatten(0, (-1, group)).var(1) for image in (fake, batch.style)]
     return F.l1_loss(*((spread + 1e-4).sqrt() for spread in spreads))

@@ -5,7 +5,7 @@
 A code that is refined for a photo (`Stylizer.refine_style`) paints a fifth closer to the reference than the extractor's
 own. What that takes can be learned, and quickly: convolutions stay as they are, paintings are small, and nobody judges
 but the trunk's statistics, the palette, and how much of the drawing is lost beyond what the weights lost before. Every
-other reference comes in other colours, since there are more palettes than paintings. Run it again from its own --out
+other reference comes in other colors, since there are more palettes than paintings. Run it again from its own --out
 to go on another night. With --extractor that of other weights is taken, as it is, so that style files fit both. Styles
 by name are fitted anew at the end, where --style has the weights' classes; until then, and else, they know none.
 Paper: after the amortised inference of Cremer et al., "Inference suboptimality in variational autoencoders", ICML 2018.

@@ -35,7 +35,7 @@ SRGB_CURVE = b"para" + bytes(4) + struct.pack(">HH", 3, 0) + numbers(2.4, 1 / 1.
 
 
 def profile(name: str, colorants: Sequence[Triple] | None, curve: bytes) -> bytes:
-    """For RGB, or for grey where there are no colorants."""
+    """For RGB, or for gray where there are no colorants."""
     text = name.encode("utf-16-be")
     tags = [
         (b"desc", b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(text), 28) + text),

@@ -41,7 +41,7 @@ def test_the_project_runs_on_the_wheel(python: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert str(python.parent.parent) in done.stdout.split(" ")[0]
     assert "(40, 30)" in done.stdout
-    assert "generator/colour" in done.stdout
+    assert "generator/color" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the environment is laid out as on Unix")

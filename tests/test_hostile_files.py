@@ -53,13 +53,13 @@ def seeds() -> list[bytes]:
     files = []
     for name in FORMATS:
         for mode in MODES[name]:
-            colour = Image.fromarray(pixels)
+            color = Image.fromarray(pixels)
             if mode == "F":
                 picture = Image.fromarray(pixels[..., 0].astype(np.float32) / 255)
             elif mode == "I;16":
                 picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
             else:
-                picture = colour.convert("L").convert(mode) if mode == "LA" else colour.convert(mode)
+                picture = color.convert("L").convert(mode) if mode == "LA" else color.convert(mode)
             extra = [{}, {"exif": exif}] if name != "BMP" else [{}]
             if name in ("JPEG", "PNG", "TIFF") and mode == "RGB":
                 extra.append({"icc_profile": _icc_16_bits.srgb_profile().replace(b"\0s\0R\0G\0B", b"\0t\0e\0s\0t")})
@@ -82,7 +82,7 @@ def seeds() -> list[bytes]:
 
 
 def ours(pixels: np.ndarray, files: list[bytes]) -> list[bytes]:
-    """What agnlib decodes in its own way: planes of 16 bits, colours by a PNG's chunks, a JPEG without its end."""
+    """What agnlib decodes in its own way: planes of 16 bits, colors by a PNG's chunks, a JPEG without its end."""
     planes = np.moveaxis(pixels.astype("<u2") * 257, -1, 0)
     size = planes[0].nbytes
     tags = {256: (13,), 257: (9,), 258: (16, 16, 16), 259: (1,), 262: (2,), 274: (6,), 277: (3,), 278: (9,), 284: (2,)}

@@ -71,7 +71,7 @@ def test_the_two_pictures_may_differ_in_dtype(name: str, mixed: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_colours_of_a_loss_are_those_of_float32(dtype: torch.dtype) -> None:
+def test_colors_of_a_loss_are_those_of_float32(dtype: torch.dtype) -> None:
     expected = losses.rgb_to_lab(pictures()), losses.palette_loss(pictures(), pictures(1))
     with torch.autocast("cpu", torch.bfloat16):
         found = losses.rgb_to_lab(pictures().to(dtype)), losses.palette_loss(pictures().to(dtype), pictures(1))

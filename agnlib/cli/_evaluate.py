@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     for note in notes:
         say(note)
     scores = evaluation.evaluate(stylizers, pairs, judge, progress=True)
-    summary = evaluation.summarise(scores)
+    summary = evaluation.summarize(scores)
     print(f"{len(pairs)} pairs; in brackets 95% bootstrap intervals\n\n{evaluation.table(summary)}")
     varied = _varied(arguments, stylizers, pairs, judge)
     if arguments.out:

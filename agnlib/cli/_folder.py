@@ -21,7 +21,7 @@ _QUALITY = 95
 
 
 def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) -> int:
-    """Stylise the folder and return the exit code; see `agnlib.folder.stylize_folder`.
+    """Stylize the folder and return the exit code; see `agnlib.folder.stylize_folder`.
 
     Raises:
         AgnError: a mistake, found before anything was written.

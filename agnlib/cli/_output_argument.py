@@ -104,7 +104,7 @@ def _refuse_collisions(jobs: Iterable[Job]) -> None:
         if other is not job:
             raise InputError(
                 f"{str(other.photo)!r} and {str(job.photo)!r} would both be written to {str(job.target)!r}; "
-                "rename one or stylise them into separate folders"
+                "rename one or stylize them into separate folders"
             )
 
 

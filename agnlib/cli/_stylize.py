@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    """Stylise the photos and return the exit code.
+    """Stylize the photos and return the exit code.
 
     Raises:
         AgnError: a mistake, found before anything was written.

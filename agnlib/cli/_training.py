@@ -47,9 +47,9 @@ def add_finetune(commands: argparse._SubParsersAction[Any]) -> None:
     command = _types.add_command(
         commands,
         "finetune",
-        "specialise weights to one artist, or to one picture, in minutes",
+        "specialize weights to one artist, or to one picture, in minutes",
         needs="--style PICTURE|DIR ... --content DIR --out DIR",
-        example="--style painting.jpg --content photos --out specialised",
+        example="--style painting.jpg --content photos --out specialized",
         epilog="Ctrl-C ends it after the step, to go on later; agnlib train --init NAME has all options. Exit code as\n"
         "that of agnlib train.",
     )

@@ -19,7 +19,7 @@ __all__ = ["run"]
 
 
 def run(request: Request, *, smoothing: float) -> int:
-    """Stylise a clip and return the exit code; see `Stylizer.stylize_video`.
+    """Stylize a clip and return the exit code; see `Stylizer.stylize_video`.
 
     Raises:
         AgnError: a mistake, found before anything was written, or a clip that is damaged.

@@ -32,7 +32,7 @@ _FAILURES = (AttributeError, ImportError, LookupError, OSError, RuntimeError, Ty
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `broken` where stylising cannot work because of it."""
+    """One line of the report; `broken` where stylizing cannot work because of it."""
 
     subject: str
     state: str
@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything that stylising and training depend on; what is broken is a finding, not an error.
+    """Look at everything that stylizing and training depend on; what is broken is a finding, not an error.
 
     Example:
         >>> examine()[0].subject
@@ -138,5 +138,5 @@ def _loaded(name: str) -> Finding:
     count = sum(parameter.numel() for parameter in bundle.generator.parameters())
     return Finding(
         f"weights {name}",
-        f"load; version {bundle.version}, generator of {count:,} parameters, licence {bundle.license}",
+        f"load; version {bundle.version}, generator of {count:,} parameters, license {bundle.license}",
     )

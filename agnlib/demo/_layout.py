@@ -157,7 +157,7 @@ class Layout:
         return way, picture, cards, name, seed
 
     def _method(self) -> tuple[Any, Any]:
-        """How it is painted, and what only neighbours ask for."""
+        """How it is painted, and what only neighbors ask for."""
         gr = self.gr
         method = gr.Radio(_METHODS, value=NETWORK, label="Painted by", elem_id="method")
         drawing = gr.Slider(
@@ -170,7 +170,7 @@ class Layout:
         return method, drawing
 
     def _sliders(self) -> list[Any]:
-        """Strength, texture, colour and scale, in the order of a `Wish`."""
+        """Strength, texture, color and scale, in the order of a `Wish`."""
         gr = self.gr
         strength = gr.Slider(
             0, 1, 1, step=0.05, label="Strength", info="0 is the photo, 1 the style in full.", elem_id="strength"
@@ -182,7 +182,7 @@ class Layout:
         texture = gr.Slider(
             0, 1, 1, step=0.05, label="Texture", info="Brushwork and light: 0 keeps the photo's.", elem_id="texture"
         )
-        color = gr.Slider(0, 1, 1, step=0.05, label="Colour", info="0 keeps the photo's colours.", elem_id="color")
+        color = gr.Slider(0, 1, 1, step=0.05, label="Color", info="0 keeps the photo's colors.", elem_id="color")
         return [strength, texture, color, scale]
 
     def _painter(self, view: _View, *, always: bool) -> Callable[..., Iterator[dict[Any, Any]]]:

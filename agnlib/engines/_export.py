@@ -29,7 +29,7 @@ __all__ = ["export", "onnx_model", "smallest_side"]
 _USAGE = (
     "Inputs: image (batch, 3, height, width), RGB in [0, 1]; style (batch, {style_dim}), a code that"
     " agnlib.Stylizer.encode_style reads off a picture (its vector). Output: painted, of the image's shape, in [0, 1]."
-    " Every picture is normalised by its own statistics. Height and width are at least {least}."
+    " Every picture is normalized by its own statistics. Height and width are at least {least}."
 )
 
 

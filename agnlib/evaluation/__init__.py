@@ -1,6 +1,6 @@
 """How good are a painter's pictures? Pairs that nobody chose, several questions, baselines that nobody can argue with.
 
-`choose_pairs` deals photographs and references, `evaluate` judges what painters make of them, `summarise` and `table`
+`choose_pairs` deals photographs and references, `evaluate` judges what painters make of them, `summarize` and `table`
 say it in numbers, `contact_sheet` shows it. "identity" (the photograph itself) and "style copied" (the reference
 itself) are always among the rows, since they show what each number is worth. `random_styles` asks whether styles by
 chance are as varied as real ones, and `variety` sums it up. `agnlib evaluate` does all of it.
@@ -11,7 +11,7 @@ from agnlib.evaluation._diversity import Improviser, random_styles, variety, var
 from agnlib.evaluation._pairs import Pair, choose_pairs
 from agnlib.evaluation._rows import BASELINES, Painter, evaluate
 from agnlib.evaluation._scoring import Judge, installed_judge
-from agnlib.evaluation._table import COLUMNS, markdown_table, summarise, table
+from agnlib.evaluation._table import COLUMNS, markdown_table, summarize, table
 
 __all__ = [
     "BASELINES",
@@ -26,7 +26,7 @@ __all__ = [
     "installed_judge",
     "markdown_table",
     "random_styles",
-    "summarise",
+    "summarize",
     "table",
     "variety",
     "variety_table",

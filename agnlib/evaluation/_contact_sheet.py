@@ -34,11 +34,11 @@ def contact_sheet(pairs: Sequence[Pair], painters: Mapping[str, Painter]) -> Ima
         photo, reference = pair.open()
         pictures = [photo, reference, *(painter(photo, reference) for painter in painters.values())]
         for column, picture in enumerate(pictures):
-            _paste_centred(sheet, picture, column * cell, _HEAD + line * cell)
+            _paste_centered(sheet, picture, column * cell, _HEAD + line * cell)
     return sheet
 
 
-def _paste_centred(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> None:
+def _paste_centered(sheet: Image.Image, picture: Image.Image, left: int, top: int) -> None:
     if max(picture.size) != PHOTO_SIDE:
         scale = PHOTO_SIDE / max(picture.size)
         width, height = (max(1, round(length * scale)) for length in picture.size)

@@ -35,8 +35,8 @@ class Judge:
             measure, whose numbers are larger and stand beside no LPIPS.
 
     Example:
-        >>> grey, red = (Image.new("RGB", (64, 64), colour) for colour in ("grey", "red"))
-        >>> round(Judge({})(grey, grey, red)["palette"])
+        >>> gray, red = (Image.new("RGB", (64, 64), color) for color in ("gray", "red"))
+        >>> round(Judge({})(gray, gray, red)["palette"])
         52
     """
 
@@ -73,7 +73,7 @@ class Judge:
         values |= {
             "palette": metrics.palette_distance(painted, style),
             "structure": metrics.structure(painted, content),
-            "colour ratio": metrics.color_ratio(painted, style),
+            "color ratio": metrics.color_ratio(painted, style),
             "detail ratio": metrics.detail_ratio(painted, style),
         }
         return {name: value.item() for name, value in values.items()}

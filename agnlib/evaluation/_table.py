@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["COLUMNS", "RESAMPLES", "markdown_table", "summarise", "table"]
+__all__ = ["COLUMNS", "RESAMPLES", "markdown_table", "summarize", "table"]
 
 RESAMPLES = 2000
 Values: TypeAlias = "np.ndarray[Any, Any]"
@@ -40,7 +40,7 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
         "product": _Column(np.mean, np.abs, 3),
         "palette": _Column(np.mean, np.abs, 2),
         "structure": _Column(np.mean, lambda values: 1 - values, 3),
-        "colour ratio": _Column(np.median, _ratio, 2),
+        "color ratio": _Column(np.median, _ratio, 2),
         "detail ratio": _Column(np.median, _ratio, 2),
         "shared texture": _Column(np.mean, np.abs, 2),
         "flicker": _Column(np.mean, np.abs, 1),
@@ -48,7 +48,7 @@ COLUMNS: Mapping[str, _Column] = MappingProxyType(
 )
 
 
-def summarise(
+def summarize(
     scores: Mapping[str, Sequence[Mapping[str, float]]], *, peer: str = "identity", seed: int = 0
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Row -> column -> "value", "low" and "high" (95% bootstrap over pairs), and "wins" against a peer.
@@ -62,7 +62,7 @@ def summarise(
 
     Example:
         >>> scores = {"identity": [{"palette": 4.0}] * 3, "mine": [{"palette": 2.0}] * 3}
-        >>> summarise(scores)["mine"]["palette"]
+        >>> summarize(scores)["mine"]["palette"]
         {'value': 2.0, 'low': 2.0, 'high': 2.0, 'wins': 1.0}
     """
     pairs = len(scores[peer])
@@ -86,7 +86,7 @@ def _cell(column: _Column, values: Values, peer: Values, draws: Values) -> dict[
 
 
 def table(summary: Summary, *, intervals: bool = True) -> str:
-    """What `summarise` gave as a table in Markdown, with the bootstrap intervals in brackets."""
+    """What `summarize` gave as a table in Markdown, with the bootstrap intervals in brackets."""
     names = list(next(iter(summary.values())))
     rows = [
         [row, *(_text(cells[name], COLUMNS[name].digits, intervals) for name in names)]

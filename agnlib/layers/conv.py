@@ -1,4 +1,4 @@
-"""Convolutions over `agnlib.ops.conv2d`: torch's own layer, and with equalised learning rates."""
+"""Convolutions over `agnlib.ops.conv2d`: torch's own layer, and with equalized learning rates."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["Modulation", "StyledBottleneck", "StyledConv"]
 
 
 class Modulation(nn.Module):
-    """Normalise features and give them the mean and deviation that a style code asks for.
+    """Normalize features and give them the mean and deviation that a style code asks for.
 
     Paper: Huang and Belongie, ICCV 2017; predicted from a code as by Dumoulin et al., ICLR 2017.
 
@@ -54,7 +54,7 @@ class StyledBottleneck(nn.Module):
 
     The modulation stands between filtering and mixing, so the style weighs a palette of stroke-shaped filters:
     the effective kernel from channel to channel is a mixture that the code chooses. The border is repeated, not filled
-    with zeros: zeros would tell every place how far it is from the border, and colours would come to depend on it.
+    with zeros: zeros would tell every place how far it is from the border, and colors would come to depend on it.
     Paper: the inverted bottleneck of Sandler et al., "MobileNetV2", CVPR 2018.
 
     Args:

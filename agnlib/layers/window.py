@@ -46,7 +46,7 @@ class Regions:
 class Window:
     """A window of a larger picture, on its way through a network.
 
-    While it is `entered`, `Modulation` normalises by `statistics` instead of by what it sees, `CanvasNoise` takes its
+    While it is `entered`, `Modulation` normalizes by `statistics` instead of by what it sees, `CanvasNoise` takes its
     noise from where the window lies, and `regions` replace the style code that the network was called with. So a window
     becomes what it is within the whole, apart from what its own borders spoil. A layer that `statistics` does not know
     yet measures its input and is noted: one pass over the whole picture, reduced, fills them.
@@ -122,8 +122,8 @@ class Window:
 
 def _bilinear(length: int, new_length: int, start: int, stop: int) -> Tensor:
     """What samples `start` to `stop - 1` of the new length take of each old one, as `F.interpolate` has it."""
-    centres = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * (length / new_length) - 0.5
-    distances = torch.arange(length, device="cpu") - centres.clamp(0, length - 1)[:, None]
+    centers = (torch.arange(start, stop, dtype=torch.float64, device="cpu") + 0.5) * (length / new_length) - 0.5
+    distances = torch.arange(length, device="cpu") - centers.clamp(0, length - 1)[:, None]
     return (1 - distances.abs()).clamp_min(0)
 
 

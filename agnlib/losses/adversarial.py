@@ -1,4 +1,4 @@
-"""What the two adversaries minimise: five pairs of losses on logits, each a discriminator's and a generator's."""
+"""What the two adversaries minimize: five pairs of losses on logits, each a discriminator's and a generator's."""
 
 from __future__ import annotations
 

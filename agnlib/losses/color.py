@@ -1,4 +1,4 @@
-"""Colours as a cloud of points: how far one palette has to move to become another."""
+"""Colors as a cloud of points: how far one palette has to move to become another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
 
 @in_full_precision
 def palette_loss(image: Tensor, reference: Tensor, *, directions: int = 24, pool: int = 2, seed: int = 0) -> Tensor:
-    """Sliced Wasserstein distance (of order 2) of two pictures' colours in CIE L*a*b*, in units of 10 Delta E.
+    """Sliced Wasserstein distance (of order 2) of two pictures' colors in CIE L*a*b*, in units of 10 Delta E.
 
     Paper: Pitie et al., "N-dimensional probability density function transfer and its application to colour transfer",
     ICCV 2005; Bonneel et al., "Sliced and Radon Wasserstein barycenters", 2015.

@@ -1,4 +1,4 @@
-"""Smoothness: the price of noise, and of colour patches that nothing in the photo asks for."""
+"""Smoothness: the price of noise, and of color patches that nothing in the photo asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["guided_smoothness", "total_variation"]
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels of `(B, C, H, W)`, along both axes; 0 along an axis of one pixel.
+    """Mean absolute difference of neighboring pixels of `(B, C, H, W)`, along both axes; 0 along an axis of one pixel.
 
     Paper: Rudin, Osher and Fatemi, 1992 (anisotropic form).
 
@@ -32,10 +32,10 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def guided_smoothness(image: Tensor, content: Tensor, *, pool: int = 16) -> Tensor:
-    """By how much neighbouring regions of the result differ more than the same regions of the photo do.
+    """By how much neighboring regions of the result differ more than the same regions of the photo do.
 
     Regions are squares of `pool` pixels, averaged, so that strokes are free; each picture is measured in deviations of
-    its own regions, so that contrast and palette are free as well. What is left are patches: a sky of one colour in the
+    its own regions, so that contrast and palette are free as well. What is left are patches: a sky of one color in the
     photo and of several in the result. In the spirit of Luan et al., "Deep photo style transfer", CVPR 2017.
 
     Args:
@@ -56,7 +56,7 @@ def guided_smoothness(image: Tensor, content: Tensor, *, pool: int = 16) -> Tens
 
 
 def _region_steps(image: Tensor, pool: int) -> tuple[Tensor, Tensor]:
-    """Euclidean colour steps between neighbouring regions, down and across, in deviations of the picture's regions."""
+    """Euclidean color steps between neighboring regions, down and across, in deviations of the picture's regions."""
     regions = F.avg_pool2d(image, pool)
     regions = regions / (regions.var((1, 2, 3), keepdim=True) + 1e-4).sqrt()
     down, across = regions[:, :, 1:] - regions[:, :, :-1], regions[:, :, :, 1:] - regions[:, :, :, :-1]

@@ -30,15 +30,15 @@ def feature_moments(features: Tensor) -> FeatureMoments:
     """
     rows = features.flatten(2)
     mean = rows.float().mean(2)
-    centred = rows - mean[:, :, None].to(rows.dtype)
-    return FeatureMoments(mean, (centred @ centred.mT).float() / rows.shape[2])
+    centered = rows - mean[:, :, None].to(rows.dtype)
+    return FeatureMoments(mean, (centered @ centered.mT).float() / rows.shape[2])
 
 
 def covariance_style_loss(features: Mapping[str, Tensor], target: Mapping[str, FeatureMoments]) -> Tensor:
     """Relative distance of means and of covariances, averaged over layers; 0 where all agree.
 
     Each layer is measured in units of its own target, so deep and shallow layers count alike.
-    Paper: Gatys et al., "Image style transfer using convolutional neural networks", CVPR 2016; centred here, since
+    Paper: Gatys et al., "Image style transfer using convolutional neural networks", CVPR 2016; centered here, since
     the mean of rectified features would otherwise drown the correlations in which strokes live.
 
     Args:

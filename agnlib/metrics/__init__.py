@@ -1,4 +1,4 @@
-"""How good is a stylised picture? Each question has a function of its own, none is multiplied into one score.
+"""How good is a stylized picture? Each question has a function of its own, none is multiplied into one score.
 
 Every function takes float RGB `(B, 3, H, W)` in [-1, 1], gives one number per picture, `(B,)`, and is to be read beside
 two baselines: the photograph itself (which keeps all content) and the reference itself (which has all style). Pictures
@@ -7,8 +7,8 @@ float64 where a picture is in it. An encoder computes in the dtype of its own we
 
 - `style_distance`: does it have the reference's features? Best is 0.
 - `content_distance`: is it still the photograph, to the eye? Best is 0, but a painting is not a photograph.
-- `palette_distance`: does it have the reference's colours, in the same amounts? Best is 0.
-- `color_ratio`: is it as colourful as the reference? Best is 1.
+- `palette_distance`: does it have the reference's colors, in the same amounts? Best is 0.
+- `color_ratio`: is it as colorful as the reference? Best is 1.
 - `detail_ratio`: has it as much fine texture as the reference? Best is 1.
 - `structure`: are the photograph's edges where they were? Best is 1.
 - `diversity`: of a set, one number: how far apart are its pictures? Best is what real ones have.

@@ -20,7 +20,7 @@ def border_band(image: Tensor) -> Tensor:
     """How far the outermost rows differ from those next to them, in decibels above such a difference inside.
 
     For bands of 1, 2, 4 and 8 rows: the step from the outermost band to the next, over the 95% quantile of all steps
-    between adjacent bands inside; once in mean colour, once in roughness (the root mean square of the differences along
+    between adjacent bands inside; once in mean color, once in roughness (the root mean square of the differences along
     a row). The same from all four sides; the strongest counts. A painted frame, a paper margin or a mount is a band as
     well, so compare with the photograph's own value. A band whose inner edge fades over more than 8 px is not seen.
 
@@ -49,7 +49,7 @@ def border_band(image: Tensor) -> Tensor:
 
 
 def _profiles(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean colour `(B, 3, H)` and roughness `(B, 1, H)` of each row."""
+    """Mean color `(B, 3, H)` and roughness `(B, 1, H)` of each row."""
     roughness = image.diff(dim=3).square().mean(dim=(1, 3)).sqrt()
     return image.mean(dim=3), roughness[:, None]
 

@@ -81,8 +81,8 @@ def _weighed_power(plane: Tensor) -> Tensor:
     height, width = plane.shape[1:]
     hann = [torch.hann_window(length, dtype=plane.dtype, device=plane.device) for length in (height, width)]
     window = torch.outer(hann[0] / hann[0].sum(), hann[1] / hann[1].sum())
-    centred = plane - (plane * window).sum(dim=(1, 2), keepdim=True)
-    power = torch.fft.fft2(centred * window).abs().square() + _FLOOR
+    centered = plane - (plane * window).sum(dim=(1, 2), keepdim=True)
+    power = torch.fft.fft2(centered * window).abs().square() + _FLOOR
     down, across = (torch.fft.fftfreq(length, dtype=plane.dtype, device=plane.device) for length in (height, width))
     weighed: Tensor = power * (down.square()[:, None] + across.square())
     return weighed

@@ -1,4 +1,4 @@
-"""Colours without regard to where they are: palette and colorfulness."""
+"""Colors without regard to where they are: palette and colorfulness."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rgb_to_lab(image: Tensor) -> Tensor:
 
 @in_full_precision
 def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) -> Tensor:
-    """Sliced Wasserstein-1 distance between the two pictures' colours in CIE Lab.
+    """Sliced Wasserstein-1 distance between the two pictures' colors in CIE Lab.
 
     Both clouds of pixels are projected on evenly spread, fixed directions, and the mean distance of their sorted values
     is averaged over directions: Rabin et al., "Wasserstein Barycenter and its Application to Texture Mixing", 2011.
@@ -49,7 +49,7 @@ def palette_distance(image: Tensor, reference: Tensor, *, directions: int = 32) 
         directions: how many directions, at least 3.
 
     Returns:
-        `(B,)` in Lab units, 0 for the same colours in the same amounts.
+        `(B,)` in Lab units, 0 for the same colors in the same amounts.
 
     Raises:
         InputError: a batch is not float RGB in [-1, 1], the two differ in number, or fewer than 3 directions.
@@ -89,13 +89,13 @@ def _quantiles(ordered: Tensor, points: int) -> Tensor:
 
 @in_full_precision
 def colorfulness(image: Tensor) -> Tensor:
-    """Hasler & Süsstrunk's M3, "Measuring Colourfulness in Natural Images" (2003).
+    """Hasler & Süsstrunk's M3, "Measuring Colorfulness in Natural Images" (2003).
 
     Args:
         image: float `(B, 3, H, W)` in [-1, 1].
 
     Returns:
-        `(B,)` on the paper's scale of 8-bit values: 0 is grey, 15 slightly and 59 quite colourful, 109 extremely.
+        `(B,)` on the paper's scale of 8-bit values: 0 is gray, 15 slightly and 59 quite colorful, 109 extremely.
 
     Raises:
         InputError: not float RGB in [-1, 1].
@@ -114,9 +114,9 @@ def colorfulness(image: Tensor) -> Tensor:
 
 @in_full_precision
 def color_ratio(image: Tensor, reference: Tensor) -> Tensor:
-    """Colourfulness of the picture over the reference's: below 1 is duller, above 1 is gaudier.
+    """Colorfulness of the picture over the reference's: below 1 is duller, above 1 is gaudier.
 
-    Both are taken as at least 1 (a grey that no eye tells from pure grey), so that grey references give finite ratios.
+    Both are taken as at least 1 (a gray that no eye tells from pure gray), so that gray references give finite ratios.
 
     Args:
         image: float `(B, 3, H, W)` in [-1, 1].

@@ -1,4 +1,4 @@
-"""Brightness without regard to colour: fine texture and the place of edges."""
+"""Brightness without regard to color: fine texture and the place of edges."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def diversity(images: Tensor, encoder: PerceptualEncoder, heads: Mapping[str, Te
         ...     channels, min_size = {"pixels": 3}, 1
         ...     def __call__(self, image):
         ...         return {"pixels": image}
-        >>> grey = torch.full((1, 3, 8, 8), 0.5)
-        >>> diversity(torch.cat([grey, grey, -grey]), Pixels(), {"pixels": torch.ones(1, 3, 1, 1)}).round(decimals=3)
+        >>> gray = torch.full((1, 3, 8, 8), 0.5)
+        >>> diversity(torch.cat([gray, gray, -gray]), Pixels(), {"pixels": torch.ones(1, 3, 1, 1)}).round(decimals=3)
         tensor(2.6670)
     """
     check_image("images", images, min_size=encoder.min_size)

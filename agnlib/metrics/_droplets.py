@@ -1,4 +1,4 @@
-"""Round spots that stand alone, as normalisation leaves them."""
+"""Round spots that stand alone, as normalization leaves them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from agnlib.ops._precision import in_full_precision
 
 _SCALES = (2.0, 4.0)  # of the Gaussians, in pixels: spots of about 6 to 20 px across
 _MIN_SIZE = 64
-_REACH, _SELF = 4, 2  # in cells: the neighbourhood goes so far, the spot itself may take so much
-_BUSY = 0.9  # which of the neighbouring cells a spot has to outdo
+_REACH, _SELF = 4, 2  # in cells: the neighborhood goes so far, the spot itself may take so much
+_BUSY = 0.9  # which of the neighboring cells a spot has to outdo
 _FLOOR = 2 / 255  # a step of 8 bits
 
 
@@ -22,7 +22,7 @@ _FLOOR = 2 / 255  # a step of 8 bits
 def droplets(image: Tensor) -> Tensor:
     """How far the most solitary round spot stands out from what is around it, in decibels.
 
-    Blobs like drops of water are what networks with instance normalisation paint when one place carries the statistics
+    Blobs like drops of water are what networks with instance normalization paint when one place carries the statistics
     of all: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (CVPR 2020). Edges and texture have
     as much local variance as a drop; a drop is round and has nothing like it near. So the roundness is taken, which is
     the lesser curvature of the blurred channels (Lindeberg, "Feature Detection with Automatic Scale Selection", 1998,

@@ -12,14 +12,14 @@ from agnlib.ops._precision import in_full_precision
 
 _HUES = 12
 _PLACES = 3  # where the first of the hues may begin, a third of a hue apart
-_LEAST_CHROMA = 2.0  # about the least difference that an eye sees; below it a colour is grey
+_LEAST_CHROMA = 2.0  # about the least difference that an eye sees; below it a color is gray
 
 
 @in_full_precision
 def hue_entropy(image: Tensor) -> Tensor:
     """Entropy of each picture's hues in CIE Lab, weighed by their chroma, in parts of that of twelve equal shares.
 
-    Chroma counts from 2 Lab units on, so that greys have no hue. The twelve hues begin where the entropy is lowest, in
+    Chroma counts from 2 Lab units on, so that grays have no hue. The twelve hues begin where the entropy is lowest, in
     steps of 10 degrees: one hue is one hue, wherever it lies. A sepia drawing or a blue woodcut is near 0 as well;
     only many pictures, or the references beside them, tell a collapse from a choice.
     `agnlib.training.safety.collapse.hue_entropy` is another one: of a whole batch at once, on the hexagon of RGB.
@@ -36,7 +36,7 @@ def hue_entropy(image: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> red, cyan = torch.tensor([1.0, -1.0, -1.0]), torch.tensor([-1.0, 1.0, 1.0])
-        >>> palette = lambda *colours: torch.stack(colours, dim=1)[None, :, None]
+        >>> palette = lambda *colors: torch.stack(colors, dim=1)[None, :, None]
         >>> hue_entropy(palette(red)).item()
         0.0
         >>> 0 < hue_entropy(palette(red, cyan)).item() < math.log(2) / math.log(12)

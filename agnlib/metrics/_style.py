@@ -43,9 +43,9 @@ def style_distance(image: Tensor, reference: Tensor, encoder: PerceptualEncoder)
         ...     channels, min_size = {"pixels": 3}, 1
         ...     def __call__(self, image):
         ...         return {"pixels": image}
-        >>> red, grey = torch.tensor([0.8, 0.0, 0.0]), torch.tensor([0.4, 0.4, 0.4])
-        >>> paint = lambda colour: colour.view(1, 3, 1, 1).expand(1, 3, 8, 8)
-        >>> round(style_distance(paint(grey), paint(red), Pixels()).item(), 3)
+        >>> red, gray = torch.tensor([0.8, 0.0, 0.0]), torch.tensor([0.4, 0.4, 0.4])
+        >>> paint = lambda color: color.view(1, 3, 1, 1).expand(1, 3, 8, 8)
+        >>> round(style_distance(paint(gray), paint(red), Pixels()).item(), 3)
         1.5
     """
     check_pair(("image", "reference"), image, reference, min_size=encoder.min_size)

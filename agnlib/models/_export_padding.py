@@ -20,7 +20,7 @@ def extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
 
 
 def renew_border(x: Tensor) -> Tensor:
-    """The outermost rows and columns replaced by their neighbours; there are at least three of each."""
+    """The outermost rows and columns replaced by their neighbors; there are at least three of each."""
     height, width = x.shape[2:]
     return _taken(
         x,

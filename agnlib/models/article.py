@@ -85,7 +85,7 @@ class ArticleGenerator(Generator):
     z (beside it the label, through a fully connected layer of its own) gives a map of half the picture's size. The
     first stage convolves it as it is; each later one downsamples by a convolution of stride 2, then convolves. On the
     way back deconvolutions of the same stride meet the stages' features by concatenation; the last upsampling is by
-    repetition. No normalisation, so weights start as He et al. (ICCV 2015) have it.
+    repetition. No normalization, so weights start as He et al. (ICCV 2015) have it.
     It is a `Generator` for the trainer and for `from_pretrained`; it takes neither content nor style codes.
     Paper: Ronneberger et al., "U-Net", 2015.
 
@@ -139,7 +139,7 @@ class ArticleGenerator(Generator):
         self.merge = nn.ModuleList(self._convolution(2 * a, a) for a, _ in reversed(pairs))
         self.last = self._convolution(config.widths[0], config.widths[0])
         self.to_image = self._convolution(config.widths[0], config.channels)
-        self._initialise()
+        self._initialize()
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:  # type: ignore[override]
         x = self._map(z, label)
@@ -172,8 +172,8 @@ class ArticleGenerator(Generator):
     def _convolution(self, inputs: int, outputs: int) -> nn.Conv2d:
         return nn.Conv2d(inputs, outputs, self.config.kernel, padding=self.config.kernel // 2, dtype=torch.float32)
 
-    def _initialise(self) -> None:
-        _initialise(self)
+    def _initialize(self) -> None:
+        _initialize(self)
         with torch.no_grad():
             self.to_image.weight.mul_(self.config.output_gain)
         if self.label_code is not None:  # or the label would drown z: all pictures of a class alike
@@ -294,7 +294,7 @@ class ArticleDiscriminator(Discriminator):
             layers.append(nn.Linear(config.widths[-1] * side**2, second, dtype=torch.float32))
         self.layers = nn.ModuleList(layers)
         self.outputs = nn.Linear(second, outputs, dtype=torch.float32)
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, image: Tensor, label: Tensor | None = None, style: Tensor | None = None) -> Tensor:
         if style is not None:
@@ -346,7 +346,7 @@ class ArticleDiscriminator(Discriminator):
             )
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """He et al.'s deviations, which keep the size of rectified features from layer to layer; no biases."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

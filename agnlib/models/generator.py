@@ -88,7 +88,7 @@ _RANGES: Ranges = (
 class Generator(PretrainedModel):
     """A U-Net that paints: a photo in a style, a picture from nothing in a style, or a picture from nothing.
 
-    The content's features are normalised on every way into the decoder, so its own colours do not leak through; mean
+    The content's features are normalized on every way into the decoder, so its own colors do not leak through; mean
     and deviation of every layer come from the style code. Sizes: 1/2, 1/4, 1/8 of the picture and back by
     interpolation and one smoothed sub-pixel step, which leaves no checkerboard.
     Papers: Ronneberger et al., "U-Net", 2015; Huang and Belongie, "AdaIN", ICCV 2017; Ghiasi et al., "Exploring the
@@ -157,7 +157,7 @@ class Generator(PretrainedModel):
         self.body_half = nn.ModuleList(StyledConv(half, half, style_dim) for _ in range(at_half))
         self.style_half = Modulation(half, style_dim, act="lrelu")
         self.to_rgb = SubPixelUpsample(half, 3)
-        self._initialise_mapping()
+        self._initialize_mapping()
 
     @classmethod
     def article(
@@ -275,7 +275,7 @@ class Generator(PretrainedModel):
     def _seed_side(self) -> int:
         return max(1, self.config.image_size // _STRIDE)
 
-    def _initialise_mapping(self) -> None:
+    def _initialize_mapping(self) -> None:
         config = self.config
         maps = self.mapping.weight.data.view(-1, config.style_dim, config.latent_dim + 1)
         nn.init.normal_(maps, std=config.latent_dim**-0.5)
@@ -372,7 +372,7 @@ def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
 
 
 def _renew_border(x: Tensor) -> Tensor:
-    """Features whose outermost cells, which have seen the convolutions' zeros, are replaced by their neighbours.
+    """Features whose outermost cells, which have seen the convolutions' zeros, are replaced by their neighbors.
 
     They lie in the margin, but the deep blocks would carry what they tell about the border across the whole picture.
     """

@@ -92,7 +92,7 @@ class Bundle:
 
     @property
     def license(self) -> str:
-        """The licence of the weights, "unknown" where the folder does not say."""
+        """The license of the weights, "unknown" where the folder does not say."""
         return str(self.info.get("license", "unknown"))
 
     @property
@@ -131,22 +131,29 @@ def load(
     from agnlib.models.generator import Generator
     from agnlib.models.style_extractor import StyleExtractor
 
+    return bundle_of(
+        name_or_folder,
+        {Generator: generator_class, StyleExtractor: extractor_class, Discriminator: discriminator_class},
+    )
+
+
+def bundle_of(name_or_folder: str | os.PathLike[str], classes: Mapping[type[PretrainedModel], Any]) -> Bundle:
+    """See `load`; networks of these kinds alone, each with the class that was given for it."""
     folder = find(name_or_folder)
     config, tensors = read(folder)
     models = config["models"]
-    classes: dict[str, Any] = {
-        "generator": chosen(generator_class, Generator, "generator", folder, models),
-        "extractor": chosen(extractor_class, StyleExtractor, "extractor", folder, models),
-        "discriminator": chosen(discriminator_class, Discriminator, "discriminator", folder, models),
+    roles = {role_of(base): (base, given) for base, given in classes.items()}
+    made: dict[str, Any] = {
+        role: chosen(given, base, role, folder, models)
+        for role, (base, given) in roles.items()
+        if role in models or role != "discriminator"
     }
-    if "discriminator" not in models:
-        del classes["discriminator"]
     return Bundle(
         name=str(config.get("name", folder.name)),
         folder=folder,
         info=config.get("info", {}),
         sha256=str(config.get("sha256", "")),
-        **{role: _build(cls, folder, config, tensors) for role, cls in classes.items()},
+        **{role: _build(cls, folder, config, tensors) for role, cls in made.items()},
     )
 
 
@@ -221,7 +228,7 @@ def plain(model: Module, role: str, who: str) -> Module:
 
 
 def picklable(model: Module) -> Module:
-    """The network, or its copy with plain weights where they are parametrised (`weight_norm` and the like).
+    """The network, or its copy with plain weights where they are parametrized (`weight_norm` and the like).
 
     Those cannot be pickled.
     """
@@ -244,13 +251,13 @@ def picklable(model: Module) -> Module:
 def loadable_state(model: PretrainedModel) -> dict[str, Tensor]:
     """The tensors of a model under the names that `from_pretrained` looks for.
 
-    Parametrised ones (`weight_norm` and the like) as what they are computed to be.
+    Parametrized ones (`weight_norm` and the like) as what they are computed to be.
 
     Raises:
         WeightsError: its parts are not those of a new model of its options, so it could not be loaded again.
     """
     state = dict(model.state_dict())
-    plain = _unparametrised(model, state)
+    plain = _unparametrized(model, state)
     expected: set[str] = set()
     for cls in type(model).__mro__:
         if not issubclass(cls, PretrainedModel) or cls is PretrainedModel:
@@ -266,7 +273,7 @@ def loadable_state(model: PretrainedModel) -> dict[str, Tensor]:
     )
 
 
-def _unparametrised(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unparametrized(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {key: value for key, value in state.items() if ".parametrizations." not in f".{key}"}
     for name, module in model.named_modules():
         for tensor in getattr(module, "parametrizations", ()):

@@ -19,9 +19,9 @@ from agnlib.models.pretrained import PretrainedModel
 __all__ = ["StyleExtractor", "StyleExtractorConfig"]
 
 _QUANTILES = (0.02, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9, 0.98)
-_MAX_PIXELS = 65_536  # colour statistics of larger pictures are taken from a regular sample of this many pixels
+_MAX_PIXELS = 65_536  # color statistics of larger pictures are taken from a regular sample of this many pixels
 _MAX_DEVIATIONS = 5.0  # a picture unlike all that were trained on is taken as the most extreme of those
-# luminance and two opponent axes, which spread the colours of pictures better than red, green and blue
+# luminance and two opponent axes, which spread the colors of pictures better than red, green and blue
 _AXES = ((0.333, 0.333, 0.333), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 _COLOR_STATISTICS = 3 + 6 + len(_AXES) * len(_QUANTILES)
 
@@ -62,10 +62,10 @@ _RANGES: Ranges = (
 
 
 class StyleExtractor(PretrainedModel):
-    """Reads the style off a picture: statistics of features and of colours, brought to a code by a small network.
+    """Reads the style off a picture: statistics of features and of colors, brought to a code by a small network.
 
     Mean and deviation of feature maps describe texture (Gatys et al., CVPR 2016; Huang and Belongie, ICCV 2017), the
-    colours' mean, covariance and quantiles the palette. The trunk is the beginning of an EfficientNet-Lite.
+    colors' mean, covariance and quantiles the palette. The trunk is the beginning of an EfficientNet-Lite.
     With `variational=True` the code is a Gaussian (Larsen et al., "VAE-GAN", ICML 2016): see `distribution`.
 
     Args:
@@ -187,11 +187,11 @@ class StyleExtractor(PretrainedModel):
         pixels = (image.float() if image.dtype in (torch.float16, torch.bfloat16) else image).flatten(2)
         pixels = pixels[:, :, :: -(-pixels.shape[2] // _MAX_PIXELS)]
         mean = pixels.mean(2)
-        centred = pixels - mean[:, :, None]
-        covariance = centred @ centred.mT / pixels.shape[2]
+        centered = pixels - mean[:, :, None]
+        covariance = centered @ centered.mT / pixels.shape[2]
         upper = torch.triu_indices(3, 3, device=image.device)
         spread = torch.sign(covariance) * covariance.abs().clamp_min(1e-8).sqrt()  # in the units of the pixels
-        quantiles = torch.quantile(self.axes.to(pixels) @ centred, self.quantiles.to(pixels), dim=2)
+        quantiles = torch.quantile(self.axes.to(pixels) @ centered, self.quantiles.to(pixels), dim=2)
         found = torch.cat([mean, spread[:, upper[0], upper[1]], quantiles.permute(1, 2, 0).flatten(1)], dim=1)
         return found.to(image.dtype)
 

@@ -1,7 +1,7 @@
-"""Neural neighbours: a picture painted by optimisation, with the forms and strokes of its references.
+"""Neural neighbors: a picture painted by optimization, with the forms and strokes of its references.
 
 The network of agnlib composes a painting; then, from coarse to fine, the features at each place are replaced by their
-nearest neighbours among the reference's, and the picture changes until it has them. Encoders are handed in.
+nearest neighbors among the reference's, and the picture changes until it has them. Encoders are handed in.
 
 Paper: Kolkin et al., "Neural neighbor style transfer", 2022.
 """

@@ -1,4 +1,4 @@
-"""A picture painted by neural neighbours, from its coarse forms to its strokes."""
+"""A picture painted by neural neighbors, from its coarse forms to its strokes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def paint(
     plan: Plan | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Tensor:
-    """The picture, painted with the forms, strokes and colours of references.
+    """The picture, painted with the forms, strokes and colors of references.
 
     Args:
         start: `(1, 3, H, W)` in [-1, 1], what composes the picture: a network's painting, or the photo.
@@ -189,7 +189,7 @@ def _regions(shares: Tensor, size: tuple[int, int]) -> Tensor:
 def _colored(
     picture: Tensor, references: Sequence[Sequence[Reference]], shares: Tensor | None, amount: float
 ) -> Tensor:
-    """Each region with the colours of its references."""
+    """Each region with the colors of its references."""
     result = torch.zeros_like(picture)
     whole = torch.ones_like(picture[:, :1])
     parts = (

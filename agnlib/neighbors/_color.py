@@ -1,7 +1,7 @@
-"""The colours of one picture given the mean and covariance of another's.
+"""The colors of one picture given the mean and covariance of another's.
 
 Paper: Hertzmann, "Algorithms for rendering in artistic styles", 2001, appendix B; the symmetric map of Pitie and
-Kokaram, "The linear Monge-Kantorovitch colour mapping", CVMP 2007, which moves colours least.
+Kokaram, "The linear Monge-Kantorovitch color mapping", CVMP 2007, which moves colors least.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from torch import Tensor
 
 __all__ = ["ColorMoments", "color_moments", "recolored"]
 
-_FLOOR = 1e-5  # added to the variance along any axis: grey pictures have none along two of them
+_FLOOR = 1e-5  # added to the variance along any axis: gray pictures have none along two of them
 
 ColorMoments = tuple[Tensor, Tensor]
 
 
 def color_moments(image: Tensor, weight: Tensor | None = None) -> ColorMoments:
-    """Mean `(3,)` and covariance `(3, 3)` of the colours of `(1, 3, H, W)`, weighted by `(1, 1, H, W)` if given."""
+    """Mean `(3,)` and covariance `(3, 3)` of the colors of `(1, 3, H, W)`, weighted by `(1, 1, H, W)` if given."""
     colors = image[0].flatten(1).double()
     each = torch.ones_like(colors[0]) if weight is None else weight.flatten().double()
     each = each / each.sum().clamp_min(1e-12)
     mean = colors @ each
-    centred = colors - mean[:, None]
-    return mean, (centred * each) @ centred.T
+    centered = colors - mean[:, None]
+    return mean, (centered * each) @ centered.T
 
 
 def recolored(image: Tensor, own: ColorMoments, wanted: ColorMoments) -> Tensor:
-    """The picture `(1, 3, H, W)` with its colours moved so that moments `own` become `wanted`.
+    """The picture `(1, 3, H, W)` with its colors moved so that moments `own` become `wanted`.
 
     Example:
         >>> image, other = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 9, 9)

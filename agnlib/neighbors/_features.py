@@ -14,7 +14,7 @@ from torch import Tensor
 
 __all__ = ["ALIGN", "STRIDE", "Columns", "Encoder", "Places", "chosen", "columns", "grid"]
 
-STRIDE = 4  # pixels between neighbouring places
+STRIDE = 4  # pixels between neighboring places
 ALIGN = 16  # pictures and windows have sides of so many times n: no map is cut off then
 
 Columns: TypeAlias = "dict[str, Tensor]"

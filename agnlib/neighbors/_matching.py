@@ -1,4 +1,4 @@
-"""Nearest neighbours among features, by the cosine between what is left after the mean."""
+"""Nearest neighbors among features, by the cosine between what is left after the mean."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Keys:
 
         Args:
             rows: of the picture.
-            mean: the whole picture's moments; both sides are centred by their own means.
+            mean: the whole picture's moments; both sides are centered by their own means.
             taps: groups; the taps of one are matched as one row.
         """
         found: dict[str, Tensor] = {}

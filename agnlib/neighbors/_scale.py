@@ -1,4 +1,4 @@
-"""One size of a picture, painted until its features are those of their neighbours in the reference.
+"""One size of a picture, painted until its features are those of their neighbors in the reference.
 
 Paper: Kolkin et al., "Neural neighbor style transfer", 2022. Beside its loss: the reference's moments, so that all of
 the reference is used; and self-similarity with the photo (Kolkin et al., "Style transfer by relaxed optimal transport

@@ -1,7 +1,7 @@
 """Means and deviations of features over a whole picture, of which only a window is at hand.
 
 Paper: the loss of Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization",
-ICCV 2017. Nearest neighbours alone choose a few rows of the reference over and over; this asks for all of them.
+ICCV 2017. Nearest neighbors alone choose a few rows of the reference over and over; this asks for all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adaptive instance normalisation: one picture's feature statistics replaced by given ones."""
+"""Adaptive instance normalization: one picture's feature statistics replaced by given ones."""
 # ruff: noqa: PLR0917 - the arguments of a torch.library op have an order
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def adain(
     act: str | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each channel of each picture and give it a new mean and deviation: `std * (x - mu) / sigma + mean`.
+    """Normalize each channel of each picture and give it a new mean and deviation: `std * (x - mu) / sigma + mean`.
 
     Paper: Huang and Belongie, "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV 2017.
 
@@ -151,14 +151,14 @@ def adain_backward_reference(
     With `own` the statistics are those of `x` and move with it; `mu` and `rsigma` then only spare their computation.
     """
     rectified = widened(grad) if y is None else _rectified(widened(grad), y, act)
-    centred = widened(x) - _map(mu)
+    centered = widened(x) - _map(mu)
     to_mean = rectified.sum((2, 3))
-    to_std = (rectified * centred).sum((2, 3)) * rsigma
+    to_std = (rectified * centered).sum((2, 3)) * rsigma
     scale = widened(std) * rsigma
     dx = rectified * _map(scale)
     if own:
         n = max(1, x.shape[2] * x.shape[3])
-        dx = dx - _map(scale * to_mean / n) - centred * _map(scale * rsigma * to_std / n)
+        dx = dx - _map(scale * to_mean / n) - centered * _map(scale * rsigma * to_std / n)
     return dx, to_mean, to_std
 
 

@@ -122,7 +122,7 @@ def check_resampling(
 
 
 def _with_filter(margins: Margins, taps: Tensor | None, up: int, down: int) -> Margins:
-    """What the filter needs besides, to keep the size; it stands so that the centres of old and new samples agree.
+    """What the filter needs besides, to keep the size; it stands so that the centers of old and new samples agree.
 
     Where half a sample is left over, old and new samples share their first position.
     """

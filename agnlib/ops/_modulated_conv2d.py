@@ -32,7 +32,7 @@ def modulated_conv2d(
     padding: int | tuple[int, int, int, int] = 0,
     filter: Tensor | None = None,
 ) -> Tensor:
-    """Convolve each picture with a weight of its own: scaled by its style per input channel, then normalised.
+    """Convolve each picture with a weight of its own: scaled by its style per input channel, then normalized.
 
     `w' = weight * style`, and with `demodulate` `w' / sqrt(sum(w'^2) + 1e-8)` over input channels and taps: white noise
     of unit deviation comes out as such, so styles set the direction and never the strength.

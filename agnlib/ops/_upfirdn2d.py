@@ -24,7 +24,7 @@ def fir_filter(taps: Sequence[float], *, normalize: bool = True) -> Tensor:
     """A 1-D filter `(taps,)`, to be used in both directions; with `normalize` its sum is 1.
 
     Raises:
-        InputError: no taps, or taps that sum to zero and so cannot be normalised.
+        InputError: no taps, or taps that sum to zero and so cannot be normalized.
 
     Example:
         >>> fir_filter([1, 2, 1])

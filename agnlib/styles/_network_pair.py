@@ -16,7 +16,7 @@ from agnlib.engines._device import device_for
 from agnlib.engines._onnx_runtime import OnnxEngine
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
-from agnlib.models.pretrained import picklable, plain
+from agnlib.models.pretrained import bundle_of, picklable, plain, save
 from agnlib.styles._weights_of_codes import hash_of
 
 __all__ = ["NetworkPair"]
@@ -74,10 +74,8 @@ class NetworkPair:
             InputError: see the class; or a class that is none of that kind.
             MissingDependencyError: see the class.
         """
-        from agnlib.models import pretrained
-
         resolved = device_for(engine, device)
-        bundle = pretrained.load(name_or_path, generator_class=generator_class, extractor_class=extractor_class)
+        bundle = bundle_of(name_or_path, {Generator: generator_class, StyleExtractor: extractor_class})
         stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
         stylizer.name, stylizer.license, stylizer.version = bundle.name, bundle.license, bundle.version
         stylizer.class_names = bundle.class_names
@@ -89,7 +87,7 @@ class NetworkPair:
     ) -> None:
         """Write both networks as `config.json` and `model.safetensors`, which `from_pretrained` reads.
 
-        Licence, class names and what else the weights' folder said of them are kept; a discriminator beside them, which
+        License, class names and what else the weights' folder said of them are kept; a discriminator beside them, which
         a `Stylizer` does not have, is not. A subclass of a network is saved with the import path of its class, for
         people to read.
 
@@ -112,13 +110,11 @@ class NetworkPair:
             ...     Stylizer.from_pretrained(folder, "cpu")
             Stylizer('mine', style_dim=16, device='cpu')
         """
-        from agnlib.models import pretrained
-
         if name is not None and not isinstance(name, str):
             raise InputError(f"save_pretrained: name is {name!r}; expected a text, or None")
         models = {"generator": self.generator, "extractor": self.extractor}
         info = {**self._info, "class_names": list(self.class_names), "license": self.license}
-        pretrained.save(folder, models, name=name or self.name, info=info, dtype=dtype)
+        save(folder, models, name=name or self.name, info=info, dtype=dtype)
 
     def to(self, device: str | torch.device) -> Self:
         """The same on another device: a new one with copies of the networks, or this one where it is there already.

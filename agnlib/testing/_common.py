@@ -17,7 +17,7 @@ SEED = 1234
 
 
 def pictures(count: int, height: int, width: int, *, seed: int) -> Tensor:
-    """Smooth pictures in [-1, 1], each with colours of its own."""
+    """Smooth pictures in [-1, 1], each with colors of its own."""
     coarse = (
         torch.rand(
             count, 3, 5, 5, generator=torch.Generator().manual_seed(SEED + seed), device="cpu", dtype=torch.float32

@@ -144,7 +144,7 @@ def check_encoder(encoder: PerceptualEncoder) -> None:
 def _check_block_learns(name: str, block: nn.Module, features: Tensor, style: Tensor) -> None:
     inputs = {"the features": features.clone().requires_grad_(), "the style": style.clone().requires_grad_()}
     with told(f"{name} while training"):
-        # the sum of squares, since what is normalised has the same sum whatever it was made from
+        # the sum of squares, since what is normalized has the same sum whatever it was made from
         (block(inputs["the features"] * 1.0, inputs["the style"]) * torch.randn_like(features)).sum().backward()
     for what, value in inputs.items():
         require(value.grad is not None and bool(value.grad.any()), f"{name}: no gradient reaches {what}")

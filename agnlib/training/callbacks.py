@@ -220,7 +220,7 @@ class SaveCheckpoints:
             self._save(trainer)
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
-        """Save what is not saved yet; say so where the number never came, whose name may be misspelt."""
+        """Save what is not saved yet; say so where the number never came, whose name may be misspelled."""
         if trainer.step and trainer.between_steps and self.saved != trainer.step:
             self._save(trainer)
         if self.best is not None and not self._named and self._best is None:

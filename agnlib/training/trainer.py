@@ -162,7 +162,7 @@ class AdversarialTrainer:
         since = self.step - self.config.warmup
         ramp = min(1.0, max(0, since) / self.config.adversarial_ramp) if self.config.adversarial_ramp else since >= 0
         if self.config.adversarial * ramp > 0:
-            found = self._objective.generator_losses(batch, fake, labelled=knows_labels(self))
+            found = self._objective.generator_losses(batch, fake, labeled=knows_labels(self))
             found["adversarial"] = self.config.adversarial * ramp * found["adversarial"]
             losses = joined(losses, found, "terms")
         return losses

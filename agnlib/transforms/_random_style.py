@@ -159,7 +159,7 @@ class RandomStyle(v2.Transform):  # type: ignore[misc] # torchvision tells no ty
         if image.ndim not in ranks or image.shape[-3] != 3 or 0 in image.shape:
             raise InputError(
                 f"{self._name}: the tensor has shape {tuple(image.shape)}; expected {shapes}, not empty:"
-                " put v2.RGB() before it if it is grey"
+                " put v2.RGB() before it if it is gray"
             )
         if not (has_floats(image) or image.dtype == torch.uint8):
             raise InputError(f"{self._name}: the tensor is {image.dtype}; expected uint8, or floats in [0, 1]")

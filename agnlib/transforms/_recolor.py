@@ -1,4 +1,4 @@
-"""Repaint black ink on white paper in two other colours."""
+"""Repaint black ink on white paper in two other colors."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from agnlib.transforms._pil import tensor_of
 __all__ = ["Recolor"]
 
 Color = str | Sequence[int]
-_GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
+_GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's mode "L"
 _OPAQUE_MODES = ("1", "L", "P", "RGB")
 
 
 class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
-    """Paints ink in one colour and paper in another: black becomes `foreground`, white `background`, grey lies between.
+    """Paints ink in one color and paper in another: black becomes `foreground`, white `background`, gray lies between.
 
-    Of a coloured picture the luminance counts. Both ends are exact and what lies between is linear.
+    Of a colored picture the luminance counts. Both ends are exact and what lies between is linear.
 
     Args:
-        foreground: of the ink; a colour's name or `"#rrggbb"` as PIL knows them, or three whole numbers in 0..255.
+        foreground: of the ink; a color's name or `"#rrggbb"` as PIL knows them, or three whole numbers in 0..255.
         background: of the paper.
 
     Shapes:
@@ -38,7 +38,7 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
         [0, 1] -> `(..., 3, H, W)` of the same dtype. Masks and boxes pass through.
 
     Raises:
-        InputError: a colour that is none, floats outside [0, 1] by more than a bicubic resize leaves (0.45), which are
+        InputError: a color that is none, floats outside [0, 1] by more than a bicubic resize leaves (0.45), which are
             clipped, or a picture of another kind.
 
     Example:
@@ -72,10 +72,10 @@ class Recolor(v2.Transform):  # type: ignore[misc] # torchvision tells no types
 
     def _repaint(self, image: Tensor) -> Tensor:
         ink = _ink(image).double()
-        colours = torch.tensor([self.background, self.foreground], dtype=ink.dtype, device=ink.device)
+        colors = torch.tensor([self.background, self.foreground], dtype=ink.dtype, device=ink.device)
         if image.is_floating_point():
-            colours = colours / 255
-        paper, full = colours[:, :, None, None]
+            colors = colors / 255
+        paper, full = colors[:, :, None, None]
         painted = torch.lerp(paper, full, ink)
         return (painted if image.is_floating_point() else painted.round()).to(image.dtype)
 
@@ -90,7 +90,7 @@ def _ink(image: Tensor) -> Tensor:
     image = _in_range(image) if image.is_floating_point() else image
     ink = 1 - image.double() / (255 if image.dtype == torch.uint8 else 1)
     if image.shape[-3] == 3:
-        weights = torch.tensor(_GREY_WEIGHTS, dtype=ink.dtype, device=ink.device)
+        weights = torch.tensor(_GRAY_WEIGHTS, dtype=ink.dtype, device=ink.device)
         ink = (ink * (weights / weights.sum()).view(3, 1, 1)).sum(-3, keepdim=True)
         ink = torch.where((image == 0).all(-3, keepdim=True), 1.0, ink)  # a rounded sum of weights is not quite one
     return ink
@@ -111,6 +111,6 @@ def _rgb(name: str, color: Color) -> tuple[int, int, int]:
         rgb = ()
     if len(rgb) != 3 or not all(is_count(value, 0, 255) for value in rgb):
         raise InputError(
-            f"Recolor: {name} is {color!r}; expected a colour's name, '#rrggbb', or three whole numbers in 0..255"
+            f"Recolor: {name} is {color!r}; expected a color's name, '#rrggbb', or three whole numbers in 0..255"
         )
     return (rgb[0], rgb[1], rgb[2])

@@ -24,11 +24,11 @@ _PIL_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "F": "F"}
 
 
 class RotateToCover(v2.Transform):  # type: ignore[misc] # torchvision tells no types
-    """Rotates a picture about its centre, scaled so that it just covers a region, and cuts the region out.
+    """Rotates a picture about its center, scaled so that it just covers a region, and cuts the region out.
 
     A region `(H, W)` seen from a picture turned by `a` spans `W |cos a| + H |sin a|` across and `H |cos a| + W |sin a|`
     down; the scale is the least at which the picture's width and height reach both, above 1 for a small picture and
-    below 1 for a large one. So every pixel lies wholly on the picture and no fill colour is ever needed: interpolation
+    below 1 for a large one. So every pixel lies wholly on the picture and no fill color is ever needed: interpolation
     is bilinear, with the outermost pixels' values held to the picture's very edge as in resizing, and shrinking is
     antialiased.
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 __all__ = ["THUMBNAIL_SIDE", "is_cut"]
 
 THUMBNAIL_SIDE = 16
-# Mean difference of two frames, reduced to 16 x 16 colours, out of 255. Chosen on the pictures in examples/images:
+# Mean difference of two frames, reduced to 16 x 16 colors, out of 255. Chosen on the pictures in examples/images:
 # any two differ by 41 or more; frames of a pan by a twentieth of the frame's width, by up to 27. So a fast pan over
-# strong contrasts, or a flash, may be taken for a cut; a fade, or a cut to a scene of like colours, is missed.
+# strong contrasts, or a flash, may be taken for a cut; a fade, or a cut to a scene of like colors, is missed.
 _THRESHOLD = 25.0
 
 

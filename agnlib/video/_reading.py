@@ -133,7 +133,7 @@ class Clip:
                 if item.color_trc in _HDR:
                     warnings.warn(
                         f"{self.name} is HDR ({_HDR[item.color_trc]}) and is painted as if it were not:"
-                        " its colours will look flat",
+                        " its colors will look flat",
                         stacklevel=2,
                     )
                 return items

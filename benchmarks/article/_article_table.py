@@ -25,7 +25,7 @@ _NAMES = {
     "asked": "article, K + 1 classes, labels asked for",
     "modern-asked": "modern default, labels asked for",
 }
-_COLOURS = {"colour": "article", "modern-colour": "modern default"}
+_COLORS = {"color": "article", "modern-colour": "modern default"}
 
 Result = dict[str, Any]
 
@@ -45,8 +45,8 @@ def table(folder: Path, runs: Mapping[str, Any]) -> str:
         _losses(
             {name.removeprefix("loss-"): each for name, each in losses.items() if name.startswith("loss-") and each}
         ),
-        "Colours over 2,000 samples, trained on digits with ink and paper of random colours.",
-        _colours(found),
+        "Colors over 2,000 samples, trained on digits with ink and paper of random colors.",
+        _colors(found),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -153,16 +153,16 @@ def _median(ends: Sequence[Mapping[str, float]], measure: str, worst: Any, text:
     return f"{text.format(statistics.median(values))} ({text.format(worst(values))})"
 
 
-def _colours(found: Mapping[str, Result]) -> str:
-    rows = [["real digits", "", *_colour_cells(found["real-0"]["colours"])]]
-    for name, title in _COLOURS.items():
+def _colors(found: Mapping[str, Result]) -> str:
+    rows = [["real digits", "", *_color_cells(found["real-0"]["colors"])]]
+    for name, title in _COLORS.items():
         run = found.get(f"{name}-0")
         if run is not None:
-            rows.append([f"{title}, untrained", "0", *_colour_cells(run["curve"][0]["average"])])
+            rows.append([f"{title}, untrained", "0", *_color_cells(run["curve"][0]["average"])])
             last = run["curve"][-1]
-            rows.append([title, f"{last['minutes']:.0f}", *_colour_cells(last["average"])])
+            rows.append([title, f"{last['minutes']:.0f}", *_color_cells(last["average"])])
     return markdown_table(["", "minutes", "hue entropy (1: all hues alike)", "distance in Lab"], rows)
 
 
-def _colour_cells(measures: Mapping[str, float]) -> list[str]:
+def _color_cells(measures: Mapping[str, float]) -> list[str]:
     return [f"{measures['hue_entropy']:.3f}", f"{measures['distance']:.1f}"]

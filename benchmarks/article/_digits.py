@@ -100,10 +100,10 @@ def _unit(data: Tensor) -> Tensor:
 
 def as_digits(images: Tensor) -> Tensor:
     """Generated pictures `(N, C, H, W)` in [-1, 1] as the judge sees them: luminance, 28 px, in [0, 1]."""
-    grey = images.clamp(-1, 1).add(1).div(2)
-    if grey.shape[1] == 3:
-        grey = (grey * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return grey if grey.shape[-1] == SIDE else F.interpolate(grey, (SIDE, SIDE), mode="bilinear", antialias=True)
+    gray = images.clamp(-1, 1).add(1).div(2)
+    if gray.shape[1] == 3:
+        gray = (gray * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    return gray if gray.shape[-1] == SIDE else F.interpolate(gray, (SIDE, SIDE), mode="bilinear", antialias=True)
 
 
 @torch.no_grad()
@@ -152,11 +152,11 @@ def detail(digits: Tensor) -> float:
     return float(power[..., high].sum(-1).mean())
 
 
-def colours(images: Tensor) -> dict[str, float]:
-    """How varied the colours of pictures `(N, 3, H, W)` in [-1, 1] are.
+def colors(images: Tensor) -> dict[str, float]:
+    """How varied the colors of pictures `(N, 3, H, W)` in [-1, 1] are.
 
     "hue_entropy" is `agnlib.training.safety.collapse.hue_entropy`, 1 for all hues alike; "distance" the mean distance
-    in CIE Lab between the mean colours of two pictures.
+    in CIE Lab between the mean colors of two pictures.
     """
     lab = rgb_to_lab(images.clamp(-1, 1)).mean((2, 3)).double()
     distance = torch.cdist(lab, lab).sum() / (len(lab) * (len(lab) - 1))

@@ -1,9 +1,9 @@
-"""The founding article's parts, measured on MNIST: samples, losses, colours, detail and time.
+"""The founding article's parts, measured on MNIST: samples, losses, colors, detail and time.
 
     python benchmarks/article/article.py run --only samples --seed 0           # one of them; needs MNIST's idx files
     python benchmarks/article/article.py table > benchmarks/results/article.md # from the runs that are there
 
-A run trains through `AdversarialTrainer` for a budget of CPU minutes of its process on one thread, judgement not
+A run trains through `AdversarialTrainer` for a budget of CPU minutes of its process on one thread, judgment not
 counted, so that it means the same on a busy machine; it leaves `benchmarks/results/article/NAME-SEED.json`.
 """
 
@@ -24,7 +24,7 @@ from agnlib.errors import AgnError
 from agnlib.training import Batch, TrainerConfig, mnist
 from agnlib.training.config import LOSSES
 from benchmarks._common import CHECKOUT, SHARED, fail, header, write_json
-from benchmarks.article._digits import SIDE, accuracy, as_digits, classifier, colours, judge
+from benchmarks.article._digits import SIDE, accuracy, as_digits, classifier, colors, judge
 
 RESULTS = CHECKOUT / "benchmarks" / "results"
 RUNS_FOLDER = RESULTS / "article"
@@ -38,7 +38,7 @@ class Run:
     networks: str = "article"
     loss: str = "logistic"
     labels: bool = False
-    colour: bool = False
+    color: bool = False
     features: str = "flat"
     minutes: float = 5.0
     seeds: int = 1
@@ -53,8 +53,8 @@ RUNS = {
     "asked": Run(loss="class", labels=True, minutes=8),
     "modern": Run("modern", "hinge", minutes=12),
     "modern-asked": Run("modern", "hinge", labels=True, minutes=8),
-    "colour": Run(colour=True),
-    "modern-colour": Run("modern", "hinge", colour=True),
+    "color": Run(color=True),
+    "modern-colour": Run("modern", "hinge", color=True),
     **{f"loss-{name}": Run(loss=name, seeds=3) for name in LOSSES if name != "class"},
 }
 
@@ -84,7 +84,7 @@ def measure_real(folder: Path) -> None:
     result = {
         "accuracy": accuracy(network, folder),
         "real": judge(network, digits, _unit(mnist(folder, train=False).data), labels),
-        "colours": colours(recoloured(digits, rng) * 2 - 1),
+        "colors": colors(recolored(digits, rng) * 2 - 1),
     }
     write_json(RUNS_FOLDER / f"{REAL}-0.json", {**header(samples=SAMPLES), **result})
 
@@ -141,7 +141,7 @@ class Watch:
         row: dict[str, Any] = {"minutes": round(self.spent / 60, 2), "steps": trainer.step, "logs": dict(logs or {})}
         for kind, generator in (("last", trainer.generator), ("average", trainer.averaged_generator)):
             images = self._paint(generator)
-            row[kind] = colours(images) if self.run.colour else self._judged(images)
+            row[kind] = colors(images) if self.run.color else self._judged(images)
             if self.grids:
                 self._save_grid(images[:64], f"{len(self.curve):02d}-{kind}.png")
         self.curve.append(row)
@@ -175,7 +175,7 @@ class Watch:
 def _trainer(run: Run, seed: int, watch: Watch) -> AdversarialTrainer:
     torch.manual_seed(seed)
     classes = 10 if run.labels else None
-    channels = 3 if run.colour else 1
+    channels = 3 if run.color else 1
     if run.networks == "article":
         generator = Generator.article(SIDE, channels, LATENT, num_classes=classes)
         judged = 10 if run.labels or run.loss == "class" else None
@@ -189,20 +189,20 @@ def _trainer(run: Run, seed: int, watch: Watch) -> AdversarialTrainer:
 
 
 def _batches(run: Run, seed: int, folder: Path) -> Iterator[Batch]:
-    """Real digits without end, in [-1, 1]; in random colours, or grey in three channels where the networks want RGB."""
+    """Real digits without end, in [-1, 1]; in random colors, or gray in three channels where the networks want RGB."""
     data, rng = mnist(folder), torch.Generator().manual_seed(seed)
     while True:
         for chosen in torch.randperm(len(data), generator=rng).split(BATCH)[:-1]:
             digits = _unit(data.data[chosen])
-            if run.colour:
-                digits = recoloured(digits, rng)
+            if run.color:
+                digits = recolored(digits, rng)
             elif run.networks == "modern":
                 digits = digits.expand(-1, 3, -1, -1)
             yield Batch(None, digits * 2 - 1, data.targets[chosen])
 
 
-def recoloured(digits: Tensor, rng: torch.Generator) -> Tensor:
-    """Each digit with ink and paper of random colours, `(B, 3, H, W)` in [0, 1]."""
+def recolored(digits: Tensor, rng: torch.Generator) -> Tensor:
+    """Each digit with ink and paper of random colors, `(B, 3, H, W)` in [0, 1]."""
     paper, ink = torch.rand(2, len(digits), 3, 1, 1, generator=rng)
     return torch.lerp(paper, ink, digits)
 

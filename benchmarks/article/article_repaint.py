@@ -1,4 +1,4 @@
-"""Repainting digits, measured: is it still the same digit, and are ink and paper in the colours of the source picture?
+"""Repainting digits, measured: is it still the same digit, and are ink and paper in the colors of the source picture?
 
     python benchmarks/article/article_repaint.py run --only trained --seed 0  # one row
     python benchmarks/article/article_repaint.py run                            # all rows that are not there yet
@@ -9,7 +9,7 @@ cut short goes on with the row that it was at. Training is counted in CPU minute
 
 The judge is a classifier trained on real MNIST (`_digits.py`), which knows white ink on black. It is shown how much ink
 the result's luminance (BT.601, as everywhere in `_digits.py`) says there is: 0 at the luminance of the paper wanted, 1
-at that of the ink wanted, linear between and clipped beyond. So a result in other colours is not forgiven, blue on red
+at that of the ink wanted, linear between and clipped beyond. So a result in other colors is not forgiven, blue on red
 reads as white on black, and a picture painted by `Recolor` comes back exactly.
 """
 
@@ -33,16 +33,16 @@ from torch import Tensor
 from agnlib import AdversarialTrainer, Generator, StyleExtractor
 from agnlib.errors import AgnError
 from benchmarks._common import CHECKOUT, SHARED, fail, header, markdown_table, write_json
-from benchmarks.article._digits import SIDE, DigitClassifier, classifier, colours
+from benchmarks.article._digits import SIDE, DigitClassifier, classifier, colors
 
 sys.path.insert(0, str(CHECKOUT / "examples"))
 import repaint_digits as example
 from repaint_parts import BLACK_ON_WHITE, STYLES, Digits, Plan, batches, paint
 
 RESULTS = CHECKOUT / "benchmarks" / "results" / "article"
-ROWS = ("untrained", "identity", "recoloured", "trained", "vae-gan")
+ROWS = ("untrained", "identity", "recolored", "trained", "vae-gan")
 GOAL = "blue on red"
-_GREY = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+_GRAY = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
 _PART = 50  # pictures at a time
 
 Painter = Callable[[Tensor, Tensor], Tensor]  # source pictures, digits -> results
@@ -54,9 +54,9 @@ Painter = Callable[[Tensor, Tensor], Tensor]  # source pictures, digits -> resul
 def ink_of(images: Tensor, style: int) -> Tensor:
     """How much ink there is by the luminance, `(B, 1, 28, 28)` in [0, 1], of pictures that should be in a style."""
     region = torch.tensor([[[[0]], [[255]]]], dtype=torch.uint8)  # a pixel of ink, a pixel of paper
-    wanted = (paint(region.reshape(1, 1, 2, 1), [style]) * _GREY).sum(1)[0, :, 0]
-    grey = (images.clamp(-1, 1) * _GREY).sum(1, keepdim=True)
-    ink = ((grey - wanted[1]) / (wanted[0] - wanted[1])).clamp(0, 1)
+    wanted = (paint(region.reshape(1, 1, 2, 1), [style]) * _GRAY).sum(1)[0, :, 0]
+    gray = (images.clamp(-1, 1) * _GRAY).sum(1, keepdim=True)
+    ink = ((gray - wanted[1]) / (wanted[0] - wanted[1])).clamp(0, 1)
     return F.interpolate(ink, (SIDE, SIDE), mode="bilinear", antialias=True)
 
 
@@ -67,8 +67,8 @@ def to_lab(images: Tensor) -> np.ndarray:
     return lab
 
 
-def colour_errors(images: Tensor, ink: Tensor, style: int) -> dict[str, np.ndarray]:
-    """Mean Delta E (CIE 1976) from the colours wanted, for each picture `(B,)`.
+def color_errors(images: Tensor, ink: Tensor, style: int) -> dict[str, np.ndarray]:
+    """Mean Delta E (CIE 1976) from the colors wanted, for each picture `(B,)`.
 
     Over the pixels that are ink in the digit (at least nine tenths black, `ink` `(B, 1, H, W)`), and those that are
     paper (at most one tenth).
@@ -83,14 +83,14 @@ def colour_errors(images: Tensor, ink: Tensor, style: int) -> dict[str, np.ndarr
     return found
 
 
-def _target(style: int, grey: int) -> np.ndarray:
-    return to_lab(paint(torch.full((1, 1, 1, 1), grey, dtype=torch.uint8), [style]))[0, 0, 0]
+def _target(style: int, gray: int) -> np.ndarray:
+    return to_lab(paint(torch.full((1, 1, 1, 1), gray, dtype=torch.uint8), [style]))[0, 0, 0]
 
 
 def most_and_least_ink(images: Tensor, style: int) -> Tensor:
     """A guess of the ink in pictures that nobody drew, `(B, 1, H, W)`: 1 for the 5% most inky pixels, 0 for half.
 
-    By the place between the colours wanted of paper and ink; all other pixels get 0.5 and are not measured.
+    By the place between the colors wanted of paper and ink; all other pixels get 0.5 and are not measured.
     """
     ends = paint(torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1), [style, style])
     place = (images * (ends[0] - ends[1])).sum(1, keepdim=True).flatten(2)
@@ -112,7 +112,7 @@ def measure_repainting(
         digits, source = paint(region, [BLACK_ON_WHITE] * len(part)), paint(train.draw(len(part)), [style] * len(part))
         result = painter(source, digits)
         right.append(judge(ink_of(result, style)).argmax(1) == test.targets[part])
-        errors.append(colour_errors(result, 1 - region.double() / 255, style))
+        errors.append(color_errors(result, 1 - region.double() / 255, style))
     return {"identity": float(torch.cat(right).double().mean()), "pictures": count, **_summary(errors)}
 
 
@@ -120,13 +120,13 @@ def measure_repainting(
 def measure_new(
     networks: tuple[Generator, StyleExtractor], judge: DigitClassifier, train: Digits, style: int, *, count: int
 ) -> dict[str, Any]:
-    """New digits in a style, as the judge and the colours see them."""
+    """New digits in a style, as the judge and the colors see them."""
     torch.manual_seed(2000)
     probability, errors = [], []
     for part in torch.arange(count).split(_PART):
         result = example.new_digits(*networks, paint(train.draw(len(part)), [style] * len(part)))
         probability.append(judge(ink_of(result, style)).softmax(1))
-        errors.append(colour_errors(result, most_and_least_ink(result, style), style))
+        errors.append(color_errors(result, most_and_least_ink(result, style), style))
     top, digit = torch.cat(probability).max(1)
     shares = (torch.bincount(digit, minlength=10) / count).tolist()
     return {"confidence": float(top.mean()), "least_share": min(shares), "shares": shares, **_summary(errors)}
@@ -134,14 +134,14 @@ def measure_new(
 
 @torch.no_grad()
 def measure_random_styles(generator: Generator, test: Digits, count: int) -> dict[str, float]:
-    """How varied the colours are of digits repainted in random styles, `generator.sample_style(z)`."""
+    """How varied the colors are of digits repainted in random styles, `generator.sample_style(z)`."""
     torch.manual_seed(3000)
     results = []
     for part in torch.arange(count).split(_PART):
         z = torch.randn(len(part), generator.config.latent_dim)
         digits = paint(test.cover(part), [BLACK_ON_WHITE] * len(part))
         results.append(generator(z, generator.sample_style(z), content=digits))
-    return colours(torch.cat(results))
+    return colors(torch.cat(results))
 
 
 def measure_real_styles(test: Digits, count: int) -> dict[str, float]:
@@ -149,7 +149,7 @@ def measure_real_styles(test: Digits, count: int) -> dict[str, float]:
     torch.manual_seed(3000)
     chosen = torch.randint(len(STYLES), (count,))
     parts = torch.arange(count).split(_PART)
-    return colours(torch.cat([paint(test.cover(part), chosen[part]) for part in parts]))
+    return colors(torch.cat([paint(test.cover(part), chosen[part]) for part in parts]))
 
 
 def _summary(errors: list[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -241,7 +241,7 @@ def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
         result["new"] = measure_new((generator, extractor), judge, train, index, count=options.pictures)
     if row in ("trained", "vae-gan") and generator is not None:
         result["random_styles"] = measure_random_styles(generator, test, max(2, options.pictures // 5))
-    if row == "recoloured":
+    if row == "recolored":
         result["random_styles"] = measure_real_styles(test, max(2, options.pictures // 5))
     return result
 

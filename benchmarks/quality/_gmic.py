@@ -1,4 +1,4 @@
-"""G'MIC's patch-based stylisation (`pip install gmic`, CeCILL), with its own settings."""
+"""G'MIC's patch-based stylization (`pip install gmic`, CeCILL), with its own settings."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _DEVIATIONS = 5.0  # a statistic further out counts as so far
 
 @dataclass(frozen=True)
 class Classifier:
-    """Multinomial logistic regression on standardised statistics.
+    """Multinomial logistic regression on standardized statistics.
 
     Args:
         mean, deviation: `(n,)`, of what it was trained on.
@@ -57,5 +57,5 @@ def _standard(statistics: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 def by_class(found: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often each class is recognised, `(classes,)`; NaN for one without pictures."""
+    """How often each class is recognized, `(classes,)`; NaN for one without pictures."""
     return torch.stack([(found[labels == label] == label).float().mean() for label in range(classes)])

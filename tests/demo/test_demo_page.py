@@ -190,7 +190,7 @@ def test_the_page_is_used_by_keyboard_on_a_phone(address: str, browser: Any) -> 
     assert "castle.jpg, painted in the style of poppies.jpg" in find("#result img.agn-after").get_attribute("alt")
 
 
-def test_a_visitor_sees_neighbours_paint_and_stops_them_by_keyboard_on_a_phone(
+def test_a_visitor_sees_neighbors_paint_and_stops_them_by_keyboard_on_a_phone(
     address: str, browser: Any, tmp_path: Path
 ) -> None:
     from selenium.webdriver.common.by import By
@@ -209,7 +209,7 @@ def test_a_visitor_sees_neighbours_paint_and_stops_them_by_keyboard_on_a_phone(
     before = wait(lambda: find("#result img.agn-after"), "the network's painting").get_attribute("src")
     assert not browser.find_elements(By.CSS_SELECTOR, "#seed, #drawing")  # a work is what it is
     find("#method input[value=neighbors]").send_keys(Keys.SPACE)
-    wait(lambda: find("#drawing input[type=range]").is_displayed(), "the slider of neighbours alone")
+    wait(lambda: find("#drawing input[type=range]").is_displayed(), "the slider of neighbors alone")
     wait(lambda: "Press Paint" in find("#note").text, "what to do")
     find("#paint").send_keys(Keys.ENTER)
     wait(lambda: find("#growing img").is_displayed(), "the growing picture")

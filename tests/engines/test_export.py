@@ -290,7 +290,7 @@ def test_what_onnxruntime_paints_and_what_not(
     ]
 
 
-def test_a_large_picture_is_normalised_by_its_overview_with_either_engine(cache: Path, exports: list[str]) -> None:
+def test_a_large_picture_is_normalized_by_its_overview_with_either_engine(cache: Path, exports: list[str]) -> None:
     content = np.tile(photo(16, 16), (66, 66, 1))
     assert content.shape[0] * content.shape[1] > 2**20
     np.testing.assert_array_equal(by_onnx()(content, STYLE), STYLIZER(content, STYLE))

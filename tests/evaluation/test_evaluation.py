@@ -27,7 +27,7 @@ stats = pytest.importorskip("scipy.stats")
 def scores() -> dict[str, list[dict[str, float]]]:
     pairs = evaluation.choose_pairs(EXAMPLES, EXAMPLES, 3)
     judge, _ = evaluation.installed_judge()
-    still = {"grey": lambda photo, reference: Image.new("RGB", photo.size, "grey")}
+    still = {"gray": lambda photo, reference: Image.new("RGB", photo.size, "gray")}
     return evaluation.evaluate({"agn-fast": Stylizer.from_pretrained("agn-fast", device="cpu"), **still}, pairs, judge)
 
 
@@ -36,14 +36,14 @@ def mean(scores: list[dict[str, float]], column: str) -> float:
 
 
 def test_baselines_are_perfect_where_they_must_be(scores: dict[str, list[dict[str, float]]]) -> None:
-    assert list(scores) == ["identity", "style copied", "agn-fast", "grey"]
+    assert list(scores) == ["identity", "style copied", "agn-fast", "gray"]
     assert mean(scores["identity"], "structure") == pytest.approx(1, abs=1e-5)
     assert mean(scores["identity"], "flicker") == pytest.approx(0, abs=1e-4)
     assert mean(scores["style copied"], "palette") < 0.1
-    assert mean(scores["style copied"], "colour ratio") == pytest.approx(1, abs=0.02)
+    assert mean(scores["style copied"], "color ratio") == pytest.approx(1, abs=0.02)
     assert mean(scores["style copied"], "flicker") > 5  # it does not move with the photograph
-    assert mean(scores["grey"], "flicker") == pytest.approx(0, abs=1e-4)
-    assert [mean(scores[row], "shared texture") for row in ("identity", "grey")] == pytest.approx([0, 0], abs=1e-4)
+    assert mean(scores["gray"], "flicker") == pytest.approx(0, abs=1e-4)
+    assert [mean(scores[row], "shared texture") for row in ("identity", "gray")] == pytest.approx([0, 0], abs=1e-4)
 
 
 def test_shipped_weights_stand_between_the_baselines(scores: dict[str, list[dict[str, float]]]) -> None:
@@ -57,7 +57,7 @@ def test_shipped_weights_stand_between_the_baselines(scores: dict[str, list[dict
 
 def test_the_interval_is_the_percentile_bootstrap(scores: dict[str, list[dict[str, float]]]) -> None:
     values = np.random.default_rng(1).normal(3, 1, 60)
-    cell = evaluation.summarise({"identity": [{"palette": value} for value in values]})["identity"]["palette"]
+    cell = evaluation.summarize({"identity": [{"palette": value} for value in values]})["identity"]["palette"]
     expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=5000, rng=2).confidence_interval
     assert (cell["low"], cell["high"]) == pytest.approx(tuple(expected), abs=0.03)
     assert cell["value"] == pytest.approx(values.mean())
@@ -65,7 +65,7 @@ def test_the_interval_is_the_percentile_bootstrap(scores: dict[str, list[dict[st
 
 def test_columns_that_not_all_rows_have_are_left_out() -> None:
     both, one = {"palette": 1.0, "structure": 0.5}, {"palette": 2.0}
-    assert list(evaluation.summarise({"identity": [both], "mine": [one]})["mine"]) == ["palette"]
+    assert list(evaluation.summarize({"identity": [both], "mine": [one]})["mine"]) == ["palette"]
 
 
 def test_pairs_are_dealt_before_any_comes_again() -> None:

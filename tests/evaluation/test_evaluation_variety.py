@@ -22,7 +22,7 @@ FILES = sorted(EXAMPLES.glob("*.jpg"))
 
 
 class Flat:
-    """Paints one colour: of the reference's mean, or of as many different ones as there are seeds."""
+    """Paints one color: of the reference's mean, or of as many different ones as there are seeds."""
 
     def __init__(self, seeds: int) -> None:
         self.seeds = seeds
@@ -38,7 +38,7 @@ class Flat:
 
 
 class Pixels:
-    """An encoder that sees colours, with taps as LPIPS' heads have."""
+    """An encoder that sees colors, with taps as LPIPS' heads have."""
 
     channels, min_size = {"relu1_2": 64}, 1
 
@@ -64,11 +64,11 @@ def test_distances_need_lpips() -> None:
 
 
 def test_hues_are_those_of_all_pictures_together() -> None:
-    colours = [Image.new("RGB", (64, 64), colour) for colour in ("red", "lime")]
-    both = np.concatenate([np.asarray(each) for each in colours])
+    colors = [Image.new("RGB", (64, 64), color) for color in ("red", "lime")]
+    both = np.concatenate([np.asarray(each) for each in colors])
     pixels = torch.from_numpy(both).permute(2, 0, 1)[None].float() / 127.5 - 1
-    assert Judge({}).variety(colours)["hue entropy"] == pytest.approx(metrics.hue_entropy(pixels).item())
-    assert Judge({}).variety(colours[:1] * 2)["hue entropy"] < Judge({}).variety(colours)["hue entropy"]
+    assert Judge({}).variety(colors)["hue entropy"] == pytest.approx(metrics.hue_entropy(pixels).item())
+    assert Judge({}).variety(colors[:1] * 2)["hue entropy"] < Judge({}).variety(colors)["hue entropy"]
 
 
 def test_the_ratio_is_that_of_the_means_with_the_bootstrap_over_photographs() -> None:

@@ -76,12 +76,12 @@ def plan() -> repaint_parts.Plan:
 # -- the parts --------------------------------------------------------------------------------------------------------
 
 
-def test_paint_gives_each_digit_its_styles_colours() -> None:
+def test_paint_gives_each_digit_its_styles_colors() -> None:
     ends = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)
     numbers = range(len(repaint_parts.STYLES))
     painted = repaint_parts.paint(ends.expand(len(numbers), -1, -1, -1), numbers)
-    for picture, colours in zip(painted, repaint_parts.STYLES.values(), strict=True):
-        expected = torch.tensor([ImageColor.getrgb(colour) for colour in colours]).T / 127.5 - 1
+    for picture, colors in zip(painted, repaint_parts.STYLES.values(), strict=True):
+        expected = torch.tensor([ImageColor.getrgb(color) for color in colors]).T / 127.5 - 1
         assert torch.allclose(picture[:, 0], expected, atol=1e-6)
 
 
@@ -89,9 +89,9 @@ def test_batches_are_unpaired_and_every_so_many_repaint(data: Path, plan: repain
     found = list(repaint_parts.batches(repaint_parts.Digits(data), plan))
     assert [batch.content is None for batch in found] == [True, False, True, False]
     assert [tuple(batch.style.shape) for batch in found[:2]] == [(2, 3, 32, 32), (2, 3, 40, 40)]
-    grey = found[1].photos
-    assert torch.allclose(grey[:, :1].expand_as(grey), grey, atol=1e-6)
-    assert not torch.equal(grey[:, 0] < 0, found[1].style[:, 0] < 0)
+    gray = found[1].photos
+    assert torch.allclose(gray[:, :1].expand_as(gray), gray, atol=1e-6)
+    assert not torch.equal(gray[:, 0] < 0, found[1].style[:, 0] < 0)
 
 
 def test_the_same_seed_draws_the_same_batches(data: Path, plan: repaint_parts.Plan) -> None:
@@ -115,7 +115,7 @@ def test_drawing_is_one_minus_the_share_that_least_squares_explain(seed: int) ->
     assert float(repaint_parts.drawing_term(Batch(content, fake), fake)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_drawing_leaves_the_colours_free_and_needs_content() -> None:
+def test_drawing_leaves_the_colors_free_and_needs_content() -> None:
     content = torch.rand(2, 1, 8, 8).expand(-1, 3, -1, -1) * 2 - 1
     repainted = content * torch.tensor([0.5, -0.7, 0.1])[:, None, None] + 0.2
     assert float(repaint_parts.drawing_term(Batch(content, repainted), repainted)) < 1e-6
@@ -123,14 +123,14 @@ def test_drawing_leaves_the_colours_free_and_needs_content() -> None:
     assert float(repaint_parts.drawing_term(Batch(None, repainted), torch.rand(2, 3, 8, 8))) == 0
 
 
-def test_colours_do_not_mind_how_much_ink_there_is() -> None:
+def test_colors_do_not_mind_how_much_ink_there_is() -> None:
     def striped(width: int, ink: float = 1.0) -> torch.Tensor:
         picture = torch.full((1, 3, 16, 16), -1.0)
         picture[..., :width] = ink
         return picture
 
     def cost(fake: torch.Tensor) -> float:
-        return float(repaint_parts.colours_term(Batch(None, striped(4)), fake))
+        return float(repaint_parts.colors_term(Batch(None, striped(4)), fake))
 
     assert cost(striped(12)) == pytest.approx(0, abs=1e-4)
     assert cost(striped(0)) == pytest.approx(10 * 16 / 64, rel=1e-3)  # a quarter of the reference is 100 Delta E away
@@ -138,19 +138,19 @@ def test_colours_do_not_mind_how_much_ink_there_is() -> None:
 
 
 @given(st.integers(0, 10_000))
-def test_the_adversary_sees_the_same_drawing_in_any_colours(seed: int) -> None:
+def test_the_adversary_sees_the_same_drawing_in_any_colors(seed: int) -> None:
     torch.manual_seed(seed)
     ink = (torch.rand(1, 1, 12, 12) > 0.8).float()
     ink[..., 0, 0], ink[..., 1, 1] = 1, 0
-    colours = torch.rand(2, 2, 3, 1, 1) * 2 - 1
-    assume(float((colours[:, 0] - colours[:, 1]).flatten(1).norm(dim=1).min()) > 0.8)
-    pictures = torch.cat([torch.lerp(paper, c, ink) for c, paper in colours])
-    seen = repaint_parts.drawing_and_colours(pictures)[:, :1]
+    colors = torch.rand(2, 2, 3, 1, 1) * 2 - 1
+    assume(float((colors[:, 0] - colors[:, 1]).flatten(1).norm(dim=1).min()) > 0.8)
+    pictures = torch.cat([torch.lerp(paper, c, ink) for c, paper in colors])
+    seen = repaint_parts.drawing_and_colors(pictures)[:, :1]
     assert torch.equal(seen[0] > 0, seen[1] > 0)
     if ink.mean() < 0.5:
         assert torch.equal(seen[0] > 0, ink[0] > 0)
-    red, green, blue = colours[0, 0].flatten().tolist()
-    at_ink = repaint_parts.drawing_and_colours(pictures)[0, 1:, 0, 0]
+    red, green, blue = colors[0, 0].flatten().tolist()
+    at_ink = repaint_parts.drawing_and_colors(pictures)[0, 1:, 0, 0]
     assert at_ink.tolist() == pytest.approx([(red + 2 * green + blue) / 4, (red - blue) / 2], abs=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_the_adversarys_penalty_reaches_its_weights() -> None:
 def test_variety_is_the_price_of_one_digit_only() -> None:
     real = torch.rand(8, 3, 8, 8) * 2 - 1
     one = real[:1].expand(8, -1, -1, -1)
-    drawings = repaint_parts.drawing_and_colours(real)[:, 0]
+    drawings = repaint_parts.drawing_and_colors(real)[:, 0]
     assert float(repaint_parts.variety_term(Batch(None, real), real.flip(0))) == pytest.approx(0, abs=1e-5)
     expected = (np.sqrt(np.var(drawings.numpy(), axis=0, ddof=1) + 1e-4) - 1e-2).mean()
     assert float(repaint_parts.variety_term(Batch(None, real), one)) == pytest.approx(expected, rel=1e-4)
@@ -190,11 +190,11 @@ def test_a_plan_says_what_it_expects() -> None:
 def test_ink_of_what_recolor_painted_is_the_digits_own(style: int) -> None:
     digit = torch.randint(0, 256, (2, 1, 28, 28), dtype=torch.uint8)
     found = article_repaint.ink_of(repaint_parts.paint(digit, [style] * 2), style)
-    contrast = {"blue on red": 47.0}.get(list(repaint_parts.STYLES)[style], 30.0)  # grey values between ink and paper
+    contrast = {"blue on red": 47.0}.get(list(repaint_parts.STYLES)[style], 30.0)  # gray values between ink and paper
     assert torch.allclose(found, 1 - digit / 255, atol=1 / contrast)  # Recolor rounds to whole numbers
 
 
-def test_ink_of_other_colours_is_not_forgiven() -> None:
+def test_ink_of_other_colors_is_not_forgiven() -> None:
     digit = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
     digit[..., :14] = 255
     style, others = 0, {"white on green": 0.0, "black on white": 1.0}
@@ -205,11 +205,11 @@ def test_ink_of_other_colours_is_not_forgiven() -> None:
 
 
 @given(st.lists(st.integers(0, 255), min_size=3, max_size=3))
-def test_colour_errors_are_scikit_images(shift: list[int]) -> None:
+def test_color_errors_are_scikit_images(shift: list[int]) -> None:
     amount = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     amount[..., :2] = 1
     painted = (torch.tensor(shift) / 127.5 - 1)[None, :, None, None].expand(1, 3, 4, 4)
-    found = article_repaint.colour_errors(painted, amount, 0)
+    found = article_repaint.color_errors(painted, amount, 0)
     lab = [color.rgb2lab(np.array([[c]], np.uint8))[0, 0] for c in (shift, (0, 0, 255), (255, 0, 0))]
     for name, wanted in zip(("ink", "paper"), lab[1:], strict=True):
         assert found[name][0] == pytest.approx(color.deltaE_cie76(lab[0], wanted), abs=1e-3)

@@ -38,14 +38,14 @@ def test_a_wider_head_begins_as_the_narrow_one(style_path):
         style_path.widened(extractor, 8)
 
 
-def test_half_of_the_pictures_get_other_colours(style_path):
+def test_half_of_the_pictures_get_other_colors(style_path):
     pictures = torch.rand(40, 3, 6, 6) * 2 - 1
     changed = style_path.recolored(pictures, torch.Generator().manual_seed(1))
     same = [torch.equal(one, other) for one, other in zip(pictures, changed, strict=True)]
     assert 10 < sum(same) < 30
     assert changed.abs().max() <= 1
-    grey = torch.full((40, 3, 1, 1), 0.2)  # has no hue to turn
-    assert (style_path.recolored(grey, torch.Generator()).std(1) < 1e-3).all()
+    gray = torch.full((40, 3, 1, 1), 0.2)  # has no hue to turn
+    assert (style_path.recolored(gray, torch.Generator()).std(1) < 1e-3).all()
 
 
 def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):

@@ -29,8 +29,8 @@ def photos(tmp_path: Path) -> Path:
     """Two pictures, and six of kinds that are not read."""
     folder = tmp_path / "photos"
     (folder / "sea").mkdir(parents=True)
-    for name, colour in (("a.png", "navy"), ("sea/b.jpg", "gold")):
-        Image.new("RGB", (30, 20), colour).save(folder / name)
+    for name, color in (("a.png", "navy"), ("sea/b.jpg", "gold")):
+        Image.new("RGB", (30, 20), color).save(folder / name)
     for name in ("c.heic", "d.HEIC", "sea/e.heic", "f.gif", "sea/g.GIF", "h.cr2", "notes.txt", "Thumbs.db"):
         (folder / name).write_bytes(b"never opened")
     return folder

@@ -55,12 +55,12 @@ def one_line(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
 # `Picture`: what goes in comes out
 
 
-def in_colour(pixels: np.ndarray) -> np.ndarray:
-    """`(H, W, C)` with grey repeated to three channels, as a result has them."""
+def in_color(pixels: np.ndarray) -> np.ndarray:
+    """`(H, W, C)` with gray repeated to three channels, as a result has them."""
     channels = pixels.shape[-1]
     if channels in (1, 2):
-        coloured = np.concatenate([pixels[..., :1].repeat(3, -1), pixels[..., 1:]], axis=-1)
-        return coloured.astype(pixels.dtype)  # numpy brings the bytes into this machine's order on the way
+        colored = np.concatenate([pixels[..., :1].repeat(3, -1), pixels[..., 1:]], axis=-1)
+        return colored.astype(pixels.dtype)  # numpy brings the bytes into this machine's order on the way
     return pixels
 
 
@@ -91,7 +91,7 @@ def test_an_array_comes_back(dtype: str, channels: int, height: int, width: int,
     picture = Picture.take(array)
     assert picture.pixels.shape == (1, 3, height, width)
     assert picture.pixels.abs().max() <= 1
-    expected = in_colour(array if channels else array[..., None])
+    expected = in_color(array if channels else array[..., None])
     assert_same_visible(picture.restore(picture.pixels), expected, 0 if "u" in dtype else 1e-6)
     np.testing.assert_array_equal(picture.unchanged(), array)
     assert picture.unchanged().dtype == array.dtype
@@ -118,7 +118,7 @@ def test_a_tensor_comes_back(dtype: torch.dtype, channels: int, batch: int, side
     singles = zip(result, tensor, strict=True) if batch else [(result, tensor)]
     for got, given_ in singles:
         arrays = [each.permute(1, 2, 0).to(torch.float64).numpy() for each in (got, given_)]
-        assert_same_visible(arrays[0], in_colour(arrays[1]), 0 if name != "f4" else 1e-6)
+        assert_same_visible(arrays[0], in_color(arrays[1]), 0 if name != "f4" else 1e-6)
     assert torch.equal(picture.unchanged(), tensor)
 
 
@@ -166,7 +166,7 @@ def test_palette_and_rgb_transparency_are_alpha() -> None:
 
 
 @pytest.mark.parametrize("mode", ["I", "I;16", "I;16B", "F"])
-def test_deep_grey_is_scaled_not_clipped(mode: str) -> None:
+def test_deep_gray_is_scaled_not_clipped(mode: str) -> None:
     peak = 1.0 if mode == "F" else 65535
     levels = np.linspace(0, peak, 300).reshape(15, 20)
     array = levels.astype({"I": np.int32, "I;16": "<u2", "I;16B": ">u2", "F": np.float32}[mode])
@@ -179,7 +179,7 @@ def test_deep_grey_is_scaled_not_clipped(mode: str) -> None:
 
 @FEW
 @given(SIDES, SIDES, SEEDS, st.floats(0, 1))
-def test_hidden_colour_does_not_leak(height: int, width: int, seed: int, share: float) -> None:
+def test_hidden_color_does_not_leak(height: int, width: int, seed: int, share: float) -> None:
     first = noise(seed, height, width, 4).astype(np.uint8)
     hidden = np.random.default_rng(seed).random((height, width)) < share
     first[..., 3] = np.where(hidden, 0, 255)
@@ -292,7 +292,7 @@ def swapped_profile() -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_colour_profile_is_converted(tmp_path: Path, mode: str) -> None:
+def test_a_color_profile_is_converted(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "swapped.png"
     Image.new(mode, (4, 3), (255, 0, 0)).save(path, icc_profile=swapped_profile())
     loaded = image.load(path)
@@ -311,11 +311,11 @@ def test_a_broken_or_srgb_profile_changes_nothing(tmp_path: Path, profile: bytes
 
 
 def test_every_format_and_depth_is_read(tmp_path: Path) -> None:
-    grey16 = np.linspace(0, 65535, 600, dtype=np.uint16).reshape(20, 30)
-    Image.fromarray(grey16).save(tmp_path / "16.png")
-    Image.fromarray(grey16).save(tmp_path / "16.tif")
+    gray16 = np.linspace(0, 65535, 600, dtype=np.uint16).reshape(20, 30)
+    Image.fromarray(gray16).save(tmp_path / "16.png")
+    Image.fromarray(gray16).save(tmp_path / "16.tif")
     for name in ("16.png", "16.tif"):
-        np.testing.assert_array_equal(np.asarray(image.load(tmp_path / name))[..., 1], np.rint(grey16 / 257))
+        np.testing.assert_array_equal(np.asarray(image.load(tmp_path / name))[..., 1], np.rint(gray16 / 257))
     smooth().convert("CMYK").save(tmp_path / "cmyk.jpg", quality=98)
     cmyk = np.asarray(image.load(tmp_path / "cmyk.jpg")).astype(int)
     assert np.abs(cmyk - np.asarray(smooth())).mean() < 3

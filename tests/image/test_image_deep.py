@@ -60,19 +60,19 @@ def test_sixteen_bit_png_is_read_as_it_is(
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
-@pytest.mark.parametrize("kind", ["grey", "rgb", "rgba", "tiled"])
+@pytest.mark.parametrize("kind", ["gray", "rgb", "rgba", "tiled"])
 def test_sixteen_bit_tiff_is_read_as_it_is(tmp_path: Path, kind: str, compression: str | None, byteorder: str) -> None:
     if compression == "lzw":
         pytest.importorskip("imagecodecs")
-    pixels = noise(1, 70, 50, {"grey": 1, "rgba": 4}.get(kind, 3))
-    options = {"photometric": "minisblack"} if kind == "grey" else {"photometric": "rgb"}
+    pixels = noise(1, 70, 50, {"gray": 1, "rgba": 4}.get(kind, 3))
+    options = {"photometric": "minisblack"} if kind == "gray" else {"photometric": "rgb"}
     if kind == "rgba":
         options["extrasamples"] = ["unassalpha"]
     if kind == "tiled":
         options["tile"] = (32, 32)
     tifffile.imwrite(
         tmp_path / "a.tif",
-        pixels[..., 0] if kind == "grey" else pixels,
+        pixels[..., 0] if kind == "gray" else pixels,
         byteorder=byteorder,
         compression=compression,
         **options,
@@ -97,10 +97,10 @@ def test_what_is_written_is_what_others_read(tmp_path: Path, suffix: str, channe
     pixels = noise(3, 150, 40, channels).astype(dtype)
     path = tmp_path / f"a.{suffix}"
     image.save(pixels, path)
-    if (suffix, channels) == ("tif", 2):  # few readers know grey with alpha there
+    if (suffix, channels) == ("tif", 2):  # few readers know gray with alpha there
         pixels = np.concatenate([pixels[..., :1].repeat(3, axis=2), pixels[..., 1:]], axis=2)
     reader = tifffile.imread if suffix == "tif" else imread
-    if dtype == np.uint8 or suffix == "tif" or channels == 1:  # scikit-image reads 16-bit colour PNG as 8 bits
+    if dtype == np.uint8 or suffix == "tif" or channels == 1:  # scikit-image reads 16-bit color PNG as 8 bits
         np.testing.assert_array_equal(np.asarray(reader(path)).reshape(pixels.shape), pixels)
     found = image.read(path)
     assert found.dtype == dtype
@@ -132,7 +132,7 @@ def test_deep_pixels_are_turned_as_shallow_ones(tmp_path: Path, orientation: int
     assert deep.dtype == np.uint16
 
 
-def test_one_transparent_colour_is_alpha(tmp_path: Path) -> None:
+def test_one_transparent_color_is_alpha(tmp_path: Path) -> None:
     pixels = noise(5, 10, 10, 3)
     pixels[3, 4] = (1, 2, 40_000)
     (tmp_path / "a.png").write_bytes(png(pixels, (b"tRNS", struct.pack(">3H", 1, 2, 40_000))))

@@ -1,4 +1,4 @@
-"""Colours by what a profile's numbers say, whatever its name is, against LittleCMS."""
+"""Colors by what a profile's numbers say, whatever its name is, against LittleCMS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SRGB_NUMBERS = {
     "c2": icc.profile("c2", icc.SRGB, icc.table(26)),
     "without a name": icc.profile("", icc.SRGB, icc.table(4096)),
     "ours": _icc_16_bits.srgb_profile(),
-    "grey": icc.profile("grey", None, icc.SRGB_CURVE),
+    "gray": icc.profile("gray", None, icc.SRGB_CURVE),
 }
 OTHERS = {
     "Display P3": icc.profile("Display P3", icc.P3, icc.SRGB_CURVE),
@@ -36,19 +36,19 @@ OTHERS = {
     "GIMP built-in Linear sRGB": icc.profile("GIMP built-in Linear sRGB", icc.SRGB, icc.gamma(1.0)),
     "AdobeRGB, not sRGB": icc.profile("AdobeRGB, not sRGB", icc.ADOBE, icc.gamma(2.19921875)),
     "sRGB with a plain gamma": icc.profile("sRGB", icc.SRGB, icc.gamma(2.2)),
-    "linear grey, not sRGB": icc.profile("linear grey, not sRGB", None, icc.gamma(1.0)),
+    "linear gray, not sRGB": icc.profile("linear gray, not sRGB", None, icc.gamma(1.0)),
 }
 
 
 def picture(profile: bytes) -> Image.Image:
-    """Colours from all over the cube, or all tones, for the kind of the profile."""
+    """Colors from all over the cube, or all tones, for the kind of the profile."""
     if profile[16:20] == b"GRAY":
         return Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8))
 
 
 def by_littlecms(original: Image.Image, profile: bytes) -> np.ndarray:
-    """Grey by way of RGB with the same curve: LittleCMS' own grey path is up to ten levels off."""
+    """Gray by way of RGB with the same curve: LittleCMS' own gray path is up to ten levels off."""
     if profile[16:20] == b"GRAY":
         original, profile = original.convert("RGB"), icc.profile("the same in RGB", icc.SRGB, icc.gamma(1.0))
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -60,7 +60,7 @@ def by_littlecms(original: Image.Image, profile: bytes) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "suffix"), [*itertools.product(OTHERS, ("png", "tif")), ("sRGB EOTF with DCI-P3 Color Gamut", "webp")]
 )
-def test_other_colours_are_converted_whatever_the_name_says(tmp_path: Path, name: str, suffix: str) -> None:
+def test_other_colors_are_converted_whatever_the_name_says(tmp_path: Path, name: str, suffix: str) -> None:
     original = picture(OTHERS[name])
     original.save(tmp_path / f"a.{suffix}", icc_profile=OTHERS[name], lossless=True)
     expected = by_littlecms(original, OTHERS[name])
@@ -73,9 +73,9 @@ def test_other_colours_are_converted_whatever_the_name_says(tmp_path: Path, name
     np.testing.assert_array_equal(np.asarray(taken.restore(taken.pixels)), found)
 
 
-def test_linear_grey_is_encoded_as_the_standard_says(tmp_path: Path) -> None:
-    original = picture(OTHERS["linear grey, not sRGB"])
-    original.save(tmp_path / "a.png", icc_profile=OTHERS["linear grey, not sRGB"])
+def test_linear_gray_is_encoded_as_the_standard_says(tmp_path: Path) -> None:
+    original = picture(OTHERS["linear gray, not sRGB"])
+    original.save(tmp_path / "a.png", icc_profile=OTHERS["linear gray, not sRGB"])
     linear = np.asarray(original) / 255
     encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
     found = np.asarray(image.load(tmp_path / "a.png"))[..., 0]
@@ -114,7 +114,7 @@ def png(path: Path, pixels: np.ndarray, **says: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [*OTHERS, *SRGB_NUMBERS])
-def test_sixteen_bits_have_the_colours_of_eight(tmp_path: Path, name: str) -> None:
+def test_sixteen_bits_have_the_colors_of_eight(tmp_path: Path, name: str) -> None:
     profile = (OTHERS | SRGB_NUMBERS)[name]
     eight = np.asarray(picture(profile))
     deep = np.atleast_3d(eight).astype(np.uint16) * 257
@@ -128,7 +128,7 @@ def test_sixteen_bits_have_the_colours_of_eight(tmp_path: Path, name: str) -> No
 
 
 def linear_light(values: np.ndarray) -> np.ndarray:
-    """sRGB's levels, 0 to 255, of linear grey; LittleCMS is 10 levels off in the shadows of grey of 8 bits."""
+    """sRGB's levels, 0 to 255, of linear gray; LittleCMS is 10 levels off in the shadows of gray of 8 bits."""
     return 255 * np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055)
 
 
@@ -149,7 +149,7 @@ def test_any_matrix_and_gamma_is_what_littlecms_makes_of_it(
     assert distance <= _icc_16_bits._ROUNDING
 
 
-# What a PNG says of its colours without a profile
+# What a PNG says of its colors without a profile
 
 D65 = (31270, 32900)
 CHROMATICITIES = {
@@ -193,7 +193,7 @@ NOTHING_TO_DO = {
         "cHRM": struct.pack(">8I", *CHROMATICITIES["sRGB"]),
     },
     "no gamma": {"gAMA": struct.pack(">I", 0)},
-    "no colours": {"gAMA": struct.pack(">I", 100_000), "cHRM": bytes(32)},
+    "no colors": {"gAMA": struct.pack(">I", 100_000), "cHRM": bytes(32)},
     "a short chunk": {"cHRM": bytes(8)},
     "unknown numbers": {"cICP": bytes([99, 99, 0, 1])},
 }
@@ -201,7 +201,7 @@ NOTHING_TO_DO = {
 
 @pytest.mark.parametrize("kind", SAYS)
 @pytest.mark.parametrize("bits", [8, 16])
-def test_colours_by_chunks_are_those_of_the_profile_that_says_the_same(tmp_path: Path, kind: str, bits: int) -> None:
+def test_colors_by_chunks_are_those_of_the_profile_that_says_the_same(tmp_path: Path, kind: str, bits: int) -> None:
     chunks, colorants, curve = SAYS[kind]
     pixels = np.asarray(picture(b""))
     png(tmp_path / "a.png", pixels if bits == 8 else pixels.astype(np.uint16) * 257, **chunks)
@@ -226,7 +226,7 @@ def test_chunks_that_say_srgb_or_nonsense_change_nothing(tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_grey_goes_by_gamma_too(tmp_path: Path, channels: int) -> None:
+def test_gray_goes_by_gamma_too(tmp_path: Path, channels: int) -> None:
     levels = np.arange(256, dtype=np.uint16).reshape(16, 16, 1) * 257
     pixels = np.concatenate([levels, np.full_like(levels, 65535)], axis=2)[..., :channels]
     png(tmp_path / "a.png", pixels, gAMA=struct.pack(">I", 100_000))
@@ -254,7 +254,7 @@ def test_high_dynamic_range_is_refused_in_words(tmp_path: Path, said: tuple[int,
             reading(tmp_path / "a.png")
 
 
-def test_what_is_saved_is_in_the_colours_that_are_shown(tmp_path: Path) -> None:
+def test_what_is_saved_is_in_the_colors_that_are_shown(tmp_path: Path) -> None:
     png(tmp_path / "a.png", np.asarray(picture(b"")), gAMA=struct.pack(">I", 100_000))
     with Image.open(tmp_path / "a.png") as opened:
         image.save(opened, tmp_path / "b.png")

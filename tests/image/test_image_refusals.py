@@ -180,16 +180,16 @@ def test_black_and_white_resized_once_is_never_refused(
     assert torch.equal(Picture.take(resized).pixels, Picture.take(resized.clamp(0, 1)).pixels)
 
 
-def test_the_worst_picture_is_taken_and_a_normalised_one_is_not() -> None:
+def test_the_worst_picture_is_taken_and_a_normalized_one_is_not() -> None:
     outer, inner = torch.tensor([1.0, 0, 0, 1]), torch.tensor([0.0, 1, 1, 0])
     edge = inner.outer(inner) + outer.outer(outer)
     middle = torch.nn.functional.interpolate(edge[None, None], (1, 1), mode="bicubic", align_corners=False)
     assert middle.item() == pytest.approx(1.4453125)
     assert Picture.take(middle).pixels.unique().tolist() == [1]
     photo = functional.to_dtype(functional.to_image(COFFEE), torch.float32, scale=True)
-    for normalised in (photo * 2 - 1, photo * 255, functional.normalize(photo, [0.485, 0.456, 0.406], [0.229] * 3)):
+    for normalized in (photo * 2 - 1, photo * 255, functional.normalize(photo, [0.485, 0.456, 0.406], [0.229] * 3)):
         with pytest.raises(InputError, match=r"more than a bicubic resize overshoots \(0\.45\)"):
-            Picture.take(normalised)
+            Picture.take(normalized)
 
 
 def test_a_float_tiff_that_overshoots_is_read_clipped(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_side_that_is_too_long_is_said_before_a_row_is_written(tmp_path: Path,
 
 
 def png(pixels: np.ndarray, *chunks: tuple[bytes, bytes], bits: int = 16) -> bytes:
-    """A grey or RGB PNG."""
+    """A gray or RGB PNG."""
     head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
     rows = [row.astype(f">u{max(bits, 8) // 8}").view(np.uint8).ravel() for row in pixels]
     if bits < 8:
@@ -309,7 +309,7 @@ def png(pixels: np.ndarray, *chunks: tuple[bytes, bytes], bits: int = 16) -> byt
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_one_transparent_grey_of_few_bits_is_transparent(tmp_path: Path, bits: int) -> None:
+def test_one_transparent_gray_of_few_bits_is_transparent(tmp_path: Path, bits: int) -> None:
     levels = np.arange(2**bits, dtype=np.uint8)[None].repeat(2, 0)
     for key in {0, 1, 2**bits - 1}:
         (tmp_path / "a.png").write_bytes(png(levels, (b"tRNS", struct.pack(">H", key)), bits=bits))
@@ -322,9 +322,9 @@ def test_one_transparent_grey_of_few_bits_is_transparent(tmp_path: Path, bits: i
         np.testing.assert_array_equal(taken.alpha[0, 0] * 255, expected[..., 3])
 
 
-def test_a_transparent_grey_of_16_bits_is_transparent_at_8(tmp_path: Path) -> None:
-    grey = np.array([[0, 300, 40_000, 40_001]], np.uint16)
-    (tmp_path / "a.png").write_bytes(png(grey, (b"tRNS", struct.pack(">H", 40_000))))
+def test_a_transparent_gray_of_16_bits_is_transparent_at_8(tmp_path: Path) -> None:
+    gray = np.array([[0, 300, 40_000, 40_001]], np.uint16)
+    (tmp_path / "a.png").write_bytes(png(gray, (b"tRNS", struct.pack(">H", 40_000))))
     assert image.read(tmp_path / "a.png")[0, :, 1].tolist() == [65535, 65535, 0, 65535]
     for found in (image.read(tmp_path / "a.png", deep=False), np.asarray(image.load(tmp_path / "a.png"))):
         assert found[0, :, 3].tolist() == [255, 255, 0, 255]
@@ -334,7 +334,7 @@ def test_a_transparent_grey_of_16_bits_is_transparent_at_8(tmp_path: Path) -> No
     assert np.asarray(image.load(tmp_path / "b.jpg"))[0, 2].tolist() == pytest.approx([255, 255, 255], abs=60)
 
 
-def test_a_transparent_colour_of_16_bits_is_transparent_at_8(tmp_path: Path) -> None:
+def test_a_transparent_color_of_16_bits_is_transparent_at_8(tmp_path: Path) -> None:
     pixels = np.array([[[1, 2, 40_000], [1, 2, 40_001], [0, 0, 0]]], np.uint16)
     (tmp_path / "a.png").write_bytes(png(pixels, (b"tRNS", struct.pack(">3H", 1, 2, 40_000))))
     for found in (image.read(tmp_path / "a.png", deep=False), np.asarray(image.load(tmp_path / "a.png"))):
@@ -342,13 +342,13 @@ def test_a_transparent_colour_of_16_bits_is_transparent_at_8(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_a_transparent_colour_of_16_bits_is_transparent_as_a_pil_image(tmp_path: Path, loaded: bool) -> None:
+def test_a_transparent_color_of_16_bits_is_transparent_as_a_pil_image(tmp_path: Path, loaded: bool) -> None:
     pixels = np.array([[[1, 2, 40_000], [1, 2, 40_001], [1, 2, 30_000], [0, 0, 0]]], np.uint16)
     (tmp_path / "a.png").write_bytes(png(pixels, (b"tRNS", struct.pack(">3H", 1, 2, 40_000))))
     for source in (tmp_path / "a.png", io.BytesIO((tmp_path / "a.png").read_bytes())):
         with Image.open(source) as opened:
             if loaded:
-                opened.load()  # 8 bits are left, by which the neighbour is transparent, too
+                opened.load()  # 8 bits are left, by which the neighbor is transparent, too
             picture = Picture.take(opened)
             assert picture.alpha is not None
             expected = [0, 0 if loaded else 255, 255, 255]

@@ -1,4 +1,4 @@
-"""TIFF in all its organisations, against tifffile."""
+"""TIFF in all its organizations, against tifffile."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def taken(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_uncompressed_files_are_turned_whatever_their_mode(tmp_path: Path, mode: str, orientation: int) -> None:
-    colours = Image.fromarray(noise(0, 18, 30, 3, kind=np.uint8))
+    colors = Image.fromarray(noise(0, 18, 30, 3, kind=np.uint8))
     deep = Image.fromarray(noise(0, 18, 30) // 257 * 257)  # what 8 bits can hold
-    original = deep if mode == "I;16" else colours.convert(mode)
+    original = deep if mode == "I;16" else colors.convert(mode)
     plain = Image.fromarray((np.asarray(deep) // 257).astype(np.uint8)) if mode == "I;16" else original
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -107,7 +107,7 @@ def test_planes_and_further_channels_are_read_as_tifffile_reads_them(
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("compression", [None, "deflate"])
-def test_colour_multiplied_by_alpha_is_divided(
+def test_color_multiplied_by_alpha_is_divided(
     tmp_path: Path, compression: str | None, depth: type, planar: str
 ) -> None:
     peak = np.iinfo(depth).max
@@ -188,8 +188,8 @@ UNREAD = {
         {"photometric": "separated", "extrasamples": ["unassalpha"]},
     ),
     "big-endian BigTIFF": (noise(3, 9, 9), {"bigtiff": True, "byteorder": ">", "photometric": "minisblack"}),
-    "three samples of which one is grey": (noise(3, 9, 9, 3, kind=np.uint8), {"photometric": "minisblack"}),
-    "floats in colour": (np.zeros((9, 9, 3), np.float32), {"photometric": "rgb"}),
+    "three samples of which one is gray": (noise(3, 9, 9, 3, kind=np.uint8), {"photometric": "minisblack"}),
+    "floats in color": (np.zeros((9, 9, 3), np.float32), {"photometric": "rgb"}),
 }
 
 
@@ -228,7 +228,7 @@ def test_planes_that_claim_more_than_the_file_are_damage(tmp_path: Path) -> None
 @pytest.mark.parametrize("compression", [None, "deflate"])
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("space", ["YCbCr", "LAB"])
-def test_other_spaces_of_colour_are_converted_whatever_their_planes(
+def test_other_spaces_of_color_are_converted_whatever_their_planes(
     tmp_path: Path, space: str, planar: str, compression: str | None
 ) -> None:
     ramps = np.stack(np.meshgrid(np.arange(40, 200, 10), np.arange(60, 180, 10), indexing="ij"), -1).astype(np.uint8)
@@ -255,5 +255,5 @@ def test_other_spaces_of_colour_are_converted_whatever_their_planes(
 
 def test_signed_levels_of_8_bits_are_not_taken_for_others(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.int8), photometric="minisblack")
-    with pytest.raises(ImageError, match=r"\(grey in 1 channel, 8-bit signed integers\)"):
+    with pytest.raises(ImageError, match=r"\(gray in 1 channel, 8-bit signed integers\)"):
         image.read(tmp_path / "a.tif")

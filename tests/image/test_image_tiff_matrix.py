@@ -18,9 +18,9 @@ pytest.importorskip("imagecodecs")
 
 HEIGHT, WIDTH = 6, 5
 CHANNELS = {
-    "grey": (1, []),
-    "grey, alpha": (1, ["unassalpha"]),
-    "grey, selection": (1, ["unspecified"]),
+    "gray": (1, []),
+    "gray, alpha": (1, ["unassalpha"]),
+    "gray, selection": (1, ["unspecified"]),
     "RGB": (3, []),
     "RGB, alpha": (3, ["unassalpha"]),
     "RGB, selection": (3, ["unspecified"]),
@@ -33,7 +33,7 @@ COMPRESSIONS = [None, "lzw", "deflate", "packbits"]
 
 
 def samples(kind: str, count: int) -> np.ndarray:
-    """Values `(H, W, count)` that 8 bits hold as well; of alpha none is 0, under which colour may change."""
+    """Values `(H, W, count)` that 8 bits hold as well; of alpha none is 0, under which color may change."""
     levels = np.random.default_rng(0).integers(1, 256, (HEIGHT, WIDTH, count))
     return {"u1": levels, "u2": levels * 257, "f4": levels / 255}[kind].astype(kind)
 
@@ -64,7 +64,7 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", CHANNELS)
-def test_every_organisation_is_read_right_or_named(tmp_path: Path, channels: str, kind: str) -> None:
+def test_every_organization_is_read_right_or_named(tmp_path: Path, channels: str, kind: str) -> None:
     colors, extra = CHANNELS[channels]
     pixels = samples(kind, colors + len(extra))
     wanted = expected(channels, pixels)
@@ -96,7 +96,7 @@ def test_every_organisation_is_read_right_or_named(tmp_path: Path, channels: str
             rowsperstrip=None if tile else 4,
         )
         if kind == "f4" and wanted.shape[2] > 1:
-            with pytest.raises(ImageError, match=r"of a kind that is not read.*(grey|RGB).* 32-bit floats") as said:
+            with pytest.raises(ImageError, match=r"of a kind that is not read.*(gray|RGB).* 32-bit floats") as said:
                 image.read(path)
             assert "\n" not in str(said.value), case
             continue

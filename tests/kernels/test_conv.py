@@ -25,7 +25,8 @@ FORMATS = ("contiguous", "channels_last", "strided")
 def whole_float32() -> Any:
     """Products in float32 as they are; PyTorch's default for convolutions rounds them."""
     cudnn = torch.backends.cudnn
-    place, name, whole = (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    old = not hasattr(cudnn, "conv")
+    place, name, whole = (cudnn, "allow_tf32", False) if old else (cudnn.conv, "fp32_precision", "ieee")
     before = getattr(place, name)
     setattr(place, name, whole)
     yield

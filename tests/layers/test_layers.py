@@ -172,7 +172,7 @@ def test_the_networks_convolve_by_our_op(network: torch.nn.Module) -> None:
     assert plain == []
 
 
-def test_equalised_layers_are_torchs_with_scaled_weights() -> None:
+def test_equalized_layers_are_torchs_with_scaled_weights() -> None:
     conv, x = EqualizedConv2d(4, 6, 3, stride=2, padding=1, act="lrelu", gain=1.5), torch.randn(2, 4, 7, 6)
     expected = 1.5 * F.leaky_relu(F.conv2d(x, conv.weight / 6, conv.bias, stride=2, padding=1), 0.2)
     torch.testing.assert_close(conv(x), expected)
@@ -183,7 +183,7 @@ def test_equalised_layers_are_torchs_with_scaled_weights() -> None:
         EqualizedLinear(3, 2, speed=0)
 
 
-def test_equalised_layers_start_with_unit_deviation() -> None:
+def test_equalized_layers_start_with_unit_deviation() -> None:
     y = EqualizedConv2d(32, 64, 3)(torch.randn(4, 32, 16, 16))
     assert abs(float(y.std()) - 1) < 0.1
     assert abs(float(EqualizedLinear(512, 256, speed=0.01)(torch.randn(64, 512)).std()) - 1) < 0.1

@@ -146,7 +146,7 @@ def test_lab_has_a_finite_gradient_in_black() -> None:
     assert torch.isfinite(image.grad).all()
 
 
-def test_palette_loss_of_greys_is_the_lightness_distance() -> None:
+def test_palette_loss_of_grays_is_the_lightness_distance() -> None:
     dark, light = torch.full((1, 3, 8, 8), -0.5), torch.full((1, 3, 8, 8), 0.5)
     lightness = (rgb_to_lab(light) - rgb_to_lab(dark))[0, 0, 0, 0].item()
     found = palette_loss(dark, light, directions=20_000).item()
@@ -201,7 +201,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 @given(real=LOGITS, fake=LOGITS)
 def test_adversarial_losses_are_their_papers_formulas(real: list[float], fake: list[float]) -> None:
     r, f = np.array(real), np.array(fake)
-    expected = {  # in NumPy and float64: what the discriminator minimises, then the generator
+    expected = {  # in NumPy and float64: what the discriminator minimizes, then the generator
         "logistic": (-np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(), -np.log(sigmoid(f)).mean()),
         "hinge": (np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(), -f.mean()),
         "least_squares": ((((r - 1) ** 2).mean() + (f**2).mean()) / 2, ((f - 1) ** 2).mean() / 2),

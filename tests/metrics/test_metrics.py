@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from agnlib import metrics
 from agnlib.errors import InputError, MissingDependencyError
 
-colour = pytest.importorskip("skimage.color")
+color = pytest.importorskip("skimage.color")
 filters = pytest.importorskip("skimage.filters")
 stats = pytest.importorskip("scipy.stats")
 ndimage = pytest.importorskip("scipy.ndimage")
@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 2**31)
 
 
 def noise(seed: int, height: int = 24, width: int = 32, batch: int = 1) -> Tensor:
-    """Smooth coloured noise in [-1, 1] with edges in it."""
+    """Smooth colored noise in [-1, 1] with edges in it."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(batch, 3, height // 4 + 1, width // 4 + 1, generator=generator)
     large = nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
@@ -152,7 +152,7 @@ def test_content_distance_refuses_an_encoder_that_no_head_fits() -> None:
         metrics.content_distance(noise(1), noise(2), TwoTaps(), {"relu1_2": torch.ones(1, 64, 1, 1)})
 
 
-# --- colour -----------------------------------------------------------------------------------------------------------
+# --- color -----------------------------------------------------------------------------------------------------------
 
 
 @given(seed=SEEDS, height=SIZES, width=SIZES)
@@ -160,17 +160,17 @@ def test_content_distance_refuses_an_encoder_that_no_head_fits() -> None:
 def test_rgb_to_lab_agrees_with_scikit_image(seed: int, height: int, width: int) -> None:
     image = noise(seed, height, width).double()
     ours = metrics.rgb_to_lab(image)[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(ours, colour.rgb2lab(as_array(image)), atol=2e-3)
+    np.testing.assert_allclose(ours, color.rgb2lab(as_array(image)), atol=2e-3)
 
 
 def test_rgb_to_lab_holds_at_the_corners_of_the_cube() -> None:
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).T.reshape(1, 3, 2, 4)
-    expected = colour.rgb2lab(as_array(corners))
+    expected = color.rgb2lab(as_array(corners))
     np.testing.assert_allclose(metrics.rgb_to_lab(corners)[0].permute(1, 2, 0).numpy(), expected, atol=0.02)
 
 
 def projections(image: Tensor, axis: np.ndarray) -> np.ndarray:
-    return colour.rgb2lab(as_array(image)).reshape(-1, 3) @ axis
+    return color.rgb2lab(as_array(image)).reshape(-1, 3) @ axis
 
 
 @pytest.mark.parametrize("size", [(24, 32), (24, 31), (50, 20)])
@@ -185,7 +185,7 @@ def test_palette_distance_agrees_with_scipy_over_many_random_directions(size: tu
 
 @given(low=st.floats(-1, 1), high=st.floats(-1, 1))
 @settings(max_examples=30, deadline=None)
-def test_palette_distance_between_greys_is_half_their_difference_in_lightness(low: float, high: float) -> None:
+def test_palette_distance_between_grays_is_half_their_difference_in_lightness(low: float, high: float) -> None:
     first, second = (torch.full((1, 3, 4, 4), value, dtype=torch.float64) for value in (low, high))
     gap = abs((metrics.rgb_to_lab(first) - metrics.rgb_to_lab(second))[0, 0, 0, 0].item())
     assert metrics.palette_distance(first, second).item() == pytest.approx(gap / 2, abs=0.05)
@@ -202,7 +202,7 @@ def test_palette_distance_is_a_symmetric_distance_that_ignores_places(seed: int)
     assert metrics.palette_distance(first, third) <= there + metrics.palette_distance(second, third) + 0.1
 
 
-def test_colourfulness_has_the_papers_closed_form() -> None:
+def test_colorfulness_has_the_papers_closed_form() -> None:
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
     cyan = -red
     half = torch.cat([red, cyan], dim=3)
@@ -210,12 +210,12 @@ def test_colourfulness_has_the_papers_closed_form() -> None:
     assert metrics.colorfulness(half).item() == pytest.approx(255 * math.hypot(1, 0.5), rel=1e-5)
 
 
-def test_colour_ratio_follows_saturation_and_stays_finite_on_grey() -> None:
+def test_color_ratio_follows_saturation_and_stays_finite_on_gray() -> None:
     picture = noise(5)
     assert metrics.color_ratio(picture * 0.25, picture).item() == pytest.approx(0.25, rel=1e-4)
-    grey = picture.mean(dim=1, keepdim=True).expand_as(picture)
-    assert metrics.color_ratio(grey, grey).item() == 1
-    assert metrics.color_ratio(picture, grey).item() == pytest.approx(metrics.colorfulness(picture).item())
+    gray = picture.mean(dim=1, keepdim=True).expand_as(picture)
+    assert metrics.color_ratio(gray, gray).item() == 1
+    assert metrics.color_ratio(picture, gray).item() == pytest.approx(metrics.colorfulness(picture).item())
 
 
 # --- detail and structure ---------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_colour_ratio_follows_saturation_and_stays_finite_on_grey() -> None:
 
 def test_luminance_agrees_with_scikit_image() -> None:
     image = noise(1)
-    np.testing.assert_allclose((metrics.luminance(image)[0, 0] + 1) / 2, colour.rgb2gray(as_array(image)), atol=1e-5)
+    np.testing.assert_allclose((metrics.luminance(image)[0, 0] + 1) / 2, color.rgb2gray(as_array(image)), atol=1e-5)
 
 
 def test_fine_detail_agrees_with_scipys_gaussian() -> None:
@@ -251,7 +251,7 @@ def test_detail_ratio_tells_blur_from_grain() -> None:
 
 def test_structure_agrees_with_scikit_images_sobel() -> None:
     first, second = noise(1, 40, 40), noise(1, 40, 40) * 0.5 + noise(2, 40, 40) * 0.5
-    ours, theirs = (filters.sobel(colour.rgb2gray(as_array(x)))[1:-1, 1:-1].ravel() for x in (first, second))
+    ours, theirs = (filters.sobel(color.rgb2gray(as_array(x)))[1:-1, 1:-1].ravel() for x in (first, second))
     assert metrics.structure(first, second).item() == pytest.approx(np.corrcoef(ours, theirs)[0, 1], abs=1e-4)
 
 
@@ -282,7 +282,7 @@ TWO_PICTURES = {
 WRONG = {
     "bytes": torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
     "no batch": torch.zeros(3, 32, 32),
-    "grey": torch.zeros(1, 1, 32, 32),
+    "gray": torch.zeros(1, 1, 32, 32),
     "empty": torch.zeros(0, 3, 32, 32),
     "0 to 255": torch.full((1, 3, 32, 32), 255.0),
     "nan": torch.full((1, 3, 32, 32), math.nan),

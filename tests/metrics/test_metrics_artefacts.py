@@ -1,4 +1,4 @@
-"""Artefacts that were planted are found, real art is spared, and what the shipped weights paint is hunted through."""
+"""Artifacts that were planted are found, real art is spared, and what the shipped weights paint is hunted through."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agnlib import Stylizer, image, metrics
 from agnlib.errors import InputError
 from agnlib.models import pretrained
 
-colour = pytest.importorskip("skimage.color")
+color = pytest.importorskip("skimage.color")
 data = pytest.importorskip("skimage.data")
 ndimage = pytest.importorskip("scipy.ndimage")
 stats = pytest.importorskip("scipy.stats")
@@ -67,7 +67,7 @@ def noise(seed: int, height: int = 72, width: int = 80) -> Tensor:
     return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed)) - 0.5
 
 
-# --- planted artefacts ------------------------------------------------------------------------------------------------
+# --- planted artifacts ------------------------------------------------------------------------------------------------
 
 WITH_PHOTO = st.sampled_from([*PHOTOS, "rocket", "camera"])
 
@@ -142,10 +142,10 @@ def test_a_band_is_found_on_every_side(name: str, width: int, steps: int, side: 
 
 @given(name=st.sampled_from(PHOTOS), hue=st.floats(0, 2 * math.pi))
 def test_one_hue_is_found_wherever_it_lies(name: str, hue: float) -> None:
-    lab = colour.rgb2lab(np.asarray(opened(name)))
+    lab = color.rgb2lab(np.asarray(opened(name)))
     chroma = np.minimum(np.hypot(lab[..., 1], lab[..., 2]) + 4, 15)
     lab = np.stack([lab[..., 0] * 0.5 + 25, chroma * math.cos(hue), chroma * math.sin(hue)], axis=2)
-    one = torch.from_numpy(colour.lab2rgb(lab)).permute(2, 0, 1)[None].float() * 2 - 1
+    one = torch.from_numpy(color.lab2rgb(lab)).permute(2, 0, 1)[None].float() * 2 - 1
     assert metrics.hue_entropy(one).item() < ART["hue_entropy"] < metrics.hue_entropy(photo(name)).item()
 
 
@@ -154,10 +154,10 @@ def test_one_hue_is_found_wherever_it_lies(name: str, hue: float) -> None:
 
 def test_checkerboard_agrees_with_numpys_fourier_transform() -> None:
     picture = photo("coffee")[..., :152, :200].double()
-    grey = colour.rgb2gray(((picture[0] + 1) / 2).permute(1, 2, 0).numpy()) * 2 - 1
-    window = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length) for length in grey.shape))
-    spectrum = np.abs(np.fft.fft2((grey - (grey * window).sum() / window.sum()) * window / window.sum())) ** 2
-    down, across = np.meshgrid(*(np.fft.fftfreq(length) for length in grey.shape), indexing="ij")
+    gray = color.rgb2gray(((picture[0] + 1) / 2).permute(1, 2, 0).numpy()) * 2 - 1
+    window = np.outer(*(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length) for length in gray.shape))
+    spectrum = np.abs(np.fft.fft2((gray - (gray * window).sum() / window.sum()) * window / window.sum())) ** 2
+    down, across = np.meshgrid(*(np.fft.fftfreq(length) for length in gray.shape), indexing="ij")
     spectrum = (spectrum + (0.05 / 255) ** 2) * (down**2 + across**2)
     expected = []
     for v, u in [(i, j) for i in range(8) for j in range(8) if i or j]:
@@ -172,13 +172,13 @@ def test_checkerboard_agrees_with_numpys_fourier_transform() -> None:
 def test_hue_entropy_of_a_palette_has_its_closed_form(hues: int) -> None:
     angles = 2 * np.pi * (np.arange(hues) / hues + 0.02)
     lab = np.stack([np.full(hues, 60.0), 25 * np.cos(angles), 25 * np.sin(angles)], axis=1)
-    palette = torch.from_numpy(colour.lab2rgb(lab[None])).permute(2, 0, 1)[None] * 2 - 1
+    palette = torch.from_numpy(color.lab2rgb(lab[None])).permute(2, 0, 1)[None] * 2 - 1
     assert metrics.hue_entropy(palette).item() == pytest.approx(math.log(hues) / math.log(12), abs=1e-4)
 
 
-def test_hue_entropy_weighs_by_chroma_above_grey() -> None:
+def test_hue_entropy_weighs_by_chroma_above_gray() -> None:
     lab = np.array([[[60.0, 32.0, 0.0], [60.0, -12.0, 0.0], [60.0, 0.0, 1.5], [30.0, 0.0, 0.0]]])
-    palette = torch.from_numpy(colour.lab2rgb(lab)).permute(2, 0, 1)[None] * 2 - 1
+    palette = torch.from_numpy(color.lab2rgb(lab)).permute(2, 0, 1)[None] * 2 - 1
     expected = (0.75 * math.log(4 / 3) + 0.25 * math.log(4)) / math.log(12)
     assert metrics.hue_entropy(palette).item() == pytest.approx(expected, rel=0.01)
 
@@ -221,7 +221,7 @@ def test_constant_brightness_changes_nothing(metric: str, shift: float, seed: in
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-def test_flat_pictures_are_free_of_artefacts(metric: str, dtype: torch.dtype) -> None:
+def test_flat_pictures_are_free_of_artifacts(metric: str, dtype: torch.dtype) -> None:
     values = METRICS[metric](torch.full((2, 3, 64, 65), 0.25, dtype=dtype))
     assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert values.shape == (2,)
@@ -233,7 +233,7 @@ def test_flat_pictures_are_free_of_artefacts(metric: str, dtype: torch.dtype) ->
 WRONG = {
     "bytes": torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
     "no batch": torch.zeros(3, 64, 64),
-    "grey": torch.zeros(1, 1, 64, 64),
+    "gray": torch.zeros(1, 1, 64, 64),
     "empty": torch.zeros(0, 3, 64, 64),
     "0 to 255": torch.full((1, 3, 64, 64), 255.0),
     "nan": torch.full((1, 3, 64, 64), math.nan),
@@ -319,7 +319,7 @@ def assert_like_art(metric: str, found: Found) -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("name", pretrained.available())
-def test_repainted_photos_are_as_free_of_artefacts_as_real_art(name: str, side: int, metric: str) -> None:
+def test_repainted_photos_are_as_free_of_artifacts_as_real_art(name: str, side: int, metric: str) -> None:
     """A photo that is beyond real art itself, by a lamp in the night for example, says nothing about its painting."""
     telling = {title for title in PHOTOS if not beyond(metric, {title: of_photo(title, side)})}
     judged = {title: cell for title, cell in repainted(name, side).items() if title.split()[0] in telling}
@@ -349,5 +349,5 @@ def test_painting_adds_no_band_along_the_border(name: str, side: int) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("name", pretrained.available())
-def test_pictures_from_a_latent_are_as_free_of_artefacts_as_real_art(name: str, metric: str) -> None:
+def test_pictures_from_a_latent_are_as_free_of_artifacts_as_real_art(name: str, metric: str) -> None:
     assert_like_art(metric, from_latents(name))

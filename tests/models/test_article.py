@@ -41,7 +41,7 @@ def test_the_pair_at_the_articles_sizes(size: int, channels: int, features: str)
     image = generator(torch.randn(2, 100))
     assert image.shape == (2, channels, size, size)
     assert image.abs().max() <= 1
-    assert 0.05 < image.std() < 0.95  # neither grey nor saturated before training
+    assert 0.05 < image.std() < 0.95  # neither gray nor saturated before training
     assert discriminator(image).shape == discriminator.probability(image).shape == (2,)
     torch.testing.assert_close(discriminator.probability(image), discriminator(image).sigmoid())
 

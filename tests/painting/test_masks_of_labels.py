@@ -24,7 +24,7 @@ LABELS = {
     "array of 16 bits": MEANT.astype(np.uint16),
     "tensor": torch.from_numpy(HALF.astype(np.uint8))[None],
     "pil": Image.fromarray(HALF.astype(np.uint8)),
-    "grey with alpha": np.stack([HALF.astype(np.uint8), np.full(HALF.shape, 255, np.uint8)], -1),
+    "gray with alpha": np.stack([HALF.astype(np.uint8), np.full(HALF.shape, 255, np.uint8)], -1),
     "classes": HALF.astype(np.uint8) * 4,
 }
 

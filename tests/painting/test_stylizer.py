@@ -170,7 +170,7 @@ def test_size_reduces_the_longer_side() -> None:
     assert STYLIZER(photo, PAINTING, size=20, strength=0).size == (20, 10)
 
 
-def test_grey_comes_back_in_colour() -> None:
+def test_gray_comes_back_in_color() -> None:
     assert STYLIZER(PHOTO[..., 0], PAINTING).shape == (24, 36, 3)
     assert STYLIZER(Image.fromarray(PHOTO).convert("L"), PAINTING).mode == "RGB"
     assert STYLIZER(torch.zeros(2, 1, 5, 6), PAINTING).shape == (2, 3, 5, 6)

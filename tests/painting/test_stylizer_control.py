@@ -46,14 +46,14 @@ def chroma(pixels: np.ndarray) -> np.ndarray:
 
 
 def inside(pixels: np.ndarray) -> np.ndarray:
-    """Where nothing was clipped to the range of colours."""
+    """Where nothing was clipped to the range of colors."""
     return ((pixels > 1) & (pixels < 254)).all(-1)
 
 
-# Lightness and colours
+# Lightness and colors
 
 
-def test_preserve_color_keeps_the_colours_and_takes_the_lightness() -> None:
+def test_preserve_color_keeps_the_colors_and_takes_the_lightness() -> None:
     full, kept = STYLIZER(PHOTO, STYLE), STYLIZER(PHOTO, STYLE, preserve_color=True)
     where = inside(kept)
     assert where.mean() > 0.2
@@ -73,11 +73,11 @@ def test_a_dark_red_that_becomes_light_stays_red_and_nothing_is_clipped() -> Non
         first, *others = ((found + 1) / 2).flatten().tolist()
         assert others[0] == pytest.approx(others[1], abs=1e-6)  # of the same hue
         assert -1e-6 <= others[0] < first <= 1 + 1e-6
-    grey = torch.zeros(1, 3, 1, 1)
-    torch.testing.assert_close(_painted_windows._with_luma(grey, grey[:, :1] + 0.4), grey + 0.4)
+    gray = torch.zeros(1, 3, 1, 1)
+    torch.testing.assert_close(_painted_windows._with_luma(gray, gray[:, :1] + 0.4), gray + 0.4)
 
 
-def test_color_only_keeps_the_lightness_and_takes_the_colours() -> None:
+def test_color_only_keeps_the_lightness_and_takes_the_colors() -> None:
     full, kept = STYLIZER(PHOTO, STYLE), STYLIZER(PHOTO, STYLE, color_only=True)
     where = inside(kept)
     assert where.mean() > 0.2
@@ -155,7 +155,7 @@ def test_floats_that_no_mask_covers_come_back_bit_for_bit(kind: type, channels: 
     np.testing.assert_array_equal(STYLIZER(photo, STYLE, mask=np.zeros((20, 30), bool)), expected)
 
 
-def test_a_grey_mask_is_a_blend() -> None:
+def test_a_gray_mask_is_a_blend() -> None:
     painted = STYLIZER(PHOTO, STYLE, mask=np.full((90, 130), 128, np.uint8)).astype(float)
     expected = PHOTO + (STYLIZER(PHOTO, STYLE).astype(float) - PHOTO) * 128 / 255
     np.testing.assert_allclose(painted, expected, atol=1.01)
@@ -164,17 +164,17 @@ def test_a_grey_mask_is_a_blend() -> None:
 @pytest.mark.parametrize("kind", ["bool", "uint8", "float", "tensor", "bool tensor", "pil", "alpha", "path"])
 def test_every_kind_of_mask(kind: str, tmp_path: Path) -> None:
     mask = halves()
-    grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    clear = Image.new("RGBA", grey.size, "white")
-    clear.putalpha(grey)
-    grey.save(tmp_path / "mask.png")
+    gray = Image.fromarray(mask.astype(np.uint8) * 255)
+    clear = Image.new("RGBA", gray.size, "white")
+    clear.putalpha(gray)
+    gray.save(tmp_path / "mask.png")
     kinds: dict[str, Any] = {
         "bool": mask,
-        "uint8": np.asarray(grey),
+        "uint8": np.asarray(gray),
         "float": mask.astype(np.float64),
         "tensor": torch.from_numpy(mask).float()[None],
         "bool tensor": torch.from_numpy(mask),
-        "pil": grey.convert("1"),
+        "pil": gray.convert("1"),
         "alpha": clear,
         "path": tmp_path / "mask.png",
     }

@@ -209,7 +209,7 @@ CASES: dict[str, dict[str, Any]] = {
     "latent and strength": {"seed": 3, "strength": 0.6},
     "broad": {"scale": 1.7},
     "fine": {"scale": 0.6, "color": 0.5},
-    "colour kept": {"preserve_color": True},
+    "color kept": {"preserve_color": True},
     "region": {"mask": [Image.linear_gradient("L")]},
 }
 
@@ -219,7 +219,7 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", ["RGB", "RGBA"])
 def test_tiled_is_untiled(case: str, kind: str) -> None:
     photo = data.astronaut()[100:400, :421]
-    if kind == "RGBA":  # hidden colour is continued across tiles too
+    if kind == "RGBA":  # hidden color is continued across tiles too
         alpha = np.asarray(Image.radial_gradient("L").resize((421, 300)))
         photo = np.dstack([photo, np.where(alpha > 150, 0, 255 - alpha).astype(np.uint8)])
     style = data.coffee()

@@ -171,8 +171,8 @@ def test_feature_matching_and_uniformity_are_added() -> None:
 def test_a_generator_that_knows_no_labels_is_asked_for_any_class() -> None:
     subject, batch, fake = objective(3, loss="class")
     logits = subject.discriminator.class_logits(fake)
-    for labelled, label in ((True, batch.label), (False, None)):
-        found = subject.generator_losses(batch, fake, labelled=labelled)["adversarial"]
+    for labeled, label in ((True, batch.label), (False, None)):
+        found = subject.generator_losses(batch, fake, labeled=labeled)["adversarial"]
         torch.testing.assert_close(found, class_generator_loss(logits, label))
 
 
@@ -235,7 +235,7 @@ def test_the_articles_configuration() -> None:
 
 
 def train_variational(weight: float) -> tuple[AdversarialTrainer, list[float]]:
-    """A short training on flat colours, and the KL divergence of the pictures' codes at its begin and end."""
+    """A short training on flat colors, and the KL divergence of the pictures' codes at its begin and end."""
     torch.manual_seed(0)
     generator = Generator(8, 4, channels=(4, 4, 8), blocks=(1, 1, 1), image_size=16)
     discriminator = Discriminator(style_dim=4, channels=(4, 8))
@@ -244,7 +244,7 @@ def train_variational(weight: float) -> tuple[AdversarialTrainer, list[float]]:
         "color": Weighted(lambda batch, fake: (fake.mean((2, 3)) - batch.style.mean((2, 3))).square().mean(), 1.0),
         "kl": Weighted(kl_term, weight),
     }
-    pictures = colours(64)
+    pictures = colors(64)
     with torch.no_grad():
         extractor.calibrate(extractor.statistics(pictures))
     config = TrainerConfig(warmup=0, identity=0.0, lr_generator=4e-3)
@@ -258,7 +258,7 @@ def train_variational(weight: float) -> tuple[AdversarialTrainer, list[float]]:
     return trainer, [*found, divergence(extractor, pictures)]
 
 
-def colours(count: int) -> Tensor:
+def colors(count: int) -> Tensor:
     rng = torch.Generator().manual_seed(2)
     flat = torch.rand(count, 3, 1, 1, generator=rng) * 1.6 - 0.8
     return flat + 0.1 * torch.randn(count, 3, 16, 16, generator=rng)
@@ -278,12 +278,12 @@ def test_the_kl_term_brings_the_codes_to_the_prior_and_random_styles_come_from_i
     extractor = trainer.extractor
     assert extractor is not None
     with torch.no_grad():
-        codes = torch.cat([extractor.distribution(colours(64)).sample() for _ in range(20)])
+        codes = torch.cat([extractor.distribution(colors(64)).sample() for _ in range(20)])
         assert not torch.equal(codes[:64], codes[64:128])
         # the aggregated codes: each deviation and mean within a half of the prior's, which untrained ones are not
         assert codes.mean(0).abs().max() < 0.5
         assert (codes.std(0) - 1).abs().max() < 0.5
-        fit_mapping(trainer.generator, extractor(colours(64)), torch.zeros(64, dtype=torch.long), prior=True)
+        fit_mapping(trainer.generator, extractor(colors(64)), torch.zeros(64, dtype=torch.long), prior=True)
         z = torch.randn(5, 8)
         torch.testing.assert_close(trainer.generator.sample_style(z), z[:, :4])
 

@@ -52,7 +52,7 @@ def test_the_same_dice_give_the_same_change_and_others_another() -> None:
 
 
 @given(seed=st.integers(0, 2**31), height=st.integers(1, 40), width=st.integers(1, 40))
-def test_a_translation_is_a_shift_of_at_most_an_eighth_filled_with_grey(seed: int, height: int, width: int) -> None:
+def test_a_translation_is_a_shift_of_at_most_an_eighth_filled_with_gray(seed: int, height: int, width: int) -> None:
     image = ramp(1, height, width)
     moved = augment(image, ["translation"], generator=rng(seed))
     inside = moved[0, 0].numpy() != 0
@@ -77,7 +77,7 @@ def test_shifts_are_evenly_spread_over_an_eighth_to_either_side() -> None:
     assert np.abs(counts - 120).max() < 5 * 10.7
 
 
-def test_cutout_is_a_grey_square_of_half_a_side_centred_anywhere() -> None:
+def test_cutout_is_a_gray_square_of_half_a_side_centered_anywhere() -> None:
     changed = augment(ramp(4000), ["cutout"], generator=rng())
     holes = (changed[:, 0] == 0).numpy()
     assert np.array_equal(changed.numpy()[:, 1] == 0, holes)
@@ -86,7 +86,7 @@ def test_cutout_is_a_grey_square_of_half_a_side_centred_anywhere() -> None:
     heights, widths = holes.any(2).sum(1), holes.any(1).sum(1)
     assert (heights * widths == holes.sum((1, 2))).all()
     assert (heights.max(), widths.max()) == (8, 12)
-    # the centre is uniform on 0..16, so the square stands out at either end: of 17 places 9 have all 8 rows inside,
+    # the center is uniform on 0..16, so the square stands out at either end: of 17 places 9 have all 8 rows inside,
     # and 8 rows less k for the four places by k = 1..4 beyond either end
     assert heights.mean() == pytest.approx(8 - 2 * (1 + 2 + 3 + 4) / 17, abs=5 * 1.4 / 4000**0.5)
 
@@ -108,16 +108,14 @@ def test_an_operation_is_carried_out_with_the_probability_asked_for(name: str) -
     assert changed.float().mean().item() == pytest.approx(0.3 * (1 - untouched), abs=5 * (0.21 / 4000) ** 0.5)
 
 
-def test_colour_changes_by_the_paper_s_amounts() -> None:
+def test_color_changes_by_the_paper_s_amounts() -> None:
     flat = torch.zeros(2000, 3, 2, 2)
     brightness = augment(flat, ["color"], generator=rng())
-    assert (brightness == brightness[:, :1, :1, :1]).all()  # a grey picture has neither saturation nor contrast
+    assert (brightness == brightness[:, :1, :1, :1]).all()  # a gray picture has neither saturation nor contrast
     assert brightness.min() == pytest.approx(-0.5, abs=0.01)
     assert brightness.max() == pytest.approx(0.5, abs=0.01)
-    coloured = torch.tensor([0.3, 0.0, -0.3]).view(1, 3, 1, 1).expand(2000, 3, 1, 1)
-    spread = augment(coloured, ["color"], generator=rng()).std(1) / coloured.std(
-        1
-    )  # saturation 0..2, contrast 0.5..1.5
+    colored = torch.tensor([0.3, 0.0, -0.3]).view(1, 3, 1, 1).expand(2000, 3, 1, 1)
+    spread = augment(colored, ["color"], generator=rng()).std(1) / colored.std(1)  # saturation 0..2, contrast 0.5..1.5
     assert 0 <= spread.min() < 0.05
     assert 2.7 < spread.max() <= 3
     assert spread.mean().item() == pytest.approx(1, abs=0.1)

@@ -98,22 +98,22 @@ def test_one_class_keeps_its_codes_as_they_are() -> None:
 
 # -- calibration -------------------------------------------------------------------------------------------------------
 
-ANSWER = torch.tensor([[0.6, 0.1, 0.0], [0.0, 0.5, -0.1], [0.1, 0.0, 0.7]])  # to a code, as a change of colour
-UNIT = 0.02  # of colour, so that paintings stay in [-1, 1]
+ANSWER = torch.tensor([[0.6, 0.1, 0.0], [0.0, 0.5, -0.1], [0.1, 0.0, 0.7]])  # to a code, as a change of color
+UNIT = 0.02  # of color, so that paintings stay in [-1, 1]
 
 
 class Painter(Generator):
-    """Paints a photo's mean colour with a colour that is linear in the code."""
+    """Paints a photo's mean color with a color that is linear in the code."""
 
     def forward(self, z: Tensor | None = None, style: Tensor | None = None, **options: Any) -> Tensor:
         assert z is None
         assert style is not None
-        colour = 0.1 * options["content"].mean((2, 3)) + UNIT * style @ ANSWER.T
-        return colour[:, :, None, None].expand(-1, -1, *options["content"].shape[2:])
+        color = 0.1 * options["content"].mean((2, 3)) + UNIT * style @ ANSWER.T
+        return color[:, :, None, None].expand(-1, -1, *options["content"].shape[2:])
 
 
 class Reader(StyleExtractor):
-    """Reads a picture's mean colour as a code."""
+    """Reads a picture's mean color as a code."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image.mean((2, 3)) / UNIT + 0.3

@@ -17,7 +17,7 @@ from agnlib.training.class_styles.classifier import ClassJudge, sharpen_classes
 MEANS = torch.tensor([[2.0, 0.0, 0.5], [-1.0, 1.5, 0.0], [0.0, -1.0, -2.0]])
 MIXING = torch.tensor([[0.9, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.5]])
 LABELS = torch.arange(3).repeat_interleave(300)
-UNIT = 0.05  # of colour, so that paintings stay in [-1, 1]
+UNIT = 0.05  # of color, so that paintings stay in [-1, 1]
 
 
 def statistics() -> Tensor:
@@ -65,18 +65,18 @@ def test_what_the_judge_cannot_be_fitted_to(shape: tuple[int, ...], labels: int)
 
 
 class Painter(Generator):
-    """Paints a photo in a colour that answers less to one number of the code than to another."""
+    """Paints a photo in a color that answers less to one number of the code than to another."""
 
     def forward(self, z: Tensor | None = None, style: Tensor | None = None, **options: Any) -> Tensor:
         assert z is None
         assert style is not None
         answer = style @ torch.tensor([[0.5, 0.1, 0.0], [0.0, 0.6, 0.0], [0.2, -0.3, 0.4]])
-        colour = 0.05 * options["content"].mean((2, 3)) + UNIT * answer
-        return colour[:, :, None, None].expand(-1, -1, *options["content"].shape[2:])
+        color = 0.05 * options["content"].mean((2, 3)) + UNIT * answer
+        return color[:, :, None, None].expand(-1, -1, *options["content"].shape[2:])
 
 
 class Reader(StyleExtractor):
-    """Its statistics are a picture's mean colour."""
+    """Its statistics are a picture's mean color."""
 
     def statistics(self, image: Tensor, features: object = None) -> Tensor:
         return image.mean((2, 3))
@@ -110,7 +110,7 @@ def sharpened(**options: Any) -> tuple[Painter, Tensor, Tensor]:
     return generator, before, maps_of(generator)
 
 
-def recognised(generator: Generator) -> float:
+def recognized(generator: Generator) -> float:
     """How often paintings in a class's random styles are known as the class."""
     z = torch.randn(200, 3, generator=torch.Generator().manual_seed(3))
     photos = PHOTOS[torch.arange(200) % len(PHOTOS)]
@@ -123,8 +123,8 @@ def recognised(generator: Generator) -> float:
 
 
 def test_a_class_is_known_more_often() -> None:
-    before = recognised(painter())
-    after = recognised(sharpened(steps=60, reach=3.0)[0])
+    before = recognized(painter())
+    after = recognized(sharpened(steps=60, reach=3.0)[0])
     assert before < 0.8
     assert after > 0.95
 

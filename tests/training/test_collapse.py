@@ -41,22 +41,22 @@ def test_diversity_is_the_mean_distance_of_pairs(count: int, seed: int) -> None:
 
 
 def hues(*values: float, saturation: float = 1.0) -> Tensor:
-    colours = [colorsys.hsv_to_rgb(value % 1, saturation, 1.0) for value in values]
-    return torch.tensor(colours).T.reshape(1, 3, 1, -1) * 2 - 1
+    colors = [colorsys.hsv_to_rgb(value % 1, saturation, 1.0) for value in values]
+    return torch.tensor(colors).T.reshape(1, 3, 1, -1) * 2 - 1
 
 
 def test_hue_entropy_counts_the_hues() -> None:
     middles = [(k + 0.5) / 12 for k in range(12)]
     for count in range(1, 13):
         assert hue_entropy(hues(*middles[:count])) == pytest.approx(math.log(count) / math.log(12), abs=1e-3)
-    assert hue_entropy(torch.full((2, 3, 4, 4), 0.3)) == 0  # grey has no hue
-    assert hue_entropy(hues(*middles, saturation=0.01)) == 0  # nor has what nobody would call coloured
+    assert hue_entropy(torch.full((2, 3, 4, 4), 0.3)) == 0  # gray has no hue
+    assert hue_entropy(hues(*middles, saturation=0.01)) == 0  # nor has what nobody would call colored
     assert hue_entropy(torch.randn(0, 3, 4, 4)) == 0
 
 
 def test_hue_entropy_weighs_by_chroma() -> None:
     strong, faint = hues(0.04), hues(0.54, saturation=0.2)
-    shares = np.array([2 - 0.02, 0.4 - 0.02])  # of a range of 2, less what counts as grey
+    shares = np.array([2 - 0.02, 0.4 - 0.02])  # of a range of 2, less what counts as gray
     shares /= shares.sum()
     expected = -(shares * np.log(shares)).sum() / math.log(12)
     assert hue_entropy(torch.cat([strong, faint], dim=3)) == pytest.approx(expected, rel=0.02)
@@ -66,7 +66,7 @@ def test_hue_entropy_weighs_by_chroma() -> None:
 
 
 def pictures(count: int, rng: torch.Generator) -> Tensor:
-    """Pictures with a colour of their own and large shapes in others."""
+    """Pictures with a color of their own and large shapes in others."""
     shapes = torch.rand(count, 3, 3, 3, generator=rng) * 2 - 1
     return F.interpolate(shapes, size=SIZE, mode="bicubic").clamp(-1, 1)
 
@@ -191,8 +191,8 @@ def test_a_discriminator_that_is_always_right_is_reported() -> None:
 
 def test_little_to_compare_with_is_no_collapse() -> None:
     subject = trainer(0, watch=CollapseWatch(every=1, window=2, patience=1))
-    grey = torch.zeros(2, 3, SIZE, SIZE)
-    subject.latest = Batch(grey, grey), grey  # references of one grey: results cannot be other
+    gray = torch.zeros(2, 3, SIZE, SIZE)
+    subject.latest = Batch(gray, gray), gray  # references of one gray: results cannot be other
     watch, logs = subject.callbacks[0], {}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -44,7 +44,7 @@ def test_perceptual_choices() -> None:
 
 
 @pytest.mark.parametrize("perceptual", ["none", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
-def test_a_run_leaves_weights_that_stylise(
+def test_a_run_leaves_weights_that_stylize(
     folders: tuple[Path, Path], start: Path, perceptual: str, request: pytest.FixtureRequest
 ) -> None:
     if "efficientnet-lite0" in perceptual:

@@ -58,7 +58,7 @@ def test_cached_targets_are_those_computed_and_the_oldest_go() -> None:
     assert cache.get(["a"], value[:1], lambda x: [x + 1])[0][0, 0] == 1  # "a" was the oldest
 
 
-def test_targets_depend_neither_on_their_neighbours_nor_on_the_cache() -> None:
+def test_targets_depend_neither_on_their_neighbors_nor_on_the_cache() -> None:
     """What a resumed run computes anew is what the first one had kept."""
     torch.manual_seed(1)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 24, 3), torch.nn.ReLU(), torch.nn.Conv2d(24, 40, 3, stride=2))
@@ -121,11 +121,11 @@ def test_shared_texture_is_that_of_two_styles_with_the_same_noise() -> None:
     left = int(3 * 0.5698 % 1 * 17)
     part = photo[:, :, :, left : left + 48]
     with torch.no_grad():
-        grey = [
+        gray = [
             generator(None, each, content=part).mean(1, keepdim=True).expand(-1, 3, -1, -1)
             for each in (code, code.flip(0))
         ]
-    expected = shared_texture(*grey, part.mean(1, keepdim=True).expand(-1, 3, -1, -1)).square().mean()
+    expected = shared_texture(*gray, part.mean(1, keepdim=True).expand(-1, 3, -1, -1)).square().mean()
     torch.testing.assert_close(term(batch, fake), expected)
     generator.train()  # its noise is drawn anew each time, and the same for both
     before = torch.random.get_rng_state()

@@ -82,7 +82,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_passed_over(folders: tuple
     assert not keys & torn
 
 
-def test_colours_hidden_under_alpha_are_not_learned_from(tmp_path: Path) -> None:
+def test_colors_hidden_under_alpha_are_not_learned_from(tmp_path: Path) -> None:
     pixels = np.full((40, 40, 4), (90, 120, 150, 255), dtype=np.uint8)
     pixels[:, 20:] = (255, 0, 0, 0)
     Image.fromarray(pixels).save(tmp_path / "half.png")

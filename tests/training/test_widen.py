@@ -20,7 +20,7 @@ def small(**options: object) -> Generator:
     generator = Generator(8, 16, **{**sizes, **options})
     with torch.no_grad():
         for parameter in generator.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)  # as after training: nothing is as it was initialised
+            parameter.add_(torch.randn_like(parameter) * 0.05)  # as after training: nothing is as it was initialized
     return generator.eval()
 
 

@@ -24,7 +24,7 @@ import agnlib
 from agnlib.errors import InputError
 from agnlib.transforms import Recolor, RotateToCover
 
-COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
+COLORS = st.tuples(*[st.integers(0, 255)] * 3)
 SIDES = st.integers(8, 90)
 ANGLES = st.floats(-360, 360)
 REGIONS = st.tuples(st.integers(1, 90), st.integers(1, 90))
@@ -33,30 +33,30 @@ REGIONS = st.tuples(st.integers(1, 90), st.integers(1, 90))
 # -- Recolor ------------------------------------------------------------------------------------------------------
 
 
-@given(COLOURS, COLOURS)
-def test_recolor_of_a_grey_picture_is_pils_colorize(ink: tuple[int, ...], paper: tuple[int, ...]) -> None:
-    grey = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
-    ours = np.asarray(Recolor(ink, paper)(grey), dtype=int)
-    theirs = np.asarray(ImageOps.colorize(grey, ink, paper), dtype=int)
+@given(COLORS, COLORS)
+def test_recolor_of_a_gray_picture_is_pils_colorize(ink: tuple[int, ...], paper: tuple[int, ...]) -> None:
+    gray = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    ours = np.asarray(Recolor(ink, paper)(gray), dtype=int)
+    theirs = np.asarray(ImageOps.colorize(gray, ink, paper), dtype=int)
     assert np.abs(ours - theirs).max() <= 1  # Pillow rounds down
     assert tuple(ours[0, 0]) == ink
     assert tuple(ours[-1, -1]) == paper
 
 
-@given(COLOURS, COLOURS, st.sampled_from([torch.uint8, torch.float16, torch.float32, torch.float64]), st.booleans())
+@given(COLORS, COLORS, st.sampled_from([torch.uint8, torch.float16, torch.float32, torch.float64]), st.booleans())
 def test_recolor_is_exact_at_both_ends_and_linear_between(
-    ink: tuple[int, ...], paper: tuple[int, ...], dtype: torch.dtype, coloured: bool
+    ink: tuple[int, ...], paper: tuple[int, ...], dtype: torch.dtype, colored: bool
 ) -> None:
     white = 255 if dtype == torch.uint8 else 1
-    grey = (torch.linspace(0, 1, 9, dtype=torch.float64) * white).to(dtype).expand(2, 3 if coloured else 1, 4, 9)
-    painted = Recolor(ink, paper)(grey)
+    gray = (torch.linspace(0, 1, 9, dtype=torch.float64) * white).to(dtype).expand(2, 3 if colored else 1, 4, 9)
+    painted = Recolor(ink, paper)(gray)
     assert painted.shape == (2, 3, 4, 9)
     assert painted.dtype == dtype
     unit = 1 if dtype == torch.uint8 else 255
-    ends = [(torch.tensor(colour, dtype=torch.float64) / unit).to(dtype) for colour in (ink, paper)]
+    ends = [(torch.tensor(color, dtype=torch.float64) / unit).to(dtype) for color in (ink, paper)]
     assert torch.equal(painted[0, :, 0, 0], ends[0])
     assert torch.equal(painted[0, :, 0, -1], ends[1])
-    share = grey[0, 0, 0].double() / white
+    share = gray[0, 0, 0].double() / white
     line = (torch.tensor(ink)[:, None] * (1 - share) + torch.tensor(paper)[:, None] * share) / unit
     step = {torch.uint8: 0.5 + 1e-9, torch.float16: 1e-3, torch.float32: 1e-6, torch.float64: 1e-12}[dtype]
     assert (painted[0, :, 0].double() - line).abs().max() <= step
@@ -64,9 +64,9 @@ def test_recolor_is_exact_at_both_ends_and_linear_between(
 
 def test_recolor_takes_the_luminance_that_pillow_takes() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    coloured = Image.fromarray(pixels)
-    ours, of_grey = (np.asarray(Recolor("navy", "gold")(p), dtype=int) for p in (coloured, coloured.convert("L")))
-    assert np.abs(ours - of_grey).max() <= 1
+    colored = Image.fromarray(pixels)
+    ours, of_gray = (np.asarray(Recolor("navy", "gold")(p), dtype=int) for p in (colored, colored.convert("L")))
+    assert np.abs(ours - of_gray).max() <= 1
 
 
 def test_recolor_keeps_every_kind_of_picture() -> None:
@@ -99,23 +99,23 @@ def test_recolor_says_what_is_wrong_with_a_picture(picture: Any, said: str) -> N
         Recolor("blue", "red")(picture)
 
 
-@pytest.mark.parametrize("colour", ["bluish", (1, 2), (1, 2, 300), (0.1, 0.2, 0.3), 7, "rgba(1,2,3,4)"])
-def test_recolor_says_what_is_wrong_with_a_colour(colour: Any) -> None:
+@pytest.mark.parametrize("color", ["bluish", (1, 2), (1, 2, 300), (0.1, 0.2, 0.3), 7, "rgba(1,2,3,4)"])
+def test_recolor_says_what_is_wrong_with_a_color(color: Any) -> None:
     with pytest.raises(InputError, match="foreground"):
-        Recolor(colour, "red")
+        Recolor(color, "red")
 
 
 # -- RotateToCover ------------------------------------------------------------------------------------------------
 
 
 def seen_map(transform: RotateToCover, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The linear map from the region to the source, and the source point under the region's centre, read off a ramp."""
+    """The linear map from the region to the source, and the source point under the region's center, read off a ramp."""
     down, right = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
     ramp = torch.stack([right + 0.5 - width / 2, down + 0.5 - height / 2])
     seen = transform(ramp).flatten(1).numpy().T
     high, wide = transform.size
     y, x = np.indices((high, wide)).reshape(2, -1) + 0.5 - np.array([[high], [wide]]) / 2
-    # towards the source's edge values are held, or shrunk from fewer neighbours: look where neither happens
+    # towards the source's edge values are held, or shrunk from fewer neighbors: look where neither happens
     inside = (np.abs(seen) < np.array([width, height]) / 2 - max(2, height / high + 1, width / wide + 1)).all(1)
     points = np.stack([x, y, np.ones_like(x)], 1)[inside]
     fitted, _, rank, _ = np.linalg.lstsq(points, seen[inside], rcond=None)
@@ -143,10 +143,10 @@ def test_every_pixel_is_covered_and_the_scale_is_no_larger_than_needed(
     transform = RotateToCover(region, angle, margin)
     needed = least_scale((height, width), (region[0] + 2 * margin, region[1] + 2 * margin), angle)
     assert transform._scale(height, width, angle) == pytest.approx(needed, rel=1e-9)
-    turn, centre = seen_map(transform, height, width)
+    turn, center = seen_map(transform, height, width)
     if np.isnan(turn).any() or needed < 1:
         return  # too few pixels to see the map, or a ramp that antialiasing has bent at the borders
-    np.testing.assert_allclose(centre, 0, atol=1e-6)
+    np.testing.assert_allclose(center, 0, atol=1e-6)
     scale = 1 / math.sqrt(abs(np.linalg.det(turn)))
     corners = np.array([(x, y) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]) * np.array([region[1], region[0]])
     reached = np.abs(corners @ turn.T).max(0)
@@ -171,10 +171,10 @@ def test_enlarging_agrees_with_scikit_image(height: int, width: int, angle: floa
     scale = least_scale((height, width), (high, wide), angle)
     if scale < 1:
         return
-    to_centre = AffineTransform(translation=(0.5 - wide / 2, 0.5 - high / 2))
+    to_center = AffineTransform(translation=(0.5 - wide / 2, 0.5 - high / 2))
     turned = AffineTransform(rotation=math.radians(angle), scale=1 / scale)  # y runs down: this turns back
     back = AffineTransform(translation=(width / 2 - 0.5, height / 2 - 0.5))
-    expected = warp(source, to_centre + turned + back, output_shape=(high, wide), order=1, mode="edge")
+    expected = warp(source, to_center + turned + back, output_shape=(high, wide), order=1, mode="edge")
     ours = RotateToCover((high, wide), angle)(torch.from_numpy(source))
     np.testing.assert_allclose(ours.numpy(), expected, atol=1e-6)
 
@@ -206,7 +206,7 @@ def test_without_rotation_it_is_torchvisions_resize(height: int, width: int, sid
         return  # torchvision rounds the longer side to whole pixels
     resized = v2.functional.center_crop(v2.functional.resize(source, [side], antialias=True), [side, side])
     long = max(height, width) * side // short
-    if (long - side) % 2 == 0:  # else its centre lies between two pixels
+    if (long - side) % 2 == 0:  # else its center lies between two pixels
         assert torch.allclose(RotateToCover(side, 0)(source), resized, atol=1e-4)
 
 
@@ -274,7 +274,7 @@ def test_rotate_to_cover_says_what_it_cannot_turn(picture: Any, said: str) -> No
 
 
 class Digits(torch.utils.data.Dataset[torch.Tensor]):
-    """Ten grey squares through both transforms."""
+    """Ten gray squares through both transforms."""
 
     def __init__(self) -> None:
         self.transform = v2.Compose([RotateToCover(20, (-15, 15)), Recolor("blue", "red")])

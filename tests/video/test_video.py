@@ -157,9 +157,9 @@ def test_matroska_and_webm_are_read_and_written(tmp_path: Path) -> None:
     assert repaint(tmp_path / "painted.webm", again, SAME)[0] == 10
 
 
-def test_colours_survive_and_are_tagged(tmp_path: Path) -> None:
-    colours = [(200, 30, 40), (20, 180, 60), (30, 40, 210), (255, 255, 255), (0, 0, 0), (128, 128, 128)]
-    flat = [np.full((24, 32, 3), colour, np.uint8) for colour in colours]
+def test_colors_survive_and_are_tagged(tmp_path: Path) -> None:
+    colors = [(200, 30, 40), (20, 180, 60), (30, 40, 210), (255, 255, 255), (0, 0, 0), (128, 128, 128)]
+    flat = [np.full((24, 32, 3), color, np.uint8) for color in colors]
     clip = tmp_path / "clip.mkv"
     with av.open(str(clip), "w") as container:  # tagged as BT.601, full range: neither is what we write
         video = container.add_stream("libx264", rate=25, options={"qp": "0"})
@@ -173,8 +173,8 @@ def test_colours_survive_and_are_tagged(tmp_path: Path) -> None:
     seen: list[Tensor] = []
     repaint(clip, tmp_path / "painted.mp4", lambda size: lambda frames, elapsed: seen.append(frames) or frames)
     # one step for rounding in YUV, which is up to two in RGB, and swscale's own arithmetic
-    for colour, frames in zip(colours, seen, strict=True):
-        assert (frames[0].permute(1, 2, 0) - torch.tensor(colour)).abs().max() <= 3
+    for color, frames in zip(colors, seen, strict=True):
+        assert (frames[0].permute(1, 2, 0) - torch.tensor(color)).abs().max() <= 3
     painted = frames_of(tmp_path / "painted.mp4")
     tags = {(each.colorspace, each.color_range, each.color_trc, each.color_primaries) for each in painted}
     assert tags == {(1, 1, 1, 1)}  # BT.709 in all, limited range

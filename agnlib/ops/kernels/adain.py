@@ -1,7 +1,7 @@
 """`adain` and its derivative: each reads the map twice, once for sums over it, once to write the result.
 
-A tile is some channels by some pixels: one channel wide in contiguous maps, many in channels_last, so that neighbouring
-threads read neighbouring memory. A picture's pixels are split over several programs; each leaves its partial sums, and
+A tile is some channels by some pixels: one channel wide in contiguous maps, many in channels_last, so that neighboring
+threads read neighboring memory. A picture's pixels are split over several programs; each leaves its partial sums, and
 every program of the second pass joins all of its channels' partial sums by itself.
 """
 # mypy: disable-error-code="import-untyped,no-untyped-call,no-untyped-def,untyped-decorator"

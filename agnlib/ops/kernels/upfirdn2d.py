@@ -1,7 +1,7 @@
 """`upfirdn2d`, which is its own derivative: every result gathers the samples that its taps reach.
 
 The results of a picture are numbered row by row; a tile is some of them by some channels, one in contiguous maps and
-many in channels_last, so that neighbouring threads read neighbouring memory.
+many in channels_last, so that neighboring threads read neighboring memory.
 """
 # mypy: disable-error-code="import-untyped,no-untyped-call,no-untyped-def,untyped-decorator"
 # ruff: noqa: N803, PLR0917 - constants of a kernel are in capitals, its arguments have an order

@@ -59,8 +59,8 @@ def fit_mapping(
 
 
 def _covariance(codes: Tensor) -> Tensor:
-    centred = (codes - codes.mean(0)).double()
-    return centred.T @ centred / max(1, len(codes) - 1)
+    centered = (codes - codes.mean(0)).double()
+    return centered.T @ centered / max(1, len(codes) - 1)
 
 
 def _exaggerated(mean: Tensor, middle: Tensor, covariance: Tensor, spread: float) -> tuple[Tensor, Tensor]:

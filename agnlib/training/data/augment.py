@@ -30,8 +30,8 @@ def augment(
 
     The discriminator sees real and generated pictures through this, in its own turn and in the generator's, so that the
     generator learns the distribution before the change. Translation moves a picture by up to an eighth of a side and
-    fills up with grey, cutout greys a square of half a side, flip mirrors left and right, colour changes brightness,
-    saturation and contrast. Colour is what a style is made of: changed that often, the change leaks into the results.
+    fills up with gray, cutout grays a square of half a side, flip mirrors left and right, color changes brightness,
+    saturation and contrast. Color is what a style is made of: changed that often, the change leaks into the results.
     Papers: Zhao et al., "Differentiable augmentation for data-efficient GAN training", NeurIPS 2020 (the operations);
     Karras et al., "Training generative adversarial networks with limited data", NeurIPS 2020 (the probability).
 
@@ -137,8 +137,8 @@ def _flip(image: Tensor, chosen: Tensor, numbers: Tensor) -> Tensor:
 def _recolor(image: Tensor, chosen: Tensor, numbers: Tensor) -> Tensor:
     brightness, saturation, contrast = numbers.to(image)[:, :, None, None, None].unbind(1)
     changed = image + (brightness - 0.5)
-    grey = changed.mean(1, keepdim=True)
-    changed = grey + 2 * saturation * (changed - grey)
+    gray = changed.mean(1, keepdim=True)
+    changed = gray + 2 * saturation * (changed - gray)
     middle = changed.mean((1, 2, 3), keepdim=True)
     changed = middle + (contrast + 0.5) * (changed - middle)
     return torch.where(chosen.to(image.device)[:, None, None, None], changed, image)

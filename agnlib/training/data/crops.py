@@ -178,7 +178,7 @@ def _hash_of(path: Path) -> str:
 
 
 def _opaque(path: Path) -> Image.Image:
-    """The picture as RGB; colours hidden under full transparency give way to those around them."""
+    """The picture as RGB; colors hidden under full transparency give way to those around them."""
     picture = images.load(path)
     if picture.mode == "RGB":  # nearly always, and `Picture`'s way through floats costs time
         return picture

@@ -149,12 +149,12 @@ def loader(data: PairData, *, start: int = 0, workers: int = 0, pin: bool = Fals
         sampler=_Count(checked_count(start, "loader: start")),
         num_workers=workers,
         pin_memory=pin,
-        worker_init_fn=_initialise_worker,
+        worker_init_fn=_initialize_worker,
         persistent_workers=workers > 0,
     )
 
 
-def _initialise_worker(_: int) -> None:
+def _initialize_worker(_: int) -> None:
     leave_signals_to_parent()
 
 

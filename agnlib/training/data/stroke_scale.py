@@ -11,7 +11,7 @@ from agnlib.training.data.pairs import Batch
 
 __all__ = ["close_up", "from_afar"]
 
-_GOLDEN = (0.7548776662, 0.5698402910)  # the plane's most even sequence: Roberts' generalised golden ratio
+_GOLDEN = (0.7548776662, 0.5698402910)  # the plane's most even sequence: Roberts' generalized golden ratio
 
 
 def from_afar(batch: Batch, fake: Tensor) -> tuple[Batch, Tensor]:

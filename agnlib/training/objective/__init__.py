@@ -1,1 +1,1 @@
-"""What a training minimises."""
+"""What a training minimizes."""

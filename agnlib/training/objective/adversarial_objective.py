@@ -110,16 +110,16 @@ class AdversarialObjective:
             found[name] = weight * r1_penalty(self._logits(batch, self._shown(moved)), moved)
         return found
 
-    def generator_losses(self, batch: Batch, fake: Tensor, *, labelled: bool = True) -> dict[str, Tensor]:
+    def generator_losses(self, batch: Batch, fake: Tensor, *, labeled: bool = True) -> dict[str, Tensor]:
         """Named losses of the generator, "adversarial" first; all but that one weighted.
 
         Args:
             batch: the real pictures, with the labels that were asked for.
             fake: the generated pictures.
-            labelled: whether the generator knew the labels.
+            labeled: whether the generator knew the labels.
         """
         fake = self._shown(fake)
-        losses = {"adversarial": self._generator(batch, fake, labelled=labelled)}
+        losses = {"adversarial": self._generator(batch, fake, labeled=labeled)}
         if self.config.feature_matching > 0:
             with torch.no_grad():
                 real = self._mean_features(self._shown(batch.style))
@@ -154,9 +154,9 @@ class AdversarialObjective:
             features = self.discriminator.features(image)
         return [self.world.mean(full(f).mean(0, keepdim=True)) for f in features]
 
-    def _generator(self, batch: Batch, fake: Tensor, *, labelled: bool) -> Tensor:
+    def _generator(self, batch: Batch, fake: Tensor, *, labeled: bool) -> Tensor:
         if self._classes:
-            return class_generator_loss(self._class_logits(fake), batch.label if labelled else None)
+            return class_generator_loss(self._class_logits(fake), batch.label if labeled else None)
         code, label = _code(batch), self._label(batch)
         real = None
         if self._pair.is_relative:

@@ -176,7 +176,7 @@ class EarlyStop:
             trainer.stop(f"{self.name} was no better than {best:.5g} for {self.waited} times")
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
-        """Say so where the number never came: its name may be misspelt, or its callback stand after this one."""
+        """Say so where the number never came: its name may be misspelled, or its callback stand after this one."""
         if not self._seen:
             warnings.warn(f"EarlyStop: no step had a number {self.name!r}", RuntimeWarning, stacklevel=2)
 

@@ -1,4 +1,4 @@
-"""`agnlib finetune`: the shipped weights, specialised to one artist's pictures in minutes."""
+"""`agnlib finetune`: the shipped weights, specialized to one artist's pictures in minutes."""
 
 from __future__ import annotations
 

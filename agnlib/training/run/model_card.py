@@ -72,7 +72,7 @@ def model_card(name: str, facts: Mapping[str, Any]) -> str:
         | perceptual | none |
         | weight of palette | 1.0 |
         <BLANKLINE>
-        Licences of the pictures it was trained on: not recorded; add them here.
+        Licenses of the pictures it was trained on: not recorded; add them here.
         <BLANKLINE>
     """
     lines = [f"# {name}", "", "Weights made by `agnlib train`.", "", "| | |", "|---|---|"]
@@ -81,7 +81,7 @@ def model_card(name: str, facts: Mapping[str, Any]) -> str:
     lines += [f"| {name} | {_shown(given[key])} |" for key, name in _OF_THE_TRAINER.items() if key in given]
     lines += [f"| before: {_stage(stage)} | |" for stage in facts.get("before", ())]
     lines += [f"| weight of {key} | {value} |" for key, value in facts["terms"].items()]
-    return "\n".join([*lines, "", "Licences of the pictures it was trained on: not recorded; add them here.", ""])
+    return "\n".join([*lines, "", "Licenses of the pictures it was trained on: not recorded; add them here.", ""])
 
 
 def _named(pictures: PictureFolder) -> str:

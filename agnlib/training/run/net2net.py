@@ -22,8 +22,8 @@ def grown(
 ) -> Generator:
     """A generator with more blocks or channels, which add nothing before they are trained.
 
-    A new block's last convolution is zero. New channels look at the old ones as they happen to be initialised, and the
-    old look at none of the new ones; every channel is normalised by itself, so the old ones stay what they are.
+    A new block's last convolution is zero. New channels look at the old ones as they happen to be initialized, and the
+    old look at none of the new ones; every channel is normalized by itself, so the old ones stay what they are.
     Paper: Chen et al., "Net2Net: accelerating learning via knowledge transfer", ICLR 2016.
 
     Args:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CollapseWatch", "diversity", "hue_entropy"]
 
-_THUMBNAIL = 8  # cells a side: what remains of pictures that are told apart by their composition and colours
+_THUMBNAIL = 8  # cells a side: what remains of pictures that are told apart by their composition and colors
 _HUES = 12
-_LEAST_CHROMA = 0.02  # of a range of 2: below it a colour is grey and has no hue
+_LEAST_CHROMA = 0.02  # of a range of 2: below it a color is gray and has no hue
 _LEAST_DIVERSITY, _LEAST_HUE_ENTROPY = 0.1, 0.25  # of what the real pictures have
 _MOST_ACCURACY, _MOST_SIGN = 0.99, 0.98
 _SATURATED = 2.0  # a logit beyond all margins: below it a discriminator of one mind is only undecided
@@ -45,7 +45,7 @@ def diversity(images: Tensor) -> float:
 
 
 def hue_entropy(images: Tensor) -> float:
-    """Entropy of the pictures' hues taken together, weighed by their chroma: 0 is one hue or grey, 1 is all of twelve.
+    """Entropy of the pictures' hues taken together, weighed by their chroma: 0 is one hue or gray, 1 is all of twelve.
 
     Args:
         images: RGB `(B, 3, H, W)` in [-1, 1].

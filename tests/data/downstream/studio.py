@@ -11,7 +11,7 @@ from agnlib import AdversarialTrainer, Discriminator, Generator, Stylizer
 from agnlib.training import Batch, TrainerConfig, Weighted
 
 
-def mean_colour(batch: Batch, fake: torch.Tensor) -> torch.Tensor:
+def mean_color(batch: Batch, fake: torch.Tensor) -> torch.Tensor:
     return (fake.mean((2, 3)) - batch.style.mean((2, 3))).abs().mean()
 
 
@@ -22,7 +22,7 @@ class CalmTrainer(AdversarialTrainer):
 
 def trained(steps: int) -> dict[str, float]:
     generator = Generator(style_dim=16, channels=(8, 8, 16), blocks=(0, 1, 1))
-    terms = {"colour": Weighted(mean_colour, 0.5)}
+    terms = {"color": Weighted(mean_color, 0.5)}
     config = TrainerConfig(warmup=0, adversarial_ramp=0)
     trainer = CalmTrainer(generator, Discriminator(style_dim=16, channels=(8, 16)), terms=terms, config=config)
     return trainer.fit([Batch(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))] * steps, steps=steps)

@@ -20,7 +20,7 @@ from agnlib.training import AdversarialTrainer, Batch, TrainerConfig
 
 
 def pictures(count: int) -> torch.Tensor:
-    """Smooth colours `(count, 3, 24, 32)` in [-1, 1], by a formula, so that no generator of random numbers matters."""
+    """Smooth colors `(count, 3, 24, 32)` in [-1, 1], by a formula, so that no generator of random numbers matters."""
     rows, columns = torch.linspace(0, 3, 24)[:, None], torch.linspace(0, 4, 32)
     return torch.stack(
         [torch.stack([torch.sin(rows * (k + 1) + columns * (c + 1)) for c in range(3)]) for k in range(count)]
