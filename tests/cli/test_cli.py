@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import agnlib
-from agnlib import image
 from agnlib.cli import main as cli
 from agnlib.cli._style_argument import parse_style
 from agnlib.errors import InputError, TrainingDivergedError
