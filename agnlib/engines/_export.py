@@ -17,14 +17,14 @@ from torch.export import Dim, ExportedProgram
 from agnlib import __version__
 from agnlib._shared.optional import require
 from agnlib._shared.paths import text_of
-from agnlib.errors import InputError
+from agnlib.errors import InputError, MissingDependencyError
 from agnlib.image import check_place, write_file
 from agnlib.models import Generator
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["export", "onnx_model", "smallest_side"]
+__all__ = ["check_torch", "export", "onnx_model", "smallest_side"]
 
 _USAGE = (
     "Inputs: image (batch, 3, height, width), RGB in [0, 1]; style (batch, {style_dim}), a code that"
@@ -69,6 +69,19 @@ def onnx_model(generator: Generator, *, name: str, license: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def check_torch() -> None:
+    """Whether this PyTorch can trace the network for pictures of any size; earlier ones hold on to the traced one's.
+
+    Raises:
+        MissingDependencyError: it cannot.
+    """
+    if torch.__version__ < "2.9":
+        raise MissingDependencyError(
+            f'an export and engine="onnx" need PyTorch 2.9 or later, this is {torch.__version__}; install it:'
+            ' pip install -U "torch>=2.9" torchvision'
+        )
+
+
 def smallest_side(generator: Generator) -> int:
     """The least height and width that an exported program takes: with its margin, three cells of the stride."""
     return max(1, 2 * generator.stride + 1 - 2 * generator.config.margin)
@@ -88,6 +101,7 @@ class _Repainter(nn.Module):
 
 def _traced(generator: Generator) -> ExportedProgram:
     """The network for any batch, height and width, in float32 on the CPU."""
+    check_torch()
     model = _Repainter(_standalone(generator))
     least = smallest_side(generator)
     batch, height, width = Dim("batch", min=1), Dim("height", min=least), Dim("width", min=least)

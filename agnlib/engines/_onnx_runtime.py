@@ -40,13 +40,14 @@ class OnnxEngine:
         generator: as it is when the first picture is painted.
 
     Raises:
-        MissingDependencyError: onnxruntime is not installed.
+        MissingDependencyError: onnxruntime is not installed, or PyTorch is older than 2.9.
     """
 
     def __init__(self, generator: Generator) -> None:
-        from agnlib.engines._export import smallest_side  # torch.export takes a second to import
+        from agnlib.engines._export import check_torch, smallest_side  # torch.export takes a second to import
 
         _onnxruntime()
+        check_torch()
         self._generator = generator
         self._least = smallest_side(generator)
         self._model: bytes | None = None
