@@ -57,6 +57,9 @@ intersphinx_mapping = {
 
 # Annotations name things as the sources import them; this is where those names are at home.
 ALIASES = {
+    "typing_extensions.Unpack": "typing.Unpack",
+    "agnlib._train_options.FinetuneSettings": "agnlib.training.TrainOptions",
+    "agnlib._train_options.TrainSettings": "agnlib.training.TrainOptions",
     "Tensor": "torch.Tensor",
     "nn.Module": "torch.nn.Module",
     "images.PictureLike": "agnlib.image.PictureLike",

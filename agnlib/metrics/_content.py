@@ -99,7 +99,10 @@ def even_heads(encoder: PerceptualEncoder) -> Mapping[str, Tensor]:
         torch.Size([1, 3, 1, 1])
     """
     return MappingProxyType(
-        {tap: torch.ones(1, channels, 1, 1, device="cpu") for tap, channels in encoder.channels.items()}
+        {
+            tap: torch.ones(1, channels, 1, 1, device="cpu", dtype=torch.float32)
+            for tap, channels in encoder.channels.items()
+        }
     )
 
 

@@ -25,7 +25,7 @@ _NAMES = {
     "asked": "article, K + 1 classes, labels asked for",
     "modern-asked": "modern default, labels asked for",
 }
-_COLORS = {"color": "article", "modern-colour": "modern default"}
+_COLORS = {"color": "article", "modern-color": "modern default"}
 
 Result = dict[str, Any]
 

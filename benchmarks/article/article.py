@@ -54,7 +54,7 @@ RUNS = {
     "modern": Run("modern", "hinge", minutes=12),
     "modern-asked": Run("modern", "hinge", labels=True, minutes=8),
     "color": Run(color=True),
-    "modern-colour": Run("modern", "hinge", color=True),
+    "modern-color": Run("modern", "hinge", color=True),
     **{f"loss-{name}": Run(loss=name, seeds=3) for name in LOSSES if name != "class"},
 }
 

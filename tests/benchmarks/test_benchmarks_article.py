@@ -138,7 +138,7 @@ def test_the_tables_have_a_row_for_each_run_that_is_there(tmp_path: Path) -> Non
         "asked-0": result(0, BAD | {"asked": 0.1}, GOOD | {"asked": 0.97}),
         "loss-hinge-0": result(0, BAD, GOOD),
         "loss-hinge-2": result(2, BAD, BAD | {"confidence": 0.5}),
-        "colour-0": {**result(0), "curve": [{"minutes": 0, "steps": 0, "average": two_colors}] * 2},
+        "color-0": {**result(0), "curve": [{"minutes": 0, "steps": 0, "average": two_colors}] * 2},
     }
     for name, content in runs.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))

@@ -309,7 +309,7 @@ def test_an_interruption_is_130(
 def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sub").mkdir()
     seen: list[object] = []
-    monkeypatch.setattr(train, "train", seen.append)
+    monkeypatch.setattr(train, "run_training", seen.append)
     assert cli.main(["train", "--content", "sub", "--style", "sub", "--out", "out"]) == 0
     given_ = [
         "--init",
@@ -376,7 +376,7 @@ def test_train_hands_its_options_over(folder: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("text", ["none", "vgg16", "efficientnet-lite0", "vgg16+efficientnet-lite0"])
 def test_perceptual_networks_by_name(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrainOptions] = []
-    monkeypatch.setattr(train, "train", seen.append)
+    monkeypatch.setattr(train, "run_training", seen.append)
     assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out", "--perceptual", text]) == 0
     assert [options.perceptual for options in seen] == [text]
 
@@ -386,7 +386,7 @@ def test_a_training_that_breaks_off_is_1(folder: Path, monkeypatch: pytest.Monke
     def diverge(_: object) -> None:
         raise TrainingDivergedError("the generator's loss is NaN at step 3")
 
-    monkeypatch.setattr(train, "train", diverge)
+    monkeypatch.setattr(train, "run_training", diverge)
     assert cli.main(["train", "--content", ".", "--style", ".", "--out", "out"]) == 1
 
 
