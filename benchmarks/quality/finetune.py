@@ -40,7 +40,7 @@ def painters(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Paint
     begun = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):
         kept = {"init": options.init, "minutes": options.minutes, "threads": options.threads}
-        finetune([options.reference], options.data / "train" / "content", folder, perceptual=options.net, **kept)
+        finetune(options.data / "train" / "content", options.reference, folder, perceptual=options.net, **kept)
     tuning = time.perf_counter() - begun
     tuned = Stylizer.from_pretrained(folder, device="cpu")
     rows: dict[str, Painter] = {
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--init", default="agn-small", metavar="NAME|FOLDER")
     add("--minutes", type=float, default=5)
     add("--photos", type=int, default=20, help="how many are judged (default 20)")
-    add("--net", default="efficientnet-lite0", help="as --perceptual of agnlib finetune")
+    add("--net", default="vgg16", help="as --perceptual of agnlib finetune (default vgg16, as there)")
     add("--data", type=Path, default=SHARED / "data", help="a folder with train/ and dev/")
     add("--vgg", type=Path, default=SHARED / "weights" / "vgg16_conv4_3_fp16.safetensors")
     add("--threads", type=int, default=2)
