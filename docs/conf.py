@@ -87,7 +87,6 @@ ALIASES = {
     "torch.nn.modules.conv.Conv2d": "torch.nn.Conv2d",
     "torchvision.transforms.v2._transform.Transform": "torchvision.transforms.v2.Transform",
     "Path": "pathlib.Path",
-    "typing_extensions.Unpack": "typing.Unpack",
     "Any": "typing.Any",
 }
 
