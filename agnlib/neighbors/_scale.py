@@ -141,16 +141,27 @@ class Scale:
             with torch.enable_grad():
                 every = columns(self._encoder, pixels)
             seen = {tap: each.detach() for tap, each in every.items()}
-            rows = chosen(seen, window.inside)
-            found.append(self._sums(rows, window))
-            known = found[-1] if len(self._windows) == 1 else sums
-            slope = self._by_neighbors(rows, self._wanted(wanted[index], window))
-            self._add_moments(slope, rows, window, known)
-            slope = _spread(slope, seen, window)
+            known = None if len(self._windows) == 1 else sums
+            slope, own = self._by_rows(seen, window, wanted[index], known)
+            found.append(own)
             if drawing is not None:
                 self._add_likeness(slope, seen, window, drawing[index])
             total[window.box.slices] += torch.autograd.grad(list(every.values()), pixels, list(slope.values()))[0]
         return total, _added(found)
+
+    def _by_rows(
+        self, seen: Columns, window: Window, wanted: Mapping[str, Tensor], sums: Sequence[Sums | None] | None
+    ) -> tuple[Columns, list[Sums | None]]:
+        """The slope by all that is seen of a window, without similarity, and the sums of its own places.
+
+        `sums` are the picture's; None where the window is all of it. What this takes is given back before the encoder
+        is gone through backwards.
+        """
+        rows = chosen(seen, window.inside)
+        own = self._sums(rows, window)
+        slope = self._by_neighbors(rows, self._wanted(wanted, window))
+        self._add_moments(slope, rows, window, own if sums is None else sums)
+        return _spread(slope, seen, window), own
 
     @torch.no_grad()
     def _wanted(self, indices: Mapping[str, Tensor], window: Window) -> Columns:
