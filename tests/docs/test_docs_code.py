@@ -23,7 +23,7 @@ else:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / "examples" / "images"
-PEERS = {"kornia", "lightning"}  # whose recipes we give; run where they are installed
+PEERS = {"fastapi", "gradio", "kornia", "lightning"}  # whose recipes we give; run where they are installed
 # a reader's minutes are not a test's
 HURRIED = (
     (r"--minutes [\d.]+", "--minutes 0.01"),
