@@ -112,8 +112,10 @@ def _rewound(file: Any) -> Iterator[None]:
     except (OSError, AttributeError, NotImplementedError):  # a pipe or a socket
         yield
     else:
-        yield
-        file.seek(place)
+        try:
+            yield
+        finally:
+            file.seek(place)
 
 
 def _read(read: Callable[[int], Any], size: int, shown: str) -> bytes:

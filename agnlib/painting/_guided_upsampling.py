@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agnlib.tiling import Box, Computed, Resampled, Source
 
-__all__ = ["GuidedUpsampled", "Once"]
+__all__ = ["GuidedUpsampled", "Once", "lightness"]
 
 _RADIUS = 3  # pixels of the painting
 _FLAT = 8e-3  # variance of lightness in [-1, 1]: where there is less, the photo has nothing to be followed

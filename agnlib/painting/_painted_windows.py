@@ -17,7 +17,7 @@ from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._effect import Effect
-from agnlib.painting._guided_upsampling import GuidedUpsampled, Once
+from agnlib.painting._guided_upsampling import GuidedUpsampled, Once, lightness
 from agnlib.painting._temporal_smoothing import SmoothedStatistics, Smoothing
 from agnlib.styles._reader import STYLE_SIDE
 from agnlib.tiling import Box, Resampled, Source, window_side
@@ -40,7 +40,6 @@ _ENLARGED_AT_ONCE = 2048**2  # pixels of the result, of a painting that is enlar
 _BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
 _NEAR_BLACK = 0.02  # above black, of 2
 _MOST_CHROMA = 3.0  # times as much as there was: what is nearly black has no hue worth enlarging
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Painting:
         painted = {amount: self._at(amount, box, photo) for amount in {texture, color}}
         result = painted[color]
         if texture != color:
-            result = _with_luma(result, _luma(painted[texture]))
+            result = _with_luma(result, lightness(painted[texture]))
         if self.masks is not None and not self.masks.rest:
             covered = self.masks.shares(self.size, box).sum(1, keepdim=True)
             result = torch.lerp(photo, result, covered.to(photo.device))
@@ -322,17 +321,12 @@ class _ByPainter:
         return composed
 
 
-def _luma(pixels: Tensor) -> Tensor:
-    weights = torch.tensor(_LUMA, device=pixels.device, dtype=pixels.dtype)
-    return (pixels * weights[:, None, None]).sum(1, keepdim=True)
-
-
 def _with_luma(pixels: Tensor, luma: Tensor) -> Tensor:
     """The pixels at another luma, their hue kept and their chroma in proportion, as far as colors go.
 
     Were it kept as it is, a dark red that becomes light would be salmon, and a light one that becomes dark glaring.
     """
-    own = _luma(pixels)
+    own = lightness(pixels)
     chroma = pixels - own
     ratio = ((luma + 1) / (own + 1).clamp_min(_NEAR_BLACK)).clamp(0, _MOST_CHROMA)
     room = (1 - luma) / chroma.amax(1, keepdim=True).clamp_min(1e-6)  # beyond it a channel would be clipped

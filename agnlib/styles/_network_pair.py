@@ -145,7 +145,10 @@ class NetworkPair:
 
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 of the style extractor's tensors, which style codes keep; computed once, when it is first needed."""
+        """SHA-256 of the style extractor's tensors, which style codes keep; computed once, when it is first needed.
+
+        Networks that are trained on afterwards need a `Stylizer` of their own.
+        """
         return hash_of(self.extractor)
 
     def __getstate__(self) -> dict[str, Any]:

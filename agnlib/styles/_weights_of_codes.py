@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -15,7 +15,7 @@ from agnlib.styles.code import StyleCode
 
 __all__ = ["check_fits", "hash_of"]
 
-_warned: WeakSet[StyleCode] = WeakSet()
+_warned: WeakKeyDictionary[StyleCode, set[str]] = WeakKeyDictionary()  # with which weights
 
 
 def hash_of(extractor: StyleExtractor) -> str:
@@ -42,9 +42,9 @@ def check_fits(code: StyleCode, *, style_dim: int, weights: str, weights_hash: s
             f"style: these weights need a code of {style_dim} numbers, got {code.vector.numel()}; "
             "encode the picture again with them"
         )
-    if code.weights_hash in ("", weights_hash) or code in _warned:
+    if code.weights_hash in ("", weights_hash) or weights_hash in _warned.get(code, ()):
         return
-    _warned.add(code)
+    _warned.setdefault(code, set()).add(weights_hash)
     warnings.warn(
         f"style: the code of {code.source!r} was made with {code.weights or 'other weights'}, whose style extractor is"
         f" not that of {weights or 'these weights'}: it may paint another style; encode the picture again with"

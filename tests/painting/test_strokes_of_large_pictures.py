@@ -73,11 +73,11 @@ def test_the_network_paints_once_for_all_parts(stylizer: Stylizer, monkeypatch: 
 
 def test_a_painting_that_is_the_photo_is_enlarged_to_the_photo() -> None:
     """Where the painting follows the lightness one to one, the detail that was lost comes back as it was."""
-    grey = torch.rand(1, 1, 80, 96).expand(1, 3, -1, -1) * 1.6 - 0.8
-    small = F.interpolate(grey, (40, 48), mode="bicubic", antialias=True)
-    enlarged = GuidedUpsampled(source(small), source(small), source(grey)).window(Box(0, 0, 80, 96))
+    gray = torch.rand(1, 1, 80, 96).expand(1, 3, -1, -1) * 1.6 - 0.8
+    small = F.interpolate(gray, (40, 48), mode="bicubic", antialias=True)
+    enlarged = GuidedUpsampled(source(small), source(small), source(gray)).window(Box(0, 0, 80, 96))
     plain = F.interpolate(small, (80, 96), mode="bicubic")
-    assert (enlarged - grey).square().mean() < 0.1 * (plain - grey).square().mean()
+    assert (enlarged - gray).square().mean() < 0.1 * (plain - gray).square().mean()
 
 
 def test_what_does_not_follow_the_photo_gets_nothing_of_it() -> None:

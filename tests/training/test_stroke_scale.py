@@ -121,13 +121,15 @@ def test_new_networks_have_the_size_asked_for(style: PictureFolder) -> None:
 
 
 def test_weights_to_start_from_grow_to_the_size_asked_for(start: Path, style: PictureFolder) -> None:
-    config = starting_networks(str(start), style, [2, 1, 4], [4, 6, 8]).generator.config
+    config = starting_networks(pretrained.load(start), style, [2, 1, 4], [4, 6, 8]).generator.config
     assert (config.blocks, config.channels) == ((2, 1, 4), (4, 6, 8))
 
 
 def test_the_balance_is_the_one_asked_for_else_that_of_the_weights_else_the_usual(start: Path, tmp_path: Path) -> None:
     def of(init: Path | None, **asked: float | None) -> tuple[float, float]:
-        found = balance(None if init is None else str(init), **{"style_weight": None, "adversarial": None, **asked})
+        found = balance(
+            None if init is None else pretrained.load(init), **{"style_weight": None, "adversarial": None, **asked}
+        )
         return found["style_weight"], found["adversarial"]
 
     bundle = pretrained.load(start)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -154,29 +156,85 @@ def test_naming_has_its_share_of_the_minutes(
 
     class Noting(AdversarialTrainer):
         def on_step_end(self, logs: Mapping[str, float]) -> None:
-            given.append(("progress", self.progress))
             self.stop("noted")
+
+    def limited(*_: object, minutes: float | None, **__: object) -> tuple[bool, float]:
+        assert minutes is not None
+        given.append(("training", minutes))
+        return False, 0.0
 
     def noted(*_: object, seconds: float, **__: object) -> bool:
         given.append(("naming", seconds))
         return True
 
     monkeypatch.setattr("agnlib.training.run.naming.fit_class_styles", noted)
+    monkeypatch.setattr("agnlib.training.trainer.reached", lambda step, steps, gone, minutes: limited(minutes=minutes))
     options: dict[str, Any] = {**SHORT, "init": str(start), "trainer_class": Noting, "progress": False}
     del options["steps"]
     train(*folders, tmp_path / "run", minutes=10, **options)
-    assert given[-1] == ("naming", pytest.approx(90))
+    assert (given[0], given[-1]) == (("training", 8.5), ("naming", pytest.approx(90)))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["minutes"] == 10
     train(*folders, tmp_path / "long", minutes=600, **options)
     assert given[-1] == ("naming", pytest.approx(240))
 
 
+@pytest.mark.parametrize("classes", [True, False])
 def test_a_finished_run_is_not_named_again(
-    folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: bool
 ) -> None:
     options: dict[str, Any] = {**SHORT, "init": str(start), "progress": False}
+    folders = folders if classes else (folders[0], folders[1] / "oil")
     out = train(*folders, tmp_path / "run", **options)
+    assert not (out / "checkpoints" / "styles.safetensors").exists()
     before = (out / "model.safetensors").read_bytes()
     monkeypatch.setattr("agnlib.training.run.naming.fit_class_styles", lambda *_, **__: pytest.fail("named again"))
     train(*folders, out, resume="auto", **options)
     assert (out / "model.safetensors").read_bytes() == before
+
+
+class Own(Generator):
+    """A generator of somebody else's."""
+
+
+def test_weights_of_ones_own_class_are_gone_on_with(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain: Generator = networks(num_classes=2)["generator"]
+    own = Own(**asdict(plain.config))
+    first = train(*folders, tmp_path / "first", generator=own, init=str(start), **SHORT)
+    assert "Stylizer.from_pretrained(" in capsys.readouterr().out
+    again = pretrained.load(first, generator_class=Own).generator
+    second = train(*folders, tmp_path / "second", generator=again, init=str(first), progress=False, **SHORT)
+    assert type(pretrained.load(second, generator_class=Own).generator) is Own
+
+
+def test_fine_tuning_by_steps_and_resumed_where_nothing_is_yet(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr("agnlib.training.run.finetune.train", lambda *_, **options: given.append(options))
+    (tmp_path / "run").mkdir()
+    for options in ({"steps": 3}, {"resume": "auto"}, {}):
+        finetune(*folders, tmp_path / "run", **options)  # type: ignore[arg-type]
+    assert [(options.get("steps"), options["minutes"]) for options in given] == [(3, None), (None, 5.0), (None, 5.0)]
+    (tmp_path / "run" / "run.json").write_text('{"minutes": 7}')
+    finetune(*folders, tmp_path / "run", resume="auto")
+    assert given[-1]["minutes"] is None
+
+
+def test_weights_that_are_gone_when_it_ends_are_not_missed(
+    folders: tuple[Path, Path], start: Path, tmp_path: Path
+) -> None:
+    class Removing:
+        def on_fit_end(self, trainer: AdversarialTrainer) -> None:
+            shutil.rmtree(start)
+
+    out = train(*folders, tmp_path / "run", init=str(start), callbacks=[Removing()], progress=False, **SHORT)
+    assert pretrained.load(out).info["training"]["init"].startswith("start ")
+
+
+@pytest.mark.parametrize("given", [("", "b", "c"), ("a", "", "c"), ("a", "b", ""), ("a", None, "c"), ("a", 3, "c")])
+@pytest.mark.parametrize("function", [train, finetune])
+def test_no_path_is_not_the_current_folder(given: tuple[Any, ...], function: Any) -> None:
+    with pytest.raises(InputError):
+        function(*given)

@@ -18,9 +18,9 @@ from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._refining import drawing_of
 from agnlib.training.class_styles.calibration import as_style, at_most, farthest
 
-__all__ = ["ClassJudge", "sharpen_classes"]
+__all__ = ["BATCH", "ClassJudge", "sharpen_classes"]
 
-_BATCH = 4  # paintings in a step
+BATCH = 4  # paintings in a step
 _MOST = 5.0  # deviations; a statistic further out counts as so far
 
 
@@ -156,15 +156,15 @@ def sharpen_classes(
         share = (end - now) / (config.num_classes - label)
         mean = means[label].clone().requires_grad_()
         optimizer = torch.optim.Adam([mean], lr=rate)
-        target = torch.full((_BATCH,), label, device=mean.device, dtype=torch.int64)
+        target = torch.full((BATCH,), label, device=mean.device, dtype=torch.int64)
         for _ in range(steps):
             if stopping():
                 return
             if time.monotonic() - now > share:
                 break
-            chosen = torch.randint(len(photos), (_BATCH,), generator=rng, device="cpu")
+            chosen = torch.randint(len(photos), (BATCH,), generator=rng, device="cpu")
             spread = (
-                torch.randn(_BATCH, config.latent_dim, generator=rng, device="cpu", dtype=torch.float32).to(mean)
+                torch.randn(BATCH, config.latent_dim, generator=rng, device="cpu", dtype=torch.float32).to(mean)
                 @ spreads[label].T
             )
             content = placed(photos[chosen], mean.device)

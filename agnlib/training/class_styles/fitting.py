@@ -21,16 +21,17 @@ from agnlib.image import Picture, reduced_size
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._reader import STYLE_SIDE
 from agnlib.training.class_styles.calibration import calibrate_classes
-from agnlib.training.class_styles.classifier import ClassJudge, sharpen_classes
+from agnlib.training.class_styles.classifier import BATCH, ClassJudge, sharpen_classes
 from agnlib.training.class_styles.mapping import fit_mapping
 from agnlib.training.class_styles.unfinished import Unfinished
 from agnlib.training.data.pairs import PictureFolder
 
-__all__ = ["fit_class_styles"]
+__all__ = ["fit_class_styles", "paintings_for", "statistics_of"]
 
 _PHOTOS, _PAINTINGS = 12, 100  # that are painted, and paintings of all classes in a round: with many, fewer of each
 _SIDE = 252  # of a photo at most: in a larger one strokes are finer, and classes less easily told
 _STEPS, _ALL_STEPS = 16, 160  # of sharpening a class, and of all classes
+_ROUNDS = 4  # of calibration
 _LEAST = 4  # pictures of every class that are read, however little time there is
 
 
@@ -72,12 +73,14 @@ def fit_class_styles(
     """
     unfinished = unfinished or Unfinished(None)
     classes = generator.config.num_classes
-    usual = max(1, min(_STEPS, _ALL_STEPS // max(classes, 1))) if steps is None else steps
+    usual = _usual_steps(classes) if steps is None else steps
     work = _Work(generator, extractor, usual, unfinished, _Clock(seconds), progress, stopping)
     known = unfinished.read()
     seen, of = (known["statistics"], known["labels"]) if known else work.read(style)
     if stopping():
         return False
+    if not known:
+        unfinished.keep(statistics=seen, labels=of)
     seen = seen.to(generator.mapping.weight)
     if "mapping" in known:
         with torch.no_grad():
@@ -85,12 +88,33 @@ def fit_class_styles(
     else:
         fit_mapping(generator, extractor.encode(seen), of, prior=extractor.config.variational)
     if classes > 1:
-        photos = _photos(content, max(2, min(_PHOTOS, _PAINTINGS // classes)))
+        photos = _photos(content, _photos_for(classes))
         if "mapping" not in known:
-            calibrate_classes(generator, extractor, photos, seconds=work.clock.left(0.6), stopping=stopping)
+            calibrate_classes(
+                generator, extractor, photos, rounds=_ROUNDS, seconds=work.clock.left(0.6), stopping=stopping
+            )
         if not stopping():
             work.sharpen(photos, seen, of, known)
     return not stopping()
+
+
+def paintings_for(classes: int) -> int:
+    """About how many paintings so many classes take, those that are gone through backwards counted as three.
+
+    Example:
+        >>> paintings_for(8), paintings_for(1)
+        (2432, 0)
+    """
+    sharpening = _usual_steps(classes) * BATCH * 4  # a painting as it was beside it
+    return 0 if classes < 2 else classes * (_ROUNDS * _photos_for(classes) + sharpening)
+
+
+def _usual_steps(classes: int) -> int:
+    return max(1, min(_STEPS, _ALL_STEPS // max(classes, 1)))
+
+
+def _photos_for(classes: int) -> int:
+    return max(2, min(_PHOTOS, _PAINTINGS // classes))
 
 
 class _Clock:
@@ -125,7 +149,7 @@ class _Work:
     def read(self, style: PictureFolder) -> tuple[Tensor, Tensor]:
         """Statistics of pictures and their labels, of all or as many as there is time for."""
         found, labels, least = [], [], _LEAST * max(1, self.generator.config.num_classes)
-        for statistics, label in _statistics(self.extractor, style, self.generator.mapping.weight.device):
+        for statistics, label in statistics_of(self.extractor, style, self.generator.mapping.weight.device):
             found.append(statistics)
             labels.append(label)
             self._tell(len(found), len(style.paths), 0)
@@ -137,8 +161,8 @@ class _Work:
 
     def sharpen(self, photos: Tensor, seen: Tensor, of: Tensor, known: Mapping[str, Tensor]) -> None:
         """Those classes that are not known yet; after each, all that is known is kept."""
-        first = int(known["classes"]) if known else 0
-        begun = known["begun"] if known else self.generator.mapping.weight.detach().clone()
+        first = int(known["classes"]) if "classes" in known else 0
+        begun = known["begun"] if "begun" in known else self.generator.mapping.weight.detach().clone()
 
         def on_class(label: int) -> None:
             self._tell(len(seen), len(seen), label + 1)
@@ -162,7 +186,9 @@ class _Work:
 
 
 @torch.no_grad()
-def _statistics(extractor: StyleExtractor, style: PictureFolder, device: torch.device) -> Iterator[tuple[Tensor, int]]:
+def statistics_of(
+    extractor: StyleExtractor, style: PictureFolder, device: torch.device
+) -> Iterator[tuple[Tensor, int]]:
     """Of each picture that can be decoded, the classes by turns."""
     for path, label in _by_turns(style):
         try:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from agnlib import image
-from agnlib._shared.paths import exists, is_folder, why_not
+from agnlib._shared.paths import exists, is_folder, text_of, why_not
 from agnlib._train_options import FinetuneSettings, TrainSettings
 from agnlib.errors import InputError
-from agnlib.training.run.train import train
+from agnlib.training.run.record import read_record
+from agnlib.training.run.train import path_or_paths, train
 
 __all__ = ["finetune"]
 
@@ -65,11 +66,12 @@ def finetune(
         ...
         agnlib.errors.InputError: style: 'a.jpg' does not exist; give pictures, or one folder
     """
-    pictures = [Path(path) for path in ([style] if isinstance(style, (str, os.PathLike)) else style)]
+    pictures = path_or_paths(style)
+    pictures = pictures if isinstance(pictures, tuple) else (pictures,)
     for path in pictures:
         if not exists(path):
             raise InputError(f"style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
-    if minutes is None and options.get("resume") is None:
+    if minutes is None and options.get("steps") is None and not _goes_on(options.get("resume"), out):
         minutes = _USUAL_MINUTES
     given: TrainSettings = {"init": init, "minutes": minutes, **_USUAL, **options}
     if len(pictures) == 1 and is_folder(pictures[0]):
@@ -79,3 +81,8 @@ def finetune(
             raise InputError(f"style: {str(path)!r} is a folder among others; give pictures, or one folder")
         image.probe(path)
     return train(content, pictures, out, progress=progress, **given)
+
+
+def _goes_on(resume: str | None, out: str | os.PathLike[str]) -> bool:
+    """Whether there is a run to go on with, which says how long it takes."""
+    return resume is not None and (resume != "auto" or read_record(Path(text_of(out, "out"))) is not None)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agnlib.errors import ImageError, InputError
 from agnlib.models import Discriminator, EfficientNetLiteFeatures, Generator, StyleExtractor, pretrained
+from agnlib.models.pretrained import Bundle
 from agnlib.training.config import TrainerConfig
 from agnlib.training.data.pairs import PictureFolder
 from agnlib.training.run.net2net import grown
@@ -30,7 +31,7 @@ class Networks(NamedTuple):
 
 
 def starting_networks(
-    init: str | None,
+    init: Bundle | None,
     style: PictureFolder,
     blocks: Sequence[int] | None = None,
     channels: Sequence[int] | None = None,
@@ -45,7 +46,6 @@ def starting_networks(
     Raises:
         InputError: fewer blocks or channels than `init` has; or a generator that is given for other classes, to be
             grown, or of another width of styles.
-        WeightsError: `init` cannot be loaded.
     """
     classes, wanted = len(style.class_names), len(style.class_names) or None
     if generator is not None:
@@ -58,23 +58,22 @@ def starting_networks(
         options: dict[str, Any] = {name: tuple(value) for name, value in sizes.items() if value is not None}
         generator = Generator(num_classes=classes, margin=_MARGIN, canvas_slope=_CANVAS_SLOPE, **options)
         return Networks(generator, Discriminator(wanted), _new_extractor(style))
-    bundle = pretrained.load(init)
-    discriminator = bundle.discriminator
-    if generator is not None and generator.config.style_dim != bundle.extractor.config.style_dim:
-        raise InputError(
-            f"generator has style_dim {generator.config.style_dim}, the extractor of {init}"
-            f" {bundle.extractor.config.style_dim}; give a generator of that width"
-        )
-    given, generator = generator is not None, generator or bundle.generator
+    discriminator, width = init.discriminator, init.extractor.config.style_dim
     if discriminator is None:
-        discriminator = Discriminator(wanted, style_dim=generator.config.style_dim)
-    elif discriminator.config.num_classes != wanted:
+        discriminator = Discriminator(wanted, style_dim=width)
+    elif discriminator.config.num_classes != wanted or init.class_names not in ((), style.class_names):
         discriminator = _with_labels(discriminator, wanted)
-    if given:
-        return Networks(generator, discriminator, bundle.extractor)
+    if generator is not None:
+        if generator.config.style_dim != width:
+            raise InputError(
+                f"generator has style_dim {generator.config.style_dim}, the extractor of {init.name} {width}; give a"
+                " generator of that width"
+            )
+        return Networks(generator, discriminator, init.extractor)
+    generator = init.generator
     if generator.config.num_classes != classes:
         generator = _with_classes(generator, classes)
-    return Networks(grown(generator, blocks=blocks, channels=channels), discriminator, bundle.extractor)
+    return Networks(grown(generator, blocks=blocks, channels=channels), discriminator, init.extractor)
 
 
 def _check_given(generator: Generator, classes: int, *, grows: bool) -> None:
@@ -87,22 +86,21 @@ def _check_given(generator: Generator, classes: int, *, grows: bool) -> None:
         raise InputError("blocks and channels are of a generator that is made here; expected none with generator=")
 
 
-def origin(init: str | None) -> dict[str, Any]:
+def origin(init: Bundle | None) -> dict[str, Any]:
     """The weights that a training begins with: their name and version, and what was before them."""
     if init is None:
         return {"init": None, "before": []}
-    bundle = pretrained.load(init)
-    training = bundle.info.get("training", {})
+    training = init.info.get("training", {})
     said = {name: training[name] for name in ("init", "steps", "minutes", "crop", "batch") if name in training}
-    return {"init": f"{bundle.name} {bundle.version}", "before": [*training.get("before", []), said] if said else []}
+    return {"init": f"{init.name} {init.version}", "before": [*training.get("before", []), said] if said else []}
 
 
-def balance(init: str | None, *, style_weight: float | None, adversarial: float | None) -> dict[str, float]:
+def balance(init: Bundle | None, *, style_weight: float | None, adversarial: float | None) -> dict[str, float]:
     """Weights of style and adversary: those asked for, else those that `init` says it was trained with, else the usual.
 
     Else going on from weights with strong strokes would weaken them.
     """
-    training = pretrained.load(init).info.get("training", {}) if init else {}
+    training = init.info.get("training", {}) if init else {}
     usual = {"style_weight": 1.0, "adversarial": TrainerConfig.adversarial}
     known = {
         "style_weight": training.get("style_weight"),
@@ -136,7 +134,8 @@ def kept(before: Discriminator | None, after: Discriminator) -> str:
         return "discriminator: new, the weights have none"
     mine, theirs = after.state_dict(), before.state_dict()
     same = sum(key in theirs and torch.equal(value, theirs[key]) for key, value in mine.items())
-    return f"discriminator: {same} of {len(mine)} tensors kept" + (", the classes are new" if same < len(mine) else "")
+    new = ", the classes are new" if same < len(mine) and after.config.num_classes else ""
+    return f"discriminator: {same} of {len(mine)} tensors kept{new}"
 
 
 def _new_extractor(style: PictureFolder, style_dim: int | None = None) -> StyleExtractor:

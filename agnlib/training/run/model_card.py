@@ -64,7 +64,7 @@ def model_card(name: str, facts: Mapping[str, Any]) -> str:
         >>> print(model_card("mine", {"steps": 3, "perceptual": [], "terms": {"palette": 1.0}}))
         # mine
         <BLANKLINE>
-        Weights made by `agnlib train`.
+        Weights trained with agnlib.
         <BLANKLINE>
         | | |
         |---|---|
@@ -75,11 +75,11 @@ def model_card(name: str, facts: Mapping[str, Any]) -> str:
         Licenses of the pictures it was trained on: not recorded; add them here.
         <BLANKLINE>
     """
-    lines = [f"# {name}", "", "Weights made by `agnlib train`.", "", "| | |", "|---|---|"]
+    lines = [f"# {name}", "", "Weights trained with agnlib.", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {_shown(value)} |" for key, value in facts.items() if key not in _NOT_IN_THE_TABLE]
     given = facts.get("trainer", {})
     lines += [f"| {name} | {_shown(given[key])} |" for key, name in _OF_THE_TRAINER.items() if key in given]
-    lines += [f"| before: {_stage(stage)} | |" for stage in facts.get("before", ())]
+    lines += [f"| before | {_stage(stage)} |" for stage in facts.get("before", ())]
     lines += [f"| weight of {key} | {value} |" for key, value in facts["terms"].items()]
     return "\n".join([*lines, "", "Licenses of the pictures it was trained on: not recorded; add them here.", ""])
 

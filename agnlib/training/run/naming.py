@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from agnlib.training.class_styles.fitting import fit_class_styles
+from agnlib.training.class_styles.fitting import fit_class_styles, paintings_for, statistics_of
 from agnlib.training.class_styles.unfinished import Unfinished
 from agnlib.training.data.pairs import PairData, PictureFolder
 from agnlib.training.trainer import AdversarialTrainer
 
-__all__ = ["are_named", "estimate_naming", "minutes_for_names", "name_styles"]
+__all__ = ["are_named", "estimate_naming", "minutes_for_names", "minutes_for_training", "name_styles"]
 
 _SHARE, _SHARE_WITHOUT_CLASSES, _MOST = 0.15, 0.05, 4.0  # of the minutes; and minutes at most
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
@@ -33,11 +33,16 @@ def minutes_for_names(minutes: float, style: PictureFolder) -> float:
     return min((_SHARE if style.class_names else _SHARE_WITHOUT_CLASSES) * minutes, _MOST)
 
 
-def are_named(folder: Path, step: int, class_names: Sequence[str]) -> bool:
-    """Whether a folder has weights of this step that know these styles by name."""
+def minutes_for_training(minutes: float | None, style: PictureFolder) -> float | None:
+    """The rest of them."""
+    return None if minutes is None else minutes - minutes_for_names(minutes, style)
+
+
+def are_named(folder: Path, step: int) -> bool:
+    """Whether a folder has weights of this step whose styles by name, or by chance alone, are fitted."""
     try:
-        info = json.loads((folder / "config.json").read_text("utf-8"))["info"]
-        return bool(class_names) and (info["training"]["steps"], info["class_names"]) == (step, list(class_names))
+        training = json.loads((folder / "config.json").read_text("utf-8"))["info"]["training"]
+        return bool(training["named"]) and training["steps"] == step
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -94,15 +99,14 @@ def estimate_naming(trainer: AdversarialTrainer, data: PairData, minutes: float 
     """
     if minutes is not None:
         return f"styles by name: {minutes:.2g} minutes of them"
-    generator, extractor, classes = trainer.generator, trainer.extractor, max(1, len(data.style.class_names))
+    generator, extractor = trainer.generator, trainer.extractor
     assert extractor is not None
     batch = data[0].to(trainer.device)
+    reading = _seconds(lambda: next(statistics_of(extractor, data.style, trainer.device)))
     with torch.no_grad():
-        reading = _seconds(lambda: extractor.statistics(batch.style[:1]))
         painting = _seconds(lambda: generator(None, extractor(batch.style[:1]), content=batch.photos[:1]))
-    pictures, paintings = len(data.style.paths), 0 if classes == 1 else classes * (4 * 12 + 4 * 16 * 4)
-    whole = (pictures * reading + paintings * painting) / 60
-    return f"styles by name: about {whole:.0f} minutes after that"
+    whole = len(data.style.paths) * reading + paintings_for(len(data.style.class_names)) * painting
+    return f"styles by name: about {whole / 60:.0f} minutes after that"
 
 
 def _seconds(run: Callable[[], object]) -> float:

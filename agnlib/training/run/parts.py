@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from agnlib.errors import InputError
@@ -38,6 +39,19 @@ class Parts:
         """A line on standard output."""
         if not self.quiet:
             print(line)
+
+    @property
+    def generator_class(self) -> type[Generator] | None:
+        """Of a generator of one's own; None for agnlib's."""
+        kind = None if self.generator is None else type(self.generator)
+        return None if kind in _OURS else kind
+
+    def how_to_use(self, out: Path) -> str:
+        """A line that paints with the weights."""
+        kind = self.generator_class
+        if kind is None:
+            return f"agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png"
+        return f"Stylizer.from_pretrained({str(out)!r}, generator_class={kind.__name__})"
 
     @property
     def record(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,17 +19,25 @@ from agnlib._shared.paths import is_file, is_folder, real, text_of
 from agnlib._train_options import TrainSettings
 from agnlib.engines._device import resolve_device
 from agnlib.errors import InputError, TrainingError, WeightsError
-from agnlib.models import Generator, PerceptualEncoder, pretrained
-from agnlib.training.callbacks import LogScalars, ProgressBar, SaveCheckpoints, SaveSamples
-from agnlib.training.data.pairs import PairData, PictureFolder, loader
+from agnlib.models import Generator, pretrained
+from agnlib.models.pretrained import Bundle
+from agnlib.training.callbacks import SaveCheckpoints
+from agnlib.training.data.pairs import PairData, loader
 from agnlib.training.distributed import World, join, local_device
-from agnlib.training.objective.recipe import build_terms, choose_encoders
+from agnlib.training.objective.recipe import choose_encoders
 from agnlib.training.objective.terms import Term, Weighted
+from agnlib.training.run.assembly import DEFAULT_BATCH, data_of, report, trainer_of
 from agnlib.training.run.dry_run import estimate
 from agnlib.training.run.initial_networks import balance, kept, origin, starting_networks
 from agnlib.training.run.log_columns import check_best
 from agnlib.training.run.model_card import facts_of, model_card
-from agnlib.training.run.naming import are_named, estimate_naming, minutes_for_names, name_styles
+from agnlib.training.run.naming import (
+    are_named,
+    estimate_naming,
+    minutes_for_names,
+    minutes_for_training,
+    name_styles,
+)
 from agnlib.training.run.parts import Parts
 from agnlib.training.run.record import (
     TrainOptions,
@@ -40,16 +48,12 @@ from agnlib.training.run.record import (
     write_record,
 )
 from agnlib.training.safety.checkpoint import load_state, newest_complete
-from agnlib.training.safety.collapse import CollapseWatch
 from agnlib.training.safety.interrupt import stopping_on_signals
-from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
+from agnlib.training.trainer import AdversarialTrainer
 
 __all__ = ["TrainOptions", "loader", "run_training", "train"]
 
-_DEFAULT_STEPS, _DEFAULT_SIZE, _DEFAULT_BATCH = 10_000, 208, 4
-_FROM_NOTHING_EVERY = 8  # steps between those that paint without a photo
-_LEAST_SIZE = 8  # of a crop; a smaller one has no texture to learn from
-_SAMPLE_STEP = 1 << 30  # a step that no run reaches: its crops make the sample grid
+_DEFAULT_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class _Run:
     data: PairData
     trainer: AdversarialTrainer
     checkpoints: SaveCheckpoints
+    origin: Mapping[str, Any]
 
     @property
     def naming_minutes(self) -> float | None:
@@ -71,7 +76,7 @@ class _Run:
     @property
     def minutes(self) -> float | None:
         """For training itself."""
-        return None if self.options.minutes is None else self.options.minutes - (self.naming_minutes or 0.0)
+        return minutes_for_training(self.options.minutes, self.data.style)
 
 
 def train(
@@ -121,16 +126,26 @@ def train(
         agnlib.errors.InputError: nowhere is not a folder; expected one with pictures in it
     """
     parts = Parts({} if terms is None else terms, trainer_class, generator, callbacks, quiet=not progress)
-    pictures = _path_or_paths(style)
-    given = TrainOptions(Path(text_of(content, "content")), pictures, Path(text_of(out, "out")), **options)
+    given = TrainOptions(_path(content, "content"), path_or_paths(style), _path(out, "out"), **options)
     return run_training(given, parts)
 
 
-def _path_or_paths(style: Any) -> Path | tuple[Path, ...]:
+def path_or_paths(style: Any) -> Path | tuple[Path, ...]:
+    """A folder, or picture files.
+
+    Raises:
+        InputError: it is neither.
+    """
     if isinstance(style, (list, tuple)) and style:
-        return tuple(Path(text_of(each, "style")) for each in style)
-    path = Path(text_of(style, "style"))
+        return tuple(_path(each, "style") for each in style)
+    path = _path(style, "style")
     return (path,) if is_file(path) else path
+
+
+def _path(given: Any, name: str) -> Path:
+    if not text_of(given, name):  # which would be the current folder
+        raise InputError(f"{name} is empty; give a folder")
+    return Path(given)
 
 
 def run_training(options: TrainOptions, parts: Parts | None = None) -> Path:
@@ -155,29 +170,30 @@ def _prepare(options: TrainOptions, parts: Parts, device: torch.device, world: W
     """Check everything and load what there is to load; nothing is written."""
     say = parts.say
     check_place(options)
-    if options.init:
-        pretrained.find(options.init)
+    init = _loaded(options.init, parts)
     checkpoint = _checkpoint_of(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     encoders = choose_encoders(options.perceptual, device)
-    data = _data_of(options, encoders)
+    data = data_of(options, encoders)
     record = read_record(options.out if checkpoint is None else checkpoint.parent.parent) if options.resume else None
     if record is not None and options.steps is None and options.minutes is None:
         options = replace(options, steps=record.get("steps"), minutes=record.get("minutes"))
     chosen = _chosen(options, data, list(encoders))
-    chosen |= balance(options.init, style_weight=options.style_weight, adversarial=options.adversarial)
+    chosen |= balance(init, style_weight=options.style_weight, adversarial=options.adversarial)
     chosen["parts"] = parts.record or None
     if record is not None:
         check_same_run(record, options, chosen)
-    _report({"content": data.content, "style": data.style}, batch=data.batch, say=say)
+    report({"content": data.content, "style": data.style}, batch=data.batch, say=say)
     checkpoints = SaveCheckpoints(
         options.out / "checkpoints", every=options.checkpoint_every, keep=options.keep, best=options.keep_best
     )
+    torch.manual_seed(options.seed)
+    networks = starting_networks(init, data.style, options.blocks, options.channels, generator=parts.generator)
+    if init is not None:
+        say(kept(init.discriminator, networks.discriminator))
     say(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
-    trainer = _trainer(options, parts, chosen, device, encoders, data=data, checkpoints=checkpoints)
-    if options.init:
-        say(kept(pretrained.load(options.init).discriminator, trainer.discriminator))
+    trainer = trainer_of(options, parts, chosen, networks, encoders, device=device, data=data, checkpoints=checkpoints)
     check_best(options.keep_best, trainer)
     if checkpoint is not None:
         trainer.load_checkpoint(checkpoint)
@@ -185,7 +201,12 @@ def _prepare(options: TrainOptions, parts: Parts, device: torch.device, world: W
     elif options.resume:
         say(f"no checkpoint in {options.out} yet: begun from the start")
     world.wait()  # before one of them writes what the others look for
-    return _Run(options, parts, chosen, data, trainer, checkpoints)
+    return _Run(options, parts, chosen, data, trainer, checkpoints, origin(init))
+
+
+def _loaded(init: str | None, parts: Parts) -> Bundle | None:
+    """The weights to begin with; of a class of one's own where the generator that is given is of it."""
+    return pretrained.load(init, generator_class=parts.generator_class) if init else None
 
 
 def _checkpoint_of(options: TrainOptions) -> Path | None:
@@ -206,88 +227,16 @@ def _checkpoint_of(options: TrainOptions) -> Path | None:
     return path
 
 
-def _data_of(options: TrainOptions, encoders: Mapping[str, PerceptualEncoder]) -> PairData:
-    size = options.size or _DEFAULT_SIZE
-    least = max([_LEAST_SIZE, *(encoder.min_size for encoder in encoders.values())])
-    if size < least:
-        raise InputError(f"--size {size} is too small for these networks; give at least {least} pixels")
-    sides = (round(size * options.stroke_scale), size)
-    folders = [
-        PictureFolder(folder, side, seed=options.seed, classes=folder is options.style)
-        for folder, side in zip((options.content, options.style), sides, strict=True)
-    ]
-    batch = (options.batch or _DEFAULT_BATCH) * options.accumulate
-    data = PairData(folders[0], folders[1], batch=batch, accumulate=options.accumulate, seed=options.seed)
-    data[_SAMPLE_STEP]  # now, so that a folder without one whole picture is noticed before the long part
-    return data
-
-
 def _chosen(options: TrainOptions, data: PairData, encoders: list[str]) -> dict[str, Any]:
     return {
         "steps": options.steps if options.steps or options.minutes else _DEFAULT_STEPS,
         "size": data.style.size,
-        "batch": options.batch or _DEFAULT_BATCH,
+        "batch": options.batch or DEFAULT_BATCH,
         "perceptual": encoders,
         "content_pictures": data.content.fingerprint,
         "style_pictures": data.style.fingerprint,
         "agnlib": agnlib.__version__,
     }
-
-
-def _trainer(
-    options: TrainOptions,
-    parts: Parts,
-    chosen: Mapping[str, Any],
-    device: torch.device,
-    encoders: Mapping[str, PerceptualEncoder],
-    *,
-    data: PairData,
-    checkpoints: SaveCheckpoints,
-) -> AdversarialTrainer:
-    sample = data[_SAMPLE_STEP]
-    torch.manual_seed(options.seed)
-    networks = starting_networks(options.init, data.style, options.blocks, options.channels, generator=parts.generator)
-    warmup = 0 if options.init else TrainerConfig.warmup
-    rate = TrainerConfig.lr_generator if options.learning_rate is None else options.learning_rate
-    usual = build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"])
-    return parts.trainer_class(
-        *networks,
-        terms={name: term for name, term in {**usual, **parts.terms}.items() if term is not None},
-        config=TrainerConfig(
-            lr_generator=rate,
-            lr_discriminator=rate / 2,
-            seed=options.seed,
-            adversarial=chosen["adversarial"],
-            warmup=warmup,
-            stroke_scale=options.stroke_scale,
-            from_nothing_every=_FROM_NOTHING_EVERY,
-            accumulate=options.accumulate,
-            augment=tuple(options.augment.split("+")) if options.augment else (),
-            ada_target=options.ada,
-        ),
-        device=device,
-        callbacks=(
-            CollapseWatch(),
-            *parts.callbacks,
-            LogScalars(options.out / "log.jsonl", batch=data.batch),
-            SaveSamples(options.out / "samples", sample.split(options.accumulate)[0], every=options.sample_every),
-            checkpoints,
-            *([] if parts.quiet else [ProgressBar(steps=chosen["steps"], minutes=options.minutes, batch=data.batch)]),
-        ),
-    )
-
-
-def _report(folders: Mapping[str, PictureFolder], *, batch: int, say: Callable[[str], None]) -> None:
-    for name, folder in folders.items():
-        classes = f", {len(folder.class_names)} classes" if folder.class_names else ""
-        plural = "" if len(folder.paths) == 1 else "s"
-        say(f"{name}: {len(folder.paths)} picture{plural}, {len(folder)} crops{classes}")
-        if folder.unreadable:
-            say(f"  {len(folder.unreadable)} unreadable, skipped, the first is {folder.unreadable[0]}")
-        if folder.enlarged:
-            say(f"  {folder.enlarged} smaller than the crop of {folder.size} px, enlarged")
-        if batch > len(folder):
-            say(f"  fewer crops than a batch of {batch}: some are in it more than once")
 
 
 @contextmanager
@@ -352,36 +301,36 @@ def _tell_undecodable(run: _Run) -> None:
 
 def _save(run: _Run, signals: Sequence[str]) -> None:
     """The averaged networks at once, whatever ended the training; then again with names of the styles seen."""
-    out, names = run.options.out, run.data.style.class_names
-    if are_named(out, run.trainer.step, names):
+    out = run.options.out
+    if are_named(out, run.trainer.step):
         run.parts.say(f"weights in {out} know their styles by name already")
         return
-    _write(run, class_names=[])
+    _write(run, named=False)
     named = not signals and name_styles(
         run.trainer,
         run.data,
         out,
         minutes=run.naming_minutes,
-        write=lambda: _write(run, class_names=names),
+        write=lambda: _write(run, named=True),
         stopping=lambda: bool(signals),
         progress=not run.parts.quiet,
     )
-    if not named and names:
+    if not named:
         run.parts.say(
             "the weights know no styles by name yet, and random ones are unlike any picture's; --resume auto goes on"
         )
-    run.parts.say(f"weights in {out}; try: agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png")
+    run.parts.say(f"weights in {out}; try: {run.parts.how_to_use(out)}")
 
 
-def _write(run: _Run, class_names: Sequence[str]) -> None:
+def _write(run: _Run, *, named: bool) -> None:
     """Weights and card; without names where the mapping does not know them yet."""
     trainer, out = run.trainer, run.options.out
     generator, extractor = trainer.averaged_generator, trainer.averaged_extractor
     assert extractor is not None
     models = {"generator": generator, "extractor": extractor, "discriminator": trainer.discriminator}
     name, minutes = real(out).name, trainer.seconds / 60
-    facts = facts_of(trainer, run.data, **origin(run.options.init), encoders=run.chosen["perceptual"], minutes=minutes)
-    facts["style_weight"] = run.chosen["style_weight"]
-    info = {"class_names": list(class_names), "license": "yours", "training": facts}
+    facts = facts_of(trainer, run.data, **run.origin, encoders=run.chosen["perceptual"], minutes=minutes)
+    facts |= {"style_weight": run.chosen["style_weight"], "named": named}
+    info = {"class_names": list(run.data.style.class_names) if named else [], "license": "yours", "training": facts}
     pretrained.save(out, models, name=name, info=info, dtype=torch.float16)
     write_bytes(out / "README.md", model_card(name, facts).encode("utf-8", "backslashreplace"))
