@@ -586,7 +586,7 @@ def test_what_the_help_of_train_calls_usual_is_what_a_run_takes() -> None:
     assert float(first["learning_rate"]) == trainer.lr_generator
     assert float(first["learning_rate"]) / 2 == trainer.lr_discriminator
     assert first["steps"] == f"{train._DEFAULT_STEPS:,}"
-    assert (int(first["size"]), int(first["batch"])) == (train._DEFAULT_SIZE, train._DEFAULT_BATCH)
+    assert (int(first["size"]), int(first["batch"])) == (assembly._DEFAULT_SIZE, assembly.DEFAULT_BATCH)
     assert [int(each) for each in first["blocks"].split()] == list(generator.blocks)
     assert [int(each) for each in first["channels"].split()] == list(generator.channels)
 

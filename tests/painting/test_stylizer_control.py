@@ -66,7 +66,7 @@ def test_preserve_color_keeps_the_colors_and_takes_the_lightness() -> None:
 
 
 def test_a_dark_red_that_becomes_light_stays_red_and_nothing_is_clipped() -> None:
-    red, luma_of = torch.tensor([0.3, 0.02, 0.02]).view(1, 3, 1, 1) * 2 - 1, _painted_windows._luma
+    red, luma_of = torch.tensor([0.3, 0.02, 0.02]).view(1, 3, 1, 1) * 2 - 1, _painted_windows.lightness
     for light in (0.05, 0.15, 0.3, 0.6, 0.95):
         found = _painted_windows._with_luma(red, torch.full((1, 1, 1, 1), light * 2 - 1))
         assert (luma_of(found).item() + 1) / 2 == pytest.approx(light, abs=1e-5)
