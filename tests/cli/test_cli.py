@@ -27,7 +27,7 @@ from agnlib.models import GeneratorConfig, pretrained
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
 from agnlib.training import TrainerConfig
-from agnlib.training.run import finetune, train
+from agnlib.training.run import assembly, finetune, train
 from agnlib.training.run.train import TrainOptions
 
 
