@@ -117,8 +117,9 @@ def _finetune(arguments: argparse.Namespace) -> int:
     if not is_folder(arguments.content):
         is_not = why_not(arguments.content, "a folder")
         raise InputError(f"argument --content: {str(arguments.content)!r} {is_not}; give one of photographs")
-    from agnlib.training.run.finetune import finetune
+    from agnlib.training.run.finetune import finetune_options
+    from agnlib.training.run.train import run_training
 
     values = {name: value for name, value in vars(arguments).items() if name not in ("run", "style")}
-    finetune(values.pop("content"), arguments.style, values.pop("out"), **values)
+    run_training(finetune_options(values.pop("content"), arguments.style, values.pop("out"), **values))
     return 0

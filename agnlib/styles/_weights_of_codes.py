@@ -44,7 +44,6 @@ def check_fits(code: StyleCode, *, style_dim: int, weights: str, weights_hash: s
         )
     if code.weights_hash in ("", weights_hash) or weights_hash in _warned.get(code, ()):
         return
-    _warned.setdefault(code, set()).add(weights_hash)
     warnings.warn(
         f"style: the code of {code.source!r} was made with {code.weights or 'other weights'}, whose style extractor is"
         f" not that of {weights or 'these weights'}: it may paint another style; encode the picture again with"
@@ -52,3 +51,4 @@ def check_fits(code: StyleCode, *, style_dim: int, weights: str, weights_hash: s
         StyleCodeWarning,
         stacklevel=2,
     )
+    _warned.setdefault(code, set()).add(weights_hash)  # now, so that it is refused each time where warnings are errors

@@ -161,8 +161,8 @@ class ProgressBar:
         """Move it on."""
         loss = sum(v for name, v in logs.items() if name.startswith("generator/") and not name.endswith("_norm"))
         said = f"loss {loss:.3f}"
-        if self.batch:
-            said += f", {(self._bar.format_dict['rate'] or 0.0) * self.batch:.1f} img/s"
+        if self.batch and self._bar.format_dict["rate"]:
+            said += f", {self._bar.format_dict['rate'] * self.batch:.1f} img/s"
         if self.minutes:
             said += f", {trainer.seconds / 60:.1f} of {self.minutes:g} min"
         self._bar.set_postfix_str(said, refresh=False)

@@ -72,7 +72,7 @@ def test_what_is_not_asked_for_is_what_suits_few_pictures(
     asked: list[str], size: int, batch: int, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr("agnlib.training.run.finetune.train", lambda *_, **options: given.append(options))
+    monkeypatch.setattr("agnlib.training.run.train.run_training", lambda options: given.append(vars(options)))
     named = ["--style", str(folders[1]), "--content", str(folders[0]), "--out", "mine"]
     assert cli.main(["finetune", *named, *asked]) == 0
     (options,) = given

@@ -84,7 +84,10 @@ def test_own_losses_trainer_callbacks_and_a_silent_run(
     assert "generator/smoothness" not in line
     assert line["generator/palette"] == pytest.approx(3 * line["generator/mine"], abs=2e-5)
     assert Stylizer.from_pretrained(out).class_names == ("ink", "oil")
-    with pytest.raises(InputError, match="begun with"):
+    with pytest.raises(InputError, match=r"^out .* holds an earlier run; go on with it by resume=\"auto\""):
+        train(*folders, out, progress=False, **given)
+    words = r"^resume: the run was begun with trainer .*Doubled, terms mine palette smoothness, now it has no terms"
+    with pytest.raises(InputError, match=words):
         train(*folders, out, resume="auto", progress=False, **{**SHORT, "init": str(start)})
     assert train(*folders, out, resume="auto", terms=terms, progress=False, **given) == out
 
@@ -119,6 +122,13 @@ def test_a_generator_of_ones_own_is_begun_with(folders: tuple[Path, Path], start
         ({"terms": [brightness]}, "terms"),
         ({"generator": "agn-small"}, "expected a Generator"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"stepz": 3}, "did you mean steps"),
+        ({"lr": 3}, "lr is no option of a training; expected one of init, "),
+        ({"callbacks": brightness}, "callbacks are a function; expected several"),
+        (
+            {"terms": {"pallete": None}, "perceptual": "none", "size": 24},
+            "has no 'pallete' to take out; it has palette, ",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_written(
@@ -211,15 +221,15 @@ def test_weights_of_ones_own_class_are_gone_on_with(
 def test_fine_tuning_by_steps_and_resumed_where_nothing_is_yet(
     folders: tuple[Path, Path], start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[dict[str, Any]] = []
-    monkeypatch.setattr("agnlib.training.run.finetune.train", lambda *_, **options: given.append(options))
+    given: list[TrainOptions] = []
+    monkeypatch.setattr("agnlib.training.run.finetune.run_in_python", lambda options, parts: given.append(options))
     (tmp_path / "run").mkdir()
     for options in ({"steps": 3}, {"resume": "auto"}, {}):
         finetune(*folders, tmp_path / "run", **options)  # type: ignore[arg-type]
-    assert [(options.get("steps"), options["minutes"]) for options in given] == [(3, None), (None, 5.0), (None, 5.0)]
+    assert [(options.steps, options.minutes) for options in given] == [(3, None), (None, 5.0), (None, 5.0)]
     (tmp_path / "run" / "run.json").write_text('{"minutes": 7}')
     finetune(*folders, tmp_path / "run", resume="auto")
-    assert given[-1]["minutes"] is None
+    assert given[-1].minutes is None
 
 
 def test_weights_that_are_gone_when_it_ends_are_not_missed(

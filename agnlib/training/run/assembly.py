@@ -78,6 +78,9 @@ def trainer_of(
     warmup = 0 if options.init else TrainerConfig.warmup
     rate = TrainerConfig.lr_generator if options.learning_rate is None else options.learning_rate
     usual = build_terms(encoders, networks.generator, warmup=warmup, style_weight=chosen["style_weight"])
+    unknown = [name for name, term in parts.terms.items() if term is None and name not in usual]
+    if unknown:
+        raise InputError(f"terms: the recipe has no {unknown[0]!r} to take out; it has {', '.join(usual)}")
     return parts.trainer_class(
         *networks,
         terms={name: term for name, term in {**usual, **parts.terms}.items() if term is not None},

@@ -12,10 +12,11 @@ from agnlib import image
 from agnlib._shared.paths import exists, is_folder, text_of, why_not
 from agnlib._train_options import FinetuneSettings, TrainSettings
 from agnlib.errors import InputError
-from agnlib.training.run.record import read_record
-from agnlib.training.run.train import path_or_paths, train
+from agnlib.training.run.parts import Parts
+from agnlib.training.run.record import TrainOptions, read_record
+from agnlib.training.run.train import options_of, path_or_paths, run_in_python
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "finetune_options"]
 
 _USUAL: TrainSettings = {
     "size": 208,  # as large as references are read
@@ -66,8 +67,26 @@ def finetune(
         ...
         agnlib.errors.InputError: style: 'a.jpg' does not exist; give pictures, or one folder
     """
-    pictures = path_or_paths(style)
-    pictures = pictures if isinstance(pictures, tuple) else (pictures,)
+    chosen = finetune_options(content, style, out, init=init, minutes=minutes, **options)
+    return run_in_python(chosen, Parts(quiet=not progress))
+
+
+def finetune_options(
+    content: str | os.PathLike[str],
+    style: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    init: str = "agn-small",
+    minutes: float | None = None,
+    **options: Unpack[FinetuneSettings],
+) -> TrainOptions:
+    """The options of a training that `finetune` asks for.
+
+    Raises:
+        InputError, ImageError: as `finetune`.
+    """
+    found = path_or_paths(style)
+    pictures = found if isinstance(found, tuple) else (found,)
     for path in pictures:
         if not exists(path):
             raise InputError(f"style: {str(path)!r} {why_not(path, 'a picture')}; give pictures, or one folder")
@@ -75,12 +94,12 @@ def finetune(
         minutes = _USUAL_MINUTES
     given: TrainSettings = {"init": init, "minutes": minutes, **_USUAL, **options}
     if len(pictures) == 1 and is_folder(pictures[0]):
-        return train(content, pictures[0], out, progress=progress, **given)
+        return options_of(content, pictures[0], out, **given)
     for path in pictures:
         if is_folder(path):
             raise InputError(f"style: {str(path)!r} is a folder among others; give pictures, or one folder")
         image.probe(path)
-    return train(content, pictures, out, progress=progress, **given)
+    return options_of(content, pictures, out, **given)
 
 
 def _goes_on(resume: str | None, out: str | os.PathLike[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 from agnlib.errors import InputError
 from agnlib.models import Generator
+from agnlib.training.callbacks import check_hooks
 from agnlib.training.objective.terms import Term, Weighted
 from agnlib.training.trainer import AdversarialTrainer
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "by_keywords"]
 
 _OURS = (AdversarialTrainer, Generator, None)
 
@@ -26,19 +28,21 @@ class Parts:
     generator: Generator | None = None
     callbacks: Sequence[object] = ()
     quiet: bool = False
+    in_python: bool = False
 
     def __post_init__(self) -> None:
         if not (isinstance(self.trainer_class, type) and issubclass(self.trainer_class, AdversarialTrainer)):
             raise InputError(f"trainer_class is {self.trainer_class!r}; expected a subclass of AdversarialTrainer")
         if not isinstance(self.terms, Mapping):
             raise InputError(f"terms are a {type(self.terms).__name__}; expected {{name: term}}")
+        check_hooks(self.callbacks)
         if self.generator is not None and not isinstance(self.generator, Generator):
             raise InputError(f"generator is a {type(self.generator).__name__}; expected a Generator")
 
     def say(self, line: str) -> None:
         """A line on standard output."""
         if not self.quiet:
-            print(line)
+            print(by_keywords(line) if self.in_python else line)
 
     @property
     def generator_class(self) -> type[Generator] | None:
@@ -50,7 +54,8 @@ class Parts:
         """A line that paints with the weights."""
         kind = self.generator_class
         if kind is None:
-            return f"agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png"
+            ours = f"Stylizer.from_pretrained({str(out)!r})"
+            return ours if self.in_python else f"agnlib stylize PHOTO --style PICTURE --weights {out} -o out.png"
         return f"Stylizer.from_pretrained({str(out)!r}, generator_class={kind.__name__})"
 
     @property
@@ -59,3 +64,14 @@ class Parts:
         kinds = {"trainer": self.trainer_class, "generator": self.generator and type(self.generator)}
         others = {name: f"{k.__module__}.{k.__qualname__}" for name, k in kinds.items() if k not in _OURS}
         return others | ({"terms": sorted(self.terms)} if self.terms else {})
+
+
+def by_keywords(text: str) -> str:
+    """A message with the options of the command line as Python has them.
+
+    Example:
+        >>> by_keywords("go on with --resume auto, or give another --checkpoint-every")
+        'go on with resume="auto", or give another checkpoint_every'
+    """
+    words = text.replace("--resume auto", 'resume="auto"').replace("the same command with", "the same call with")
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda found: found[1].replace("-", "_"), words)

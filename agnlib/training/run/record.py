@@ -119,10 +119,17 @@ def check_same_run(record: Mapping[str, Any], options: TrainOptions, chosen: Map
         )
 
 
+def _parts(record: Any) -> str:
+    """Terms, trainer and generator of one's own, in words."""
+    if not record:
+        return "no terms, trainer or generator of its own"
+    return ", ".join(f"{name} {' '.join(v) if isinstance(v, list) else v}" for name, v in record.items())
+
+
 def _difference(name: str, then: object, now: object) -> str:
     if name.endswith("_pictures"):
         return f"other pictures in --{name.removesuffix('_pictures')}"
     if name == "parts":
-        return f"{then or 'no'} terms, trainer or generator of its own, now it is {now or 'none'}"
+        return f"{_parts(then)}, now it has {_parts(now)}"
     option = f"--{name.replace('_', '-')}"
     return f"{option} {then}, now it is {now}" if then is not None else f"no {option}, now it is {now}"

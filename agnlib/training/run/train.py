@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from agnlib._shared.lock import locked_folder
 from agnlib._shared.paths import is_file, is_folder, real, text_of
 from agnlib._train_options import TrainSettings
 from agnlib.engines._device import resolve_device
-from agnlib.errors import InputError, TrainingError, WeightsError
+from agnlib.errors import AgnError, InputError, TrainingError, WeightsError
 from agnlib.models import Generator, pretrained
 from agnlib.models.pretrained import Bundle
 from agnlib.training.callbacks import SaveCheckpoints
@@ -38,7 +39,7 @@ from agnlib.training.run.naming import (
     minutes_for_training,
     name_styles,
 )
-from agnlib.training.run.parts import Parts
+from agnlib.training.run.parts import Parts, by_keywords
 from agnlib.training.run.record import (
     TrainOptions,
     check_place,
@@ -126,8 +127,31 @@ def train(
         agnlib.errors.InputError: nowhere is not a folder; expected one with pictures in it
     """
     parts = Parts({} if terms is None else terms, trainer_class, generator, callbacks, quiet=not progress)
-    given = TrainOptions(_path(content, "content"), path_or_paths(style), _path(out, "out"), **options)
-    return run_training(given, parts)
+    return run_in_python(options_of(content, style, out, **options), parts)
+
+
+def options_of(content: Any, style: Any, out: Any, **options: Any) -> TrainOptions:
+    """The options of `train`, with its paths.
+
+    Raises:
+        InputError: a path is empty or none, an option is unknown or outside its range.
+    """
+    known = [option.name for option in fields(TrainOptions)]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{name} is no option of a training; {hint}expected one of {', '.join(known[3:])}")
+    return TrainOptions(_path(content, "content"), path_or_paths(style), _path(out, "out"), **options)
+
+
+def run_in_python(options: TrainOptions, parts: Parts) -> Path:
+    """`run_training`, its messages in Python's words."""
+    try:
+        return run_training(options, replace(parts, in_python=True))
+    except AgnError as error:
+        error.args = (by_keywords(str(error)),)
+        raise
 
 
 def path_or_paths(style: Any) -> Path | tuple[Path, ...]:
@@ -190,6 +214,8 @@ def _prepare(options: TrainOptions, parts: Parts, device: torch.device, world: W
     )
     torch.manual_seed(options.seed)
     networks = starting_networks(init, data.style, options.blocks, options.channels, generator=parts.generator)
+    if init is not None and parts.generator is not None:
+        say(f"generator: the one given, in place of that of {init.name}")
     if init is not None:
         say(kept(init.discriminator, networks.discriminator))
     say(f"perceptual encoders: {', '.join(encoders) or 'none (adversarial, PatchNCE, palette and identity)'}")
