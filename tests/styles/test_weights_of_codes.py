@@ -97,6 +97,15 @@ def test_with_other_weights_a_code_warns_once(own: Stylizer, other: Stylizer, tm
         pickle.loads(pickle.dumps(own))(PICTURE, code)
 
 
+def test_where_the_warning_is_an_error_it_is_refused_each_time(own: Stylizer, other: Stylizer) -> None:
+    code = own.encode_style(PICTURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StyleCodeWarning)
+        for _ in range(3):
+            with pytest.raises(StyleCodeWarning):
+                other(PICTURE, code)
+
+
 def test_codes_that_came_from_one_code_are_known(own: Stylizer, other: Stylizer) -> None:
     one, two = own.encode_style(PICTURE), own.encode_style(Image.new("RGB", (9, 9)))
     for each in (one.lerp(two, 0.5), StyleCode.mix([(one, 1), (two, 2)]), pickle.loads(pickle.dumps(one))):
