@@ -18,7 +18,7 @@ from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._refining import drawing_of
 from agnlib.training.class_styles.calibration import as_style, at_most, farthest
 
-__all__ = ["BATCH", "ClassJudge", "sharpen_classes"]
+__all__ = ["ClassJudge", "sharpen_classes"]
 
 BATCH = 4  # paintings in a step
 _MOST = 5.0  # deviations; a statistic further out counts as so far

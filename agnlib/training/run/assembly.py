@@ -19,7 +19,7 @@ from agnlib.training.run.record import TrainOptions
 from agnlib.training.safety.collapse import CollapseWatch
 from agnlib.training.trainer import AdversarialTrainer, TrainerConfig
 
-__all__ = ["DEFAULT_BATCH", "data_of", "report", "trainer_of"]
+__all__ = ["data_of", "report", "trainer_of"]
 
 _DEFAULT_SIZE, DEFAULT_BATCH = 208, 4
 _FROM_NOTHING_EVERY = 8  # steps between those that paint without a photo
