@@ -94,7 +94,7 @@ def trainer(
     usual = {"warmup": 1, "identity_every": 1000, "penalty_every": 2, "rate_warmup": 0}
     config = TrainerConfig(**{**usual, **options})  # type: ignore[arg-type]
     parts = networks(classes, seed=weights_seed) | dict(given or {})
-    return kind(**parts, terms=terms, callbacks=callbacks, config=config)
+    return kind(**parts, terms=terms, callbacks=callbacks, config=config, device="cpu")
 
 
 def data(folders: tuple[Path, Path], *, batch: int = 2, **options: int) -> PairData:

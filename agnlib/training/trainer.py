@@ -102,7 +102,7 @@ class AdversarialTrainer:
         terms: Mapping[str, Weighted | Term] | None = None,
         callbacks: Sequence[object] = (),
         config: TrainerConfig | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
     ) -> None:
         self.config = checked_config(config)
         self.device = resolve_device(device)
