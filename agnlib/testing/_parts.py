@@ -68,9 +68,9 @@ def check_block(block: nn.Module, *, channels: int, style_dim: int) -> None:
     eval mode, and learn: a gradient reaches the features, the style and each of its parameters.
 
     Args:
-        block: to be checked; it is copied first.
-        channels: of the features.
-        style_dim: width of the style code.
+        block: to be checked, such as `generator.body[0]` of a generator whose class makes it; it is copied first.
+        channels: of the features, those of the generator's deepest stage.
+        style_dim: width of the style code, `generator.config.style_dim`.
 
     Raises:
         AssertionError: what it does otherwise.

@@ -31,13 +31,22 @@ def check_trainer(make: Callable[[], AdversarialTrainer], *, size: int = 24, ste
     belongs in `get_extra_state`, or the last will fail.
 
     Args:
-        make: gives a new trainer, with new networks and callbacks, the same each time.
+        make: gives a new trainer, with new networks and callbacks, the same each time: it begins by
+            `torch.manual_seed(0)`, since networks are made with random weights.
         size: side of the pictures in pixels.
         steps: of the whole run, at least 2; enough that everything of the trainer's has happened.
 
     Raises:
         AssertionError: what it does otherwise.
         AgnError: errors of the trainer itself.
+
+    Example:
+        >>> from agnlib import AdversarialTrainer, Discriminator, Generator
+        >>> def make():
+        ...     torch.manual_seed(0)
+        ...     generator = Generator(style_dim=16, channels=(8, 8, 16), blocks=(0, 1, 1))
+        ...     return AdversarialTrainer(generator, Discriminator(style_dim=16, channels=(8, 16)))
+        >>> check_trainer(make, steps=2)
     """
     subject = make()
     name = type(subject).__name__
