@@ -35,7 +35,7 @@ from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.styles._encoder import StyleEncoder
 from agnlib.styles._reader import MixedStyle, OneStyle, pictured
 
-__all__ = ["Stylizer", "resolve_device"]
+__all__ = ["Listener", "MixedStyle", "OneStyle", "PaintingOptions", "Style", "Stylizer", "resolve_device"]
 
 Style: TypeAlias = "OneStyle | Sequence[OneStyle | tuple[OneStyle, float] | MixedStyle]"
 Pixels = TypeVar("Pixels", bound=np.generic)
@@ -55,6 +55,16 @@ class Stylizer(StyleEncoder):
         engine: what paints: "torch"; or "onnx", onnxruntime on the CPU (extra `onnx`), with as many threads as torch
             has. It paints photos of up to 2**20 pixels in one style and without a seed, and PyTorch the others. The
             first one takes seconds more, for the export, which is kept in `AGNLIB_CACHE`, else `~/.cache/agnlib`.
+
+    Attributes:
+        generator: the network that paints.
+        extractor: the network that reads styles.
+        device: a `torch.device`, where both are.
+        engine: as it was given.
+        name: of the weights; None where the networks were given.
+        version: of the weights, "" for unknown.
+        license: of the weights, "unknown" where they do not say.
+        class_names: the styles that the weights know by name.
 
     Raises:
         InputError: a device that is unknown or not there, models that are wrapped or of different `style_dim`, or an
@@ -111,9 +121,9 @@ class Stylizer(StyleEncoder):
         Args:
             content: a path, the bytes of a picture file or a binary file object, PIL image, array `(H, W)` or
                 `(H, W, C)`, or tensor `(C, H, W)` or `(B, C, H, W)`; floats in [0, 1]. See `agnlib.image.Picture`.
-            style: one picture, a list of (picture, weight), a `StyleCode` or `PictureStyle`, the path of a file that
-                their `save` wrote (.safetensors), or a style by name: one of `class_names`, "random", or a work of art
-                that comes with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
+            style: one picture, a list of (picture, weight), a `StyleCode` or `PictureStyle`, the path (.safetensors)
+                or bytes of a file that their `save` wrote, or a style by name: one of `class_names`, "random", or a
+                work of art that comes with agnlib (`agnlib.styles.works.available()`). With `mask`, see there.
             method: "network" paints in one pass, in a fraction of a second; "neighbors" goes on from there and paints
                 with the reference's own forms and strokes, in half a minute and more (Kolkin et al., 2022; see
                 `agnlib.neighbors`). It needs pictures as styles; a class, or "random", stands for one of the works

@@ -35,7 +35,10 @@ _DATA = {
     "agnlib.video.SUFFIXES": "Suffixes of the clips that are read.",
     "agnlib.video.TARGET_SUFFIXES": "Suffixes of the clips that are written.",
 }
-_TYPES = ("PictureFile", "PictureLike", "Term", "Painter")  # types.md has them
+_TYPES = (  # types.md has them
+    *("PictureFile", "PictureLike", "Term", "Painter", "Pictures", "Listener", "OnFile"),
+    *("OneStyle", "MixedStyle", "Style", "StyleLike", "PaintingOptions", "TrainSettings", "FinetuneSettings"),
+)
 _WITHOUT_SIGNATURE = ("agnlib.image.Picture", "agnlib.image.picture.Picture")  # made by `take`
 
 

@@ -8,7 +8,7 @@ chance are as varied as real ones, and `variety` sums it up. `agnlib evaluate` d
 
 from agnlib.evaluation._contact_sheet import contact_sheet
 from agnlib.evaluation._diversity import Improviser, random_styles, variety, variety_table
-from agnlib.evaluation._pairs import Pair, choose_pairs
+from agnlib.evaluation._pairs import Pair, Pictures, choose_pairs
 from agnlib.evaluation._rows import BASELINES, Painter, evaluate
 from agnlib.evaluation._scoring import Judge, installed_judge
 from agnlib.evaluation._table import COLUMNS, markdown_table, summarize, table
@@ -20,6 +20,7 @@ __all__ = [
     "Judge",
     "Painter",
     "Pair",
+    "Pictures",
     "choose_pairs",
     "contact_sheet",
     "evaluate",

@@ -119,8 +119,9 @@ def installed_judge(vgg: str | os.PathLike[str] | None = None) -> tuple[Judge, l
         )
     elif file is None:
         notes.append(
-            "content is judged by three of the five taps of LPIPS, which makes smaller numbers; for all of them let"
-            f" {VGG16_FILE_VARIABLE} name a file of VGG16's weights"
+            "content: LPIPS compares pictures at five depths of VGG16, and the shipped part of VGG16 has three of them,"
+            " so these numbers are smaller than published ones; compare them with each other alone, or, for all five,"
+            f" let {VGG16_FILE_VARIABLE} name a file of VGG16's weights"
         )
     return Judge(styles, content, lpips=lpips), notes
 

@@ -4,6 +4,6 @@
 """
 
 from agnlib.folder._report import FolderReport
-from agnlib.folder._run import stylize_folder
+from agnlib.folder._run import OnFile, stylize_folder
 
-__all__ = ["FolderReport", "stylize_folder"]
+__all__ = ["FolderReport", "OnFile", "stylize_folder"]

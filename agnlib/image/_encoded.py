@@ -82,7 +82,7 @@ def held(value: Any, limits: Limited, name: str = "") -> Any:
 
 def _check_reader(file: Any, shown: str) -> None:
     if isinstance(file, io.TextIOBase):
-        raise InputError(f'{shown} is in text mode, and a picture is binary; open it by open(path, "rb")')
+        raise InputError(f'{shown} is in text mode, not in binary; open it by open(path, "rb")')
     if inspect.iscoroutinefunction(file.read):
         raise InputError(f"{shown} is read asynchronously; await its read() and give the bytes")
     if getattr(file, "closed", False) is True:

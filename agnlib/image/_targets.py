@@ -6,7 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from PIL import Image
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_size",
     "free_target",
     "holds_16_bits",
+    "is_writer",
 ]
 
 _FORMAT_OF = {
@@ -80,14 +81,23 @@ class Target:
         """
         if isinstance(target, Target):
             return target
-        if not isinstance(target, (str, os.PathLike)) and callable(getattr(target, "write", None)):
-            _check_writer(target)
-            return cls(None, target, named_format(format), "<file object>")
+        if is_writer(target):
+            return cls.of_file(target, format)
         path: Any = target
         if format is not None:
             raise InputError(f"format is for file objects, got {format!r} for {quoted(path)}, whose suffix says it")
         found = _format_of(path)
         return cls(Path(path), None, found, quoted(path))
+
+    @classmethod
+    def of_file(cls, file: BinaryWriter, format: str | None) -> Target:
+        """A file object that takes bytes; of format "" it is for no picture.
+
+        Raises:
+            InputError: see `of`.
+        """
+        _check_writer(file)
+        return cls(None, file, format if format == "" else named_format(format), "<file object>")
 
     def write(self, data: bytes) -> None:
         """Write all of it to the file object.
@@ -144,9 +154,14 @@ def _check_taken(file: Any, written: int | None) -> None:
         raise OSError("it takes no more")
 
 
+def is_writer(target: object) -> TypeGuard[BinaryWriter]:
+    """Whether it is something to write to, and no path."""
+    return not isinstance(target, (str, os.PathLike)) and callable(getattr(target, "write", None))
+
+
 def _check_writer(file: Any) -> None:
     if isinstance(file, io.TextIOBase):
-        raise InputError('<file object> is in text mode, and a picture is binary; open it by open(path, "wb")')
+        raise InputError('<file object> is in text mode, not in binary; open it by open(path, "wb")')
     if getattr(file, "closed", False) is True:
         raise InputError("<file object> is closed; give it while it is open")
     if not getattr(file, "writable", lambda: True)():

@@ -21,7 +21,7 @@ from agnlib.image._format_writers import Encoder, JpegEncoder, PillowEncoder, Pn
 from agnlib.image._icc_16_bits import srgb_profile
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import array_of, check_pixels, eight_bits, needs_all_bits, shallow
-from agnlib.image._targets import DEEP, BinaryWriter, Target, check_exif, check_place, check_size
+from agnlib.image._targets import DEEP, BinaryWriter, Target, check_exif, check_place, check_size, is_writer
 from agnlib.image._tiff import levels
 
 __all__ = ["check_quality", "encode", "save", "write_file", "writing", "writing_to"]
@@ -186,8 +186,8 @@ def _opened(target: Target) -> Iterator[BinaryIO]:
     target.write(held.getvalue())
 
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all.
+def write_file(path: str | os.PathLike[str] | BinaryWriter, data: bytes) -> None:
+    """Write a file whole or not at all, or to a binary file object.
 
     Raises:
         ImageError: the folder is missing or cannot be written to; nothing is left behind.
@@ -199,11 +199,15 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         ...     Path(folder, "note").read_bytes()
         b'whole'
     """
-    check_place(path)
+    if is_writer(path):
+        Target.of_file(path, "").write(data)
+        return
+    place: Any = path  # no file object
+    check_place(place)
     try:
-        write_bytes(Path(path), data)
+        write_bytes(Path(place), data)
     except OSError as error:
-        raise _explained(error, quoted(path), "") from error
+        raise _explained(error, quoted(place), "") from error
 
 
 def _explained(error: Exception, shown: str, format_name: str) -> ImageError:

@@ -15,7 +15,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
 from agnlib.image._resizing import checked_size
 from agnlib.styles._names import ANY, is_name, named_source, picture_by_name
 from agnlib.styles._network_pair import NetworkPair
-from agnlib.styles._reader import STYLE_SIDE, MixedStyle, StyleReader, opened
+from agnlib.styles._reader import STYLE_SIDE, MixedStyle, StyleReader, one_picture, opened
 from agnlib.styles._sampling import sampled
 from agnlib.styles.code import StyleCode
 
@@ -95,18 +95,18 @@ class StyleEncoder(NetworkPair):
         `encode_style` keeps. It mostly suits other photos too.
 
         Args:
-            style: a picture.
+            style: one picture; neither a code nor a mixture.
             content: one photo, or a list of them, whose size is the cost.
             steps: of gradient descent; 0 gives `encode_style(style)`.
             size: the photos' shorter side is reduced to so many pixels first.
             drawing: how much it counts where more of the drawing is lost than by `encode_style`; with 0 photos dissolve
                 into the reference's strokes and colors.
             limits: of picture files, checked before they are decoded.
-            progress: see `Stylizer.__call__`; in steps.
+            progress: see `Stylizer.__call__`; in steps of gradient descent.
 
         Raises:
             ImageError: a picture file cannot be read.
-            InputError: no photo, a batch of several, a style's name, or an argument outside its range.
+            InputError: no photo, a batch of several, a style that is no one picture, or an argument outside its range.
 
         Example:
             >>> from PIL import Image
@@ -120,6 +120,7 @@ class StyleEncoder(NetworkPair):
         from agnlib.styles._refining import refined
 
         check_progress(progress)
+        style = one_picture(style, limits)
         photos = list(content) if isinstance(content, (list, tuple)) else [content]
         reader = replace(self._styles, limits=limits)
         pixels = [reader.pixels(photo, "content", checked_size(size)) for photo in photos]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeGuard
 
@@ -14,16 +14,29 @@ from torch import Tensor
 from agnlib.engines._device import placed
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, load, reduced_size
-from agnlib.image._encoded import held, is_encoded
+from agnlib.image._encoded import Encoded, held, is_encoded
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles import works
-from agnlib.styles._names import is_code, is_name, named_source, picture_by_name
+from agnlib.styles._names import CODE_FORMAT, PICTURES_FORMAT, is_code, is_name, named_source, picture_by_name
 from agnlib.styles._sampling import latent, sampled
+from agnlib.styles._stored import format_in
 from agnlib.styles._weights_of_codes import check_fits
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
-__all__ = ["STYLE_SIDE", "MixedStyle", "OneStyle", "StyleReader", "changed", "listed", "opened", "pictured", "weighted"]
+__all__ = [
+    "STYLE_SIDE",
+    "MixedStyle",
+    "OneStyle",
+    "StyleReader",
+    "changed",
+    "decoded",
+    "listed",
+    "one_picture",
+    "opened",
+    "pictured",
+    "weighted",
+]
 
 # Style pictures are read with their shorter side reduced to so many pixels, near the size of a training crop. Larger,
 # the same picture looks smoother, and less of its style is painted: docs/explanation/tried.md has several sides.
@@ -84,6 +97,7 @@ class StyleReader:
         return self._single(picture, seed), float(weight)
 
     def _single(self, style: Any, seed: int | None) -> StyleCode:
+        style = decoded(style, self.limits)
         if isinstance(style, StyleCode):
             return style
         if isinstance(style, str) and is_name(style):
@@ -107,7 +121,14 @@ class StyleReader:
 
 
 def listed(style: Any) -> list[Any]:
-    """The entries of a style: pictures, or pairs of a picture and its weight."""
+    """The entries of a style: pictures, or pairs of a picture and its weight.
+
+    Raises:
+        InputError: a dict, or one pair alone.
+    """
+    if isinstance(style, Mapping) or _is_pair(style):
+        got = "a dict" if isinstance(style, Mapping) else "one pair alone"
+        raise InputError(f"style: expected a picture or a list, got {got}; give a list of pairs: [(picture, weight)]")
     return list(style) if _is_listing(style) else [style]
 
 
@@ -128,7 +149,8 @@ def opened(style: Any, limits: Limits) -> Any:
 
     def read(each: Any) -> Any:
         if is_encoded(each):
-            return load(held(each, limits, "style"), limits=limits)
+            found = decoded(each, limits)
+            return found if isinstance(found, (StyleCode, PictureStyle)) else load(found, limits=limits)
         is_file = isinstance(each, os.PathLike) or (isinstance(each, str) and not is_name(each))
         return load(each, limits=limits) if is_file and not is_code(each) else each
 
@@ -146,14 +168,36 @@ def pictured(style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> A
 
     def of(each: Any) -> Any:
         is_work = isinstance(each, str) and is_name(each)
-        return picture_by_name(each, seed) if is_work else held(each, limits, "style")
+        return picture_by_name(each, seed) if is_work else decoded(each, limits)
 
     return changed(style, of)
 
 
+def decoded(style: Any, limits: Limits) -> Any:
+    """Bytes and file objects that are a style's file as its style, others as `Encoded`; whatever else as it is."""
+    style = held(style, limits, "style")
+    found = format_in(style.data) if isinstance(style, Encoded) else ""
+    kinds: dict[str, type[StyleCode | PictureStyle]] = {CODE_FORMAT: StyleCode, PICTURES_FORMAT: PictureStyle}
+    return kinds[found].load(style.data, limits=limits) if found in kinds else style
+
+
+def one_picture(style: Any, limits: Limits) -> Any:
+    """A style where one picture alone will do; bytes and file objects are read.
+
+    Raises:
+        InputError: a code, a `PictureStyle`, the file of one, or a mixture.
+    """
+    style = decoded(style, limits)
+    is_path = isinstance(style, (str, os.PathLike))
+    if (is_path and is_code(style)) or isinstance(style, (StyleCode, PictureStyle, Mapping)) or _is_listing(style):
+        got = repr(os.fspath(style)) if is_path else f"a {type(style).__name__}"
+        raise InputError(f"style: refining needs one picture, got {got}; give one, not a mixture nor a style code")
+    return style
+
+
 def changed(style: Any, change: Callable[[Any], Any]) -> Any:
     """A style, or a list of styles, with each of the things that it is given by changed; weights stay."""
-    if not _is_listing(style) or (isinstance(style, tuple) and len(style) == 2 and _is_number(style[1])):
+    if not _is_listing(style) or _is_pair(style):
         return _entry_changed(style, change)
     return [changed(each, change) if isinstance(each, list) else _entry_changed(each, change) for each in style]
 
@@ -165,6 +209,10 @@ def _entry_changed(entry: Any, change: Callable[[Any], Any]) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and _is_number(value[1])
 
 
 def _is_listing(value: Any) -> TypeGuard[Sequence[Any]]:

@@ -53,7 +53,7 @@ def refined(
         steps: of Adam, from the extractor's own code.
         rate: of Adam.
         drawing: weight of what is lost of the drawing.
-        told: how many paintings were made, of `steps + 1`.
+        told: how many steps were taken, of `steps`; where there are none, of 1.
 
     Raises:
         InputError: steps below 0, no photo, or a weight below 0.
@@ -72,7 +72,8 @@ def refined(
     code = first.clone().requires_grad_()
     adam = torch.optim.Adam([code], lr=rate)
     best, distances = first, []
-    told(0, steps + 1)
+    total = max(1, steps)
+    told(0, total)
     for step in range(steps + 1):
         apart = torch.zeros((), device=code.device, dtype=code.dtype)
         slope = 2 * _NEAR * (code.detach() - first) / code.numel()
@@ -91,8 +92,8 @@ def refined(
         if step < steps:
             code.grad = slope
             adam.step()
-            told(step + 1, steps + 1)
-    told.end(steps + 1)
+            told(step + 1, total)
+    told.end(total)
     return best[0], torch.stack(distances)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
 from agnlib.errors import InputError, StyleCodeWarning
-from agnlib.image import write_file
+from agnlib.image import DEFAULT_LIMITS, Limits, PictureFile, write_file
+from agnlib.image._targets import BinaryWriter
 from agnlib.styles._names import CODE_FORMAT, CODE_SUFFIX
+from agnlib.styles._stored import stored
 
 __all__ = ["CODE_SUFFIX", "StyleCode"]
 
@@ -115,8 +116,11 @@ class StyleCode:
             )
         return StyleCode(vector, source, *_common_weights(codes))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str] | BinaryWriter) -> None:
         """Write the code as one safetensors file, whole or not at all.
+
+        Args:
+            path: or a binary file object, such as `io.BytesIO()`.
 
         Raises:
             InputError: the file cannot be written there.
@@ -136,36 +140,35 @@ class StyleCode:
         write_file(path, save({"style": self.vector}, metadata=metadata))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> StyleCode:
+    def load(cls, path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> StyleCode:
         """Read a code that `save` wrote.
+
+        Args:
+            path: of the file, or its bytes, or a binary file object.
+            limits: of a file object no more than `limits.bytes` are read.
 
         Raises:
             InputError: the file is missing, damaged or no style code.
 
         Example:
+            >>> import io
+            >>> file = io.BytesIO()
+            >>> StyleCode(torch.ones(3), "ones").save(file)
+            >>> StyleCode.load(file.getvalue())
+            StyleCode(style_dim=3, source='ones')
             >>> StyleCode.load("missing.safetensors")
             Traceback (most recent call last):
             ...
             agnlib.errors.InputError: 'missing.safetensors' does not exist; give a file that StyleCode.save wrote
         """
-        from safetensors import safe_open
-
-        shown = repr(text_of(path))
-        if not is_file(path):
-            raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
+        file = stored(path, "style code", CODE_FORMAT, _REMEDY, limits)
+        if "style" not in file.tensors:
+            raise InputError(f"{file.name} has no tensor 'style'; {_REMEDY}")
+        about = (file.notes.get(key, "") for key in ("source", "weights", "weights_hash"))
         try:
-            with utf8_name(path) as name, safe_open(name, framework="pt") as file:
-                metadata = file.metadata() or {}
-                vector = file.get_tensor("style") if metadata.get("format") == CODE_FORMAT else None
-        except Exception as error:  # SafetensorError derives from Exception alone
-            reason = " ".join(str(error).split())
-            raise InputError(f"{shown} cannot be read as a style code ({reason}); {_REMEDY}") from error
-        if vector is None:
-            raise InputError(f"{shown} holds no style code of format {CODE_FORMAT}; {_REMEDY}")
-        try:
-            return cls(vector, *(metadata.get(key, "") for key in ("source", "weights", "weights_hash")))
+            return cls(file.tensors["style"], *about)
         except InputError as error:
-            raise InputError(f"{shown}: {error}") from error
+            raise InputError(f"{file.name}: {error}") from error
 
 
 def _check_same_length(codes: list[StyleCode]) -> None:

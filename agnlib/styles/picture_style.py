@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from agnlib._shared.numbers import is_number
-from agnlib._shared.paths import is_file, text_of, utf8_name, why_not
+from agnlib._shared.paths import text_of
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, reduced_size, write_file
+from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureFile, PictureLike, reduced_size, write_file
+from agnlib.image._targets import BinaryWriter
 from agnlib.styles._names import (
     PICTURES_FORMAT,
     file_format,
@@ -24,6 +25,7 @@ from agnlib.styles._names import (
     picture_by_name,
     refuse_code,
 )
+from agnlib.styles._stored import stored
 
 __all__ = ["PictureStyle", "unpacked"]
 
@@ -102,8 +104,11 @@ class PictureStyle:
         taken = tuple(_bytes(_of_name(each), limits) for each, _ in pairs)
         return cls(taken, tuple(float(weight) for _, weight in pairs), ", ".join(named))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str] | BinaryWriter) -> None:
         """Write the pictures as one safetensors file, whole or not at all.
+
+        Args:
+            path: or a binary file object, such as `io.BytesIO()`.
 
         Raises:
             InputError: the file cannot be written there.
@@ -124,31 +129,27 @@ class PictureStyle:
         write_file(path, save({**tensors, "weights": weights}, metadata=metadata))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> PictureStyle:
+    def load(cls, path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> PictureStyle:
         """Read a style that `save` wrote.
+
+        Args:
+            path: of the file, or its bytes, or a binary file object.
+            limits: of a file object no more than `limits.bytes` are read.
 
         Raises:
             InputError: the file is missing, damaged or of another kind, such as a style code.
         """
-        from safetensors import safe_open
-
-        shown = repr(text_of(path))
-        if not is_file(path):
-            raise InputError(f"{shown} {why_not(path, 'a file')}; {_REMEDY}")
-        if not cls.is_in(path):
-            raise InputError(f"{shown} holds no pictures of format {PICTURES_FORMAT}; {_REMEDY}")
+        file = stored(path, "pictures", PICTURES_FORMAT, _REMEDY, limits)
         try:
-            with utf8_name(path) as name, safe_open(name, framework="pt") as file:
-                weights = file.get_tensor("weights").tolist()
-                count = max(len(weights), len(list(file.keys())) - 1)  # of the pictures: none is left out
-                pictures = tuple(file.get_tensor(f"picture{index}") for index in range(count))
-                source = file.metadata().get("source", "")
-        except Exception as error:  # SafetensorError derives from Exception alone
-            raise InputError(f"{shown} cannot be read ({' '.join(str(error).split())}); {_REMEDY}") from error
+            weights = file.tensors["weights"].tolist()
+            count = max(len(weights), len(file.tensors) - 1)  # of the pictures: none is left out
+            pictures = tuple(file.tensors[f"picture{index}"] for index in range(count))
+        except (KeyError, TypeError) as error:  # len() of a number
+            raise InputError(f"{file.name} cannot be read as pictures ({error}); {_REMEDY}") from error
         try:
-            return cls(pictures, tuple(weights), source)
-        except InputError as error:
-            raise InputError(f"{shown}: {error}") from error
+            return cls(pictures, tuple(weights), file.notes.get("source", ""))
+        except (InputError, TypeError) as error:
+            raise InputError(f"{file.name}: {error}") from error
 
     @staticmethod
     def is_in(path: str | os.PathLike[str]) -> bool:

@@ -10,5 +10,6 @@ require("torchvision.transforms.v2", extra="", purpose="agnlib.transforms")
 from agnlib.transforms._random_style import RandomStyle, RandomStyleBatch  # noqa: E402 (after the check)
 from agnlib.transforms._recolor import Recolor  # noqa: E402
 from agnlib.transforms._rotate_to_cover import RotateToCover  # noqa: E402
+from agnlib.transforms._styles import StyleLike  # noqa: E402
 
-__all__ = ["RandomStyle", "RandomStyleBatch", "Recolor", "RotateToCover"]
+__all__ = ["RandomStyle", "RandomStyleBatch", "Recolor", "RotateToCover", "StyleLike"]

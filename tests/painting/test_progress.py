@@ -74,7 +74,7 @@ TOLD = {  # calls before the last
     "nothing to paint": 0,
     "file": 12,
     "file at once": 12,
-    "refine": 4,
+    "refine": 3,  # before its steps, after the first and the second
     "refine by no step": 1,
     "folder": 3,
     "evaluate": 3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from agnlib import Stylizer
 from agnlib.cli import main as cli
 from agnlib.errors import InputError
+from agnlib.image import Limits
 from agnlib.models import Generator, StyleExtractor
 from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.styles._names import PICTURES_FORMAT, picture_by_name
@@ -40,6 +42,38 @@ def test_it_paints_as_its_pictures_do_by_either_method(stylizer: Stylizer, tmp_p
         assert np.array_equal(painted, stylizer(array(3), pairs, **options))
         loaded = PictureStyle.load(tmp_path / "style.safetensors")
         assert np.array_equal(painted, stylizer(array(3), loaded, **options))
+
+
+def test_the_bytes_of_a_file_and_file_objects_are_the_style(stylizer: Stylizer) -> None:
+    pairs, (pictures, code) = [(array(1), 1.0), (array(2), 3.0)], (io.BytesIO(), io.BytesIO())
+    PictureStyle.of(pairs).save(pictures)
+    stylizer.encode_style(pairs).save(code)
+    assert PictureStyle.load(pictures.getvalue()).weights == (1.0, 3.0)
+    for given in (pictures, pictures.getvalue(), code, code.getvalue(), [(code.getvalue(), 1), (code, 1)]):
+        assert np.array_equal(stylizer(array(3), given), stylizer(array(3), pairs))
+    small = Limits(pixels=10_000)
+    out, wanted = io.BytesIO(), io.BytesIO()
+    png = Image.fromarray(array(3))
+    png.save(photo := io.BytesIO(), "png")
+    stylizer.stylize_file(photo, out, code, format="png", limits=small, recipe=False)
+    stylizer.stylize_file(photo, wanted, pairs, format="png", recipe=False)
+    assert out.getvalue() == wanted.getvalue()
+    assert np.array_equal(
+        stylizer(array(3), pictures.getvalue(), **BY_NEIGHBORS), stylizer(array(3), pairs, **BY_NEIGHBORS)
+    )
+    with pytest.raises(InputError, match="a style code has none"):
+        stylizer(array(3), code.getvalue(), **BY_NEIGHBORS)
+    with pytest.raises(InputError, match=r"^<bytes> holds no pictures"):
+        PictureStyle.load(code.getvalue())
+
+
+def test_a_pair_alone_and_a_dict_are_told_of_lists(stylizer: Stylizer) -> None:
+    for wrong in ((array(1), 1.0), {"wave": 1.0}):
+        for options in ({}, BY_NEIGHBORS):
+            with pytest.raises(InputError, match=r"give a list of pairs: \[\(picture, weight\)\]"):
+                stylizer(array(3), wrong, **options)
+        with pytest.raises(InputError, match="give a list of pairs"):
+            stylizer.encode_style(wrong)
 
 
 def test_mixed_with_others_it_has_the_weight_given_to_it() -> None:

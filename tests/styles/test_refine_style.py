@@ -13,6 +13,7 @@ from agnlib import Stylizer
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles._refining import refined
+from agnlib.styles.code import StyleCode
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,13 @@ def structure(stylizer, photo, code):
         ({"drawing": float("nan")}, "drawing must be a number from 0, got nan"),
         ({"drawing": "all"}, "drawing must be a number from 0, got 'all'"),
         ({"style": "ukiyo-e"}, "style: 'ukiyo-e' is a class, not a picture"),
+        ({"style": [("wave", 1.0)]}, "refining needs one picture, got a list; give one"),
+        ({"style": ("wave", 1.0)}, "refining needs one picture, got a tuple"),
+        (
+            {"style": StyleCode(torch.ones(64))},
+            "refining needs one picture, got a StyleCode; give one, not a mixture nor",
+        ),
+        ({"style": "code.safetensors"}, "refining needs one picture, got 'code.safetensors'"),
         ({"content": []}, "content: expected at least one photo, got none"),
         ({"steps": -1}, "steps must be a whole number from 0, got -1"),
         ({"steps": 1.5}, "steps must be a whole number from 0, got 1.5"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from agnlib.errors import InputError
+from agnlib.image import Limits
 from agnlib.styles.code import StyleCode
 
 VECTORS = arrays(np.float32, 5, elements=st.floats(-100, 100, width=32))
@@ -81,6 +85,33 @@ def test_a_file_gives_the_code_back(tmp_path: Path) -> None:
     assert loaded.source == kept.source
     with safe_open(str(tmp_path / "style.safetensors"), framework="np") as file:
         np.testing.assert_array_equal(file.get_tensor("style"), kept.vector.numpy())
+
+
+@given(VECTORS)
+def test_bytes_and_file_objects_give_the_code_back(vector: np.ndarray) -> None:
+    kept, file = StyleCode(torch.from_numpy(vector), "Wellen · 波.jpg", "mine", "0a"), io.BytesIO()
+    kept.save(file)
+    np.testing.assert_array_equal(safetensors.numpy.load(file.getvalue())["style"], vector)
+    for form in (file, file.getvalue(), memoryview(file.getvalue())):
+        loaded = StyleCode.load(form)
+        assert torch.equal(loaded.vector, kept.vector)
+        assert (loaded.source, loaded.weights, loaded.weights_hash) == (kept.source, "mine", "0a")
+
+
+def test_bytes_that_are_no_code_are_refused() -> None:
+    file = io.BytesIO()
+    code(1, 2, 3).save(file)
+    whole = file.getvalue()
+    foreign = safetensors.torch.save({"style": torch.zeros(3)})
+    for data in (b"", b"no tensors", whole[:-1], whole[:40], whole[8:], whole + b"x", foreign):
+        with pytest.raises(InputError, match=r"^<bytes> .*give a file that StyleCode\.save wrote"):
+            StyleCode.load(data)
+    with pytest.raises(InputError, match="has more bytes than the limit of 50"):
+        StyleCode.load(file, limits=Limits(bytes=50))
+    with pytest.raises(InputError, match=r'text mode.*open\(path, "rb"\)'):
+        StyleCode.load(io.StringIO())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r'text mode.*open\(path, "wb"\)'):
+        code(1).save(io.StringIO())  # type: ignore[arg-type]
 
 
 def test_a_code_can_be_pickled() -> None:
