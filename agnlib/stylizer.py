@@ -306,7 +306,7 @@ class Stylizer(StyleEncoder):
         Example:
             >>> from agnlib.models import Generator, StyleExtractor
             >>> stylizer = Stylizer(Generator(style_dim=16), StyleExtractor(style_dim=16), device="cpu")
-            >>> stylizer.stylize_video("missing.mp4", "painted.mp4", StyleCode(torch.zeros(16)))
+            >>> stylizer.stylize_video("missing.mp4", "painted.mp4", "random")
             Traceback (most recent call last):
             ...
             agnlib.errors.VideoError: 'missing.mp4' does not exist; give a clip
