@@ -21,6 +21,7 @@ from agnlib.styles._names import (
     ANY,
     CODE_FORMAT,
     PICTURES_FORMAT,
+    as_known,
     file_format,
     is_code,
     is_name,
@@ -90,7 +91,7 @@ def _check_refine(request: Request, regions: Sequence[Region]) -> None:
     for style, _ in (pair for region in regions for pair in region.styles):
         if is_code(style):
             raise InputError(f"argument --refine: {style!r} is a style that is saved; it needs the picture itself")
-        if is_name(style) and style not in works.available():
+        if is_name(style) and as_known(style, works.available()) not in works.available():
             raise InputError(
                 f"argument --refine: {style!r} is no picture; give a picture, or a work of `agnlib styles`"
             )
@@ -159,7 +160,8 @@ def _readable(request: Request) -> Iterator[Image.Image]:
 def _settled_seed(regions: Sequence[Region], request: Request) -> int | None:
     """The seed given; for a random style without one, a seed that is drawn and said, so that it can be had again."""
     given: int | None = request.options["seed"]
-    if given is not None or not any(name == ANY and is_name(name) for region in regions for name, _ in region.styles):
+    names = [name.lower() for region in regions for name, _ in region.styles if is_name(name)]
+    if given is not None or ANY not in names:
         return given
     seed = random.SystemRandom().randrange(_SEEDS)
     if not request.quiet:

@@ -13,7 +13,7 @@ from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import InputError
 from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
 from agnlib.image._resizing import checked_size
-from agnlib.styles._names import ANY, is_name, named_source, picture_by_name
+from agnlib.styles._names import ANY, as_known, is_name, named_source, picture_by_name
 from agnlib.styles._network_pair import NetworkPair
 from agnlib.styles._reader import STYLE_SIDE, MixedStyle, StyleReader, one_picture, opened
 from agnlib.styles._sampling import sampled
@@ -126,7 +126,7 @@ class StyleEncoder(NetworkPair):
         pixels = [reader.pixels(photo, "content", checked_size(size)) for photo in photos]
         source = named_source(style)
         if isinstance(style, str) and is_name(style):
-            if style in (ANY, *self.class_names):
+            if as_known(style, (ANY, *self.class_names)) in (ANY, *self.class_names):
                 raise InputError(f"style: {style!r} is a class, not a picture; refining needs one picture")
             style = picture_by_name(style)
         reference = reader.pixels(style, "style", STYLE_SIDE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from agnlib._shared.paths import exists, is_file, utf8_name, why_not
@@ -17,6 +17,7 @@ __all__ = [
     "CODE_FORMAT",
     "CODE_SUFFIX",
     "PICTURES_FORMAT",
+    "as_known",
     "file_format",
     "is_code",
     "is_name",
@@ -37,6 +38,17 @@ def is_name(text: str) -> bool:
     return path.name == text and not path.suffix and not exists(text)
 
 
+def as_known(name: str, known: Iterable[str]) -> str:
+    """The name as it is spelled among those that are known; upper and lower case are one.
+
+    Example:
+        >>> as_known("Ukiyo-E", ["cubism", "ukiyo-e"]), as_known("other", ["cubism"])
+        ('ukiyo-e', 'other')
+    """
+    names = list(known)
+    return name if name in names else next((each for each in names if each.casefold() == name.casefold()), name)
+
+
 def known_names(class_names: Sequence[str]) -> str:
     """What an error says of the names that there are."""
     classes = f"the weights' classes are {', '.join(class_names)}; " if class_names else ""
@@ -54,6 +66,7 @@ def picture_by_name(name: str, seed: int | None = None) -> Path:
         InputError: there is no work of that name.
     """
     known = works.available()
+    name = as_known(name, [*known, *(work.style_class or ANY for work in known.values()), ANY])
     if name in known:
         return known[name].path
     of_class = [work.path for work in known.values() if name in (work.style_class, ANY)]

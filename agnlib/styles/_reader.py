@@ -17,7 +17,7 @@ from agnlib.image import DEFAULT_LIMITS, Limits, Picture, PictureLike, load, red
 from agnlib.image._encoded import Encoded, held, is_encoded
 from agnlib.models import Generator, StyleExtractor
 from agnlib.styles import works
-from agnlib.styles._names import CODE_FORMAT, PICTURES_FORMAT, is_code, is_name, named_source, picture_by_name
+from agnlib.styles._names import CODE_FORMAT, PICTURES_FORMAT, as_known, is_code, is_name, named_source, picture_by_name
 from agnlib.styles._sampling import latent, sampled
 from agnlib.styles._stored import format_in
 from agnlib.styles._weights_of_codes import check_fits
@@ -101,6 +101,7 @@ class StyleReader:
         if isinstance(style, StyleCode):
             return style
         if isinstance(style, str) and is_name(style):
+            style = as_known(style, [*self.class_names, *works.available()])
             if style in works.available() and style not in self.class_names:
                 return replace(self._single(picture_by_name(style), seed), source=style)
             return self.signed(sampled(self.generator, self.class_names, style, seed))

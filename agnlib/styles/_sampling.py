@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agnlib.errors import InputError
 from agnlib.models import Generator
-from agnlib.styles._names import ANY, known_names
+from agnlib.styles._names import ANY, as_known, known_names
 from agnlib.styles.code import StyleCode
 
 __all__ = ["latent", "sampled"]
@@ -34,6 +34,7 @@ def sampled(generator: Generator, class_names: Sequence[str], name: str, seed: i
     Raises:
         InputError: a name that the weights do not know, or a seed that is none.
     """
+    name = as_known(name, (ANY, *class_names))
     if name not in (ANY, *class_names):
         raise InputError(f"style: {name!r} is neither a file nor a name that is known: {known_names(class_names)}")
     if seed is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from agnlib._shared.paths import exists, is_folder, why_not
 from agnlib.errors import InputError
 from agnlib.image import PictureLike
+from agnlib.styles._names import as_known
 from agnlib.styles._reader import STYLE_SIDE
 from agnlib.styles.code import StyleCode
 from agnlib.stylizer import Stylizer
@@ -106,8 +107,9 @@ def _sampled(stylizer: Stylizer, kind: _Random, draws: Sequence[Draw]) -> Tensor
 def _entries(given: Any, class_names: Callable[[], tuple[str, ...]]) -> Sequence[Any]:
     if isinstance(given, str):
         names = class_names()
-        if given in names:
-            return [_Random(names.index(given))]
+        name = as_known(given, names)
+        if name in names:
+            return [_Random(names.index(name))]
         if not exists(given):
             known = f"the classes of the weights are {', '.join(names)}" if names else "the weights name no classes"
             raise InputError(f"styles: {given!r} is neither a class nor a path: {known}")

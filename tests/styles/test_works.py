@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from agnlib import Stylizer
@@ -91,3 +92,12 @@ def test_the_command_lists_them_and_draws_them(tmp_path: Path, capsys: pytest.Ca
     assert Image.open(tmp_path / "sheet.png").width > 900
     assert cli.main(["styles", "--photo", "x.png"]) == 2
     assert "--photo: goes with --sheet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("one", "other"), [("Ukiyo-E", "ukiyo-e"), ("WAVE", "wave"), ("Random", "random")])
+def test_upper_and_lower_case_are_one(one: str, other: str) -> None:
+    stylizer = Stylizer.from_pretrained(device="cpu")
+    codes = [stylizer.encode_style(name, seed=3) for name in (one, other)]
+    assert torch.equal(codes[0].vector, codes[1].vector)
+    assert codes[0].source == codes[1].source
+    assert picture_by_name(one, seed=3) == picture_by_name(other, seed=3)
