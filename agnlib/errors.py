@@ -9,6 +9,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "StyleCodeWarning",
+    "TooLargeError",
     "TrainingDivergedError",
     "TrainingError",
     "VideoError",
@@ -30,6 +31,10 @@ class InputError(AgnError, ValueError):
 
 class ImageError(InputError):
     """A picture cannot be read, understood or written; the message names the file."""
+
+
+class TooLargeError(ImageError):
+    """A picture has more pixels, a longer side or more bytes than its `agnlib.image.Limits`; a server's 413."""
 
 
 class VideoError(InputError):

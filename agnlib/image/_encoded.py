@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from agnlib.errors import ImageError, InputError
+from agnlib.errors import ImageError, InputError, TooLargeError
 
 __all__ = ["BinaryReader", "Encoded", "Limited", "PictureFile", "Source", "held", "is_encoded"]
 
@@ -100,7 +100,9 @@ def _read_all(file: Any, limit: int, shown: str) -> bytes:
         parts.append(part)
         count += len(part)
         if count > limit:
-            raise ImageError(f"{shown} has more bytes than the limit of {limit:,}; raise it: limits=Limits(bytes=...)")
+            raise TooLargeError(
+                f"{shown} has more bytes than the limit of {limit:,}; raise it: limits=Limits(bytes=...)"
+            )
     return b"".join(parts)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from agnlib._shared.numbers import is_count
-from agnlib.errors import ImageError, InputError
+from agnlib.errors import ImageError, InputError, TooLargeError
 from agnlib.image._encoded import Encoded, PictureFile, Source, held, is_encoded
 from agnlib.image._messages import quoted, reason
 from agnlib.image._sixteen_bits import DEEP_GRAY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
@@ -206,7 +206,7 @@ def _check_length(length: int, limits: Limits, shown: str) -> None:
     if length == 0:
         raise ImageError(f"{shown} is empty (0 bytes); get the picture again from its source")
     if length > limits.bytes:
-        raise ImageError(f"{shown} has {length:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
+        raise TooLargeError(f"{shown} has {length:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
 
 
 def open_file(path: Any, limits: Limits) -> Image.Image:
@@ -234,7 +234,7 @@ def open_file(path: Any, limits: Limits) -> Image.Image:
         _decode_reduced(image, limits)
     if _is_too_large(image, limits):
         image.close()
-        raise ImageError(
+        raise TooLargeError(
             f"{shown} is {width} x {height} pixels, more than the limit of {limits.pixels:,} pixels and "
             f"{limits.side:,} a side; {_RAISE}"
         )

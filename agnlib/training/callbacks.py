@@ -85,36 +85,41 @@ class LogScalars:
         self.path, self.batch = Path(text_of(path, "LogScalars: path")), batch
         self.every = checked_count(every, "LogScalars: every", 1)
         self._sums: dict[str, list[float]] = {}  # of each number its sum and how many
-        self._steps = 0
+        self._steps = self._fresh = 0  # since the last line, and of those the steps of this fit
         self._events: EventFile | None = None
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
         """Take the lines out that this fit will write again."""
-        self._last = trainer.seconds
+        self._last, self._fresh, self._open = trainer.seconds, 0, ""
         with _going_on():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if is_file(self.path):
                 lines = self.path.read_text("utf-8", errors="replace").splitlines()
                 kept = [line for line in lines if self._is_kept(line, trainer.step)]
+                open_now = lines and lines[-1:] != kept[-1:] and f'"step": {trainer.step},' in lines[-1]
+                self._open = lines[-1] if open_now else ""
                 write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
             if tensorboard_is_installed():
                 self._events = EventFile(self.path.parent / "tensorboard", after=trainer.step)
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         """Add the numbers up, and write a line when it is time."""
-        self._steps += 1
+        self._steps, self._fresh = self._steps + 1, self._fresh + 1
         for name, value in logs.items():
             total = self._sums.setdefault(name, [0.0, 0])
             if math.isfinite(value):
                 total[:] = total[0] + value, total[1] + 1
         if trainer.step % self.every == 0:
             self._write(trainer)
-            self._sums, self._steps, self._last = {}, 0, trainer.seconds
+            self._sums, self._steps, self._last, self._fresh = {}, 0, trainer.seconds, 0
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
         """Write what is left; it stays in the sums, for the line of a fit that goes on."""
-        if self._steps:
+        if self._fresh:
             self._write(trainer)
+        elif self._open:  # nothing was added to it
+            with _going_on(), self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{self._open}\n")
         if self._events is not None:
             self._events.close()
 
@@ -135,7 +140,7 @@ class LogScalars:
             return False
 
     def _write(self, trainer: AdversarialTrainer) -> None:
-        speed = self._steps * self.batch / max(trainer.seconds - self._last, 1e-9)
+        speed = self._fresh * self.batch / max(trainer.seconds - self._last, 1e-9)
         line: dict[str, Any] = {"step": trainer.step, "seconds": round(trainer.seconds, 1)}
         line["pictures_per_second"] = round(speed, 3)
         line |= {
@@ -155,14 +160,17 @@ class ProgressBar:
 
     def on_fit_start(self, trainer: AdversarialTrainer) -> None:
         """Show it."""
+        self._begun = trainer.step, trainer.seconds
         self._bar = tqdm(total=self.steps, initial=trainer.step, unit="step", dynamic_ncols=True, mininterval=0.5)
 
     def on_step_end(self, trainer: AdversarialTrainer, logs: Mapping[str, float]) -> None:
         """Move it on."""
         loss = sum(v for name, v in logs.items() if name.startswith("generator/") and not name.endswith("_norm"))
         said = f"loss {loss:.3f}"
-        if self.batch and self._bar.format_dict["rate"]:
-            said += f", {self._bar.format_dict['rate'] * self.batch:.1f} img/s"
+        if self.batch:
+            step, seconds = self._begun
+            rate = self.batch * (trainer.step - step) / max(trainer.seconds - seconds, 1e-9)
+            said += f", {rate:.1f} img/s"
         if self.minutes:
             said += f", {trainer.seconds / 60:.1f} of {self.minutes:g} min"
         self._bar.set_postfix_str(said, refresh=False)

@@ -86,10 +86,14 @@ def test_own_losses_trainer_callbacks_and_a_silent_run(
     assert Stylizer.from_pretrained(out).class_names == ("ink", "oil")
     with pytest.raises(InputError, match=r"^out .* holds an earlier run; go on with it by resume=\"auto\""):
         train(*folders, out, progress=False, **given)
-    words = r"^resume: the run was begun with trainer .*Doubled, terms mine palette smoothness, now it has no terms"
+    words = "Doubled, now it is trainer AdversarialTrainer; terms mine x 1, no smoothness, palette x 3"
     with pytest.raises(InputError, match=words):
         train(*folders, out, resume="auto", progress=False, **{**SHORT, "init": str(start)})
+    with pytest.raises(InputError, match=r"palette x 3, now it is terms mine x 1, no smoothness, palette x 0\.5"):
+        train(*folders, out, resume="auto", terms={**terms, "palette": Weighted(brightness, 0.5)}, **given)
+    before = (out / "log.jsonl").read_text()
     assert train(*folders, out, resume="auto", terms=terms, progress=False, **given) == out
+    assert (out / "log.jsonl").read_text() == before
 
 
 def test_a_generator_of_ones_own_is_begun_with(folders: tuple[Path, Path], start: Path, tmp_path: Path) -> None:

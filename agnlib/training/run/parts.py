@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,15 @@ class Parts:
         """What a resumed run has to have again, in words."""
         kinds = {"trainer": self.trainer_class, "generator": self.generator and type(self.generator)}
         others = {name: f"{k.__module__}.{k.__qualname__}" for name, k in kinds.items() if k not in _OURS}
-        return others | ({"terms": sorted(self.terms)} if self.terms else {})
+        return others | ({"terms": sorted(starmap(_term_in_words, self.terms.items()))} if self.terms else {})
+
+
+def _term_in_words(name: str, term: Weighted | Term | None) -> str:
+    if term is None:
+        return f"no {name}"
+    given = term if isinstance(term, Weighted) else Weighted(term, 1.0)
+    later = f" from step {given.start} over {given.ramp}" if given.start or given.ramp else ""
+    return f"{name} x {given.weight:g}{later}"
 
 
 def by_keywords(text: str) -> str:

@@ -119,17 +119,23 @@ def check_same_run(record: Mapping[str, Any], options: TrainOptions, chosen: Map
         )
 
 
-def _parts(record: Any) -> str:
-    """Terms, trainer and generator of one's own, in words."""
-    if not record:
-        return "no terms, trainer or generator of its own"
-    return ", ".join(f"{name} {' '.join(v) if isinstance(v, list) else v}" for name, v in record.items())
+def _other_parts(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Terms, trainer and generator of one's own that differ, in words."""
+    usual = {"trainer": "AdversarialTrainer", "generator": "of its own making", "terms": ["the recipe's"]}
+
+    def said(record: Mapping[str, Any], name: str) -> str:
+        value = record.get(name, usual[name])
+        return f"{name} {', '.join(value) if isinstance(value, list) else value}"
+
+    return "; ".join(
+        f"{said(then, name)}, now it is {said(now, name)}" for name in usual if then.get(name) != now.get(name)
+    )
 
 
-def _difference(name: str, then: object, now: object) -> str:
+def _difference(name: str, then: Any, now: Any) -> str:
     if name.endswith("_pictures"):
         return f"other pictures in --{name.removesuffix('_pictures')}"
     if name == "parts":
-        return f"{_parts(then)}, now it has {_parts(now)}"
+        return _other_parts(dict(then or {}), dict(now or {}))
     option = f"--{name.replace('_', '-')}"
     return f"{option} {then}, now it is {now}" if then is not None else f"no {option}, now it is {now}"

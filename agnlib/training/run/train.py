@@ -224,6 +224,8 @@ def _prepare(options: TrainOptions, parts: Parts, device: torch.device, world: W
     if checkpoint is not None:
         trainer.load_checkpoint(checkpoint)
         say(f"resumed from {checkpoint}, step {trainer.step}")
+        if chosen["steps"] is not None and trainer.step >= chosen["steps"]:
+            say(f"{trainer.step} steps are done, {chosen['steps']} were asked for: nothing is left to train")
     elif options.resume:
         say(f"no checkpoint in {options.out} yet: begun from the start")
     world.wait()  # before one of them writes what the others look for
