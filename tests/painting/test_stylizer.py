@@ -219,7 +219,7 @@ def test_weights_from_a_folder(tmp_path: Path) -> None:
         ({"style": [(PAINTING, -1)]}, ["weight", "-1"]),
         ({"style": [(PAINTING, 0)]}, ["weights", "positive"]),
         ({"style": [(PAINTING, "much")]}, ["weight", "'much'"]),
-        ({"style": (PAINTING, 0.5)}, ["style", "float"]),
+        ({"style": (PAINTING, 0.5)}, ["style", "one pair alone", "list of pairs"]),
         ({"style": torch.zeros(2, 3, 5, 5)}, ["style", "batch of 2"]),
         ({"style": StyleCode(torch.zeros(7), "other weights")}, ["16", "7", "encode"]),
         ({"content": np.full((4, 4, 3), 300.0)}, ["content", "[0, 1]", "300"]),
