@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from agnlib import image as images
 from agnlib._shared.atomic import write_bytes
-from agnlib._shared.numbers import checked_count
+from agnlib._shared.numbers import checked_count, is_count
 from agnlib._shared.paths import is_file, text_of
 from agnlib.errors import ImageError, InputError, WeightsError
 from agnlib.training.run.tensorboard import EventFile
@@ -96,8 +96,8 @@ class LogScalars:
             if is_file(self.path):
                 lines = self.path.read_text("utf-8", errors="replace").splitlines()
                 kept = [line for line in lines if self._is_kept(line, trainer.step)]
-                open_now = lines and lines[-1:] != kept[-1:] and f'"step": {trainer.step},' in lines[-1]
-                self._open = lines[-1] if open_now else ""
+                at_the_end = lines and _step_of(lines[-1]) == trainer.step and lines[-1:] != kept[-1:]
+                self._open = lines[-1] if at_the_end else ""
                 write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
             if tensorboard_is_installed():
                 self._events = EventFile(self.path.parent / "tensorboard", after=trainer.step)
@@ -115,11 +115,11 @@ class LogScalars:
 
     def on_fit_end(self, trainer: AdversarialTrainer) -> None:
         """Write what is left; it stays in the sums, for the line of a fit that goes on."""
-        if self._fresh:
-            self._write(trainer)
-        elif self._open:  # nothing was added to it
+        if self._open and not self._fresh:  # nothing was added to it
             with _going_on(), self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{self._open}\n")
+        elif self._steps:
+            self._write(trainer)
         if self._events is not None:
             self._events.close()
 
@@ -133,16 +133,13 @@ class LogScalars:
         self._steps = int(state["steps"])
 
     def _is_kept(self, line: str, step: int) -> bool:
-        try:
-            written = json.loads(line)["step"]
-            return bool(written <= step and written % self.every == 0)
-        except (ValueError, LookupError, TypeError, RecursionError):  # torn by a crash
-            return False
+        written = _step_of(line)
+        return written is not None and written <= step and written % self.every == 0
 
     def _write(self, trainer: AdversarialTrainer) -> None:
-        speed = self._fresh * self.batch / max(trainer.seconds - self._last, 1e-9)
+        speed = self._fresh * self.batch / max(trainer.seconds - self._last, 1e-9) if self._fresh else None
         line: dict[str, Any] = {"step": trainer.step, "seconds": round(trainer.seconds, 1)}
-        line["pictures_per_second"] = round(speed, 3)
+        line["pictures_per_second"] = None if speed is None else round(speed, 3)
         line |= {
             name: round(total / count, 5) if count else None for name, (total, count) in sorted(self._sums.items())
         }
@@ -150,6 +147,15 @@ class LogScalars:
             file.write(json.dumps(line) + "\n")
         if self._events is not None:
             self._events.write(line.pop("step"), line)
+
+
+def _step_of(line: str) -> int | None:
+    """The step of a line; None where a crash has torn it."""
+    try:
+        step = json.loads(line)["step"]
+        return step if is_count(step) else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 class ProgressBar:
