@@ -36,7 +36,7 @@ _STROKE_PIXELS = 10**6
 _LEAST_SCALE = 1.2  # less would blur, for strokes that are hardly broader
 # A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
 _WINDOW_PIXELS = 1168**2
-_ENLARGED_AT_ONCE = 2048**2  # pixels of the result, of a painting that is enlarged
+_ENLARGED_AT_ONCE = 1024**2  # pixels of the result, of a painting that is enlarged
 _BYTES_A_PIXEL = 256  # that the network needs on a GPU, rounded up
 _NEAR_BLACK = 0.02  # above black, of 2
 _MOST_CHROMA = 3.0  # times as much as there was: what is nearly black has no hue worth enlarging
