@@ -121,7 +121,9 @@ class Painting:
             return [whole]
         if tile == "auto":
             budget = _window_pixels(self._device) // len(self.picture.values)
-            if math.prod(self._network_size) <= budget:
+            if math.prod(self._network_size) <= budget and self._network_size == self.size:
+                return [whole]
+            if self._is_painted_once:
                 return whole.split(math.isqrt(_ENLARGED_AT_ONCE), align=self.generator.stride)
             side = window_side(budget, self.generator.reach, align=self.generator.stride) * self.scale
             halo = math.ceil(self.generator.reach * self.scale)
@@ -183,6 +185,11 @@ class Painting:
         height, width = (max(1, round(side / self.scale)) for side in self.size)
         return height, width
 
+    @property
+    def _is_painted_once(self) -> bool:
+        """Whether it is painted as a whole, and then brought to its size part by part."""
+        return self._network_size != self.size and math.prod(self._network_size) <= _WINDOW_PIXELS
+
     @cached_property
     def _seen(self) -> Source:
         """The picture that the network sees."""
@@ -195,8 +202,7 @@ class Painting:
         if self.painter is not None:
             return {amount: _ByPainter(self, seen, self.painter, amount) for amount in amounts}
         painted = {amount: _ByNetwork(self, seen, self._codes_at(amount), amount) for amount in amounts}
-        small = self._network_size != self.size and math.prod(self._network_size) <= OVERVIEW_PIXELS
-        return {amount: Once(each) for amount, each in painted.items()} if small else painted
+        return {amount: Once(each) for amount, each in painted.items()} if self._is_painted_once else painted
 
     def _codes_at(self, amount: float) -> Tensor:
         """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""

@@ -71,6 +71,17 @@ def test_the_network_paints_once_for_all_parts(stylizer: Stylizer, monkeypatch: 
     assert [tuple(shape[2:]) for shape in calls] == [(60, 80)]
 
 
+def test_a_picture_in_its_own_size_is_painted_in_one_piece(stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_painted_windows, "_ENLARGED_AT_ONCE", 40 * 40)
+    calls: list[torch.Size] = []
+    hook = stylizer.generator.register_forward_pre_hook(
+        lambda module, args, kwargs: calls.append(kwargs["content"].shape), with_kwargs=True
+    )
+    stylizer(photo(120, 160), STYLE)
+    hook.remove()
+    assert [tuple(shape[2:]) for shape in calls] == [(120, 160)]
+
+
 def test_a_painting_that_is_the_photo_is_enlarged_to_the_photo() -> None:
     """Where the painting follows the lightness one to one, the detail that was lost comes back as it was."""
     gray = torch.rand(1, 1, 80, 96).expand(1, 3, -1, -1) * 1.6 - 0.8
