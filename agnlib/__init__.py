@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agnlib import training as training
     from agnlib import transforms as transforms
     from agnlib import video as video
+    from agnlib import web as web
     from agnlib.models.discriminator import Discriminator
     from agnlib.models.generator import Generator
     from agnlib.models.style_extractor import StyleExtractor
@@ -69,6 +70,7 @@ _MODULES = frozenset(
         "training",
         "transforms",
         "video",
+        "web",
     ]
 )
 

@@ -22,7 +22,7 @@ from agnlib.image._targets import BinaryWriter, free_target
 from agnlib.image._writing import check_quality
 from agnlib.neighbors import Progress
 from agnlib.painting._effect import Effect
-from agnlib.painting._frames import FramePainter
+from agnlib.painting._frames import FramePainter, Steadying
 from agnlib.painting._masks import paired, styles_of
 from agnlib.painting._neighbor_painter import NeighborPainter
 from agnlib.painting._options import BY_NETWORK, CallOptions, PaintingOptions, refuse_neighbors
@@ -30,7 +30,6 @@ from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Photo, write_rows
 from agnlib.painting._recipe import recipe_of
 from agnlib.painting._rendering import rows, whole
-from agnlib.painting._temporal_denoising import Steadying
 from agnlib.painting._temporal_smoothing import Smoothing
 from agnlib.styles._encoder import StyleEncoder
 from agnlib.styles._reader import MixedStyle, OneStyle, pictured
@@ -52,15 +51,19 @@ class Stylizer(StyleEncoder):
             `torch.compile` wrapped, the network inside is taken.
         extractor: reads styles; likewise. Its `style_dim` is the generator's.
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
-        engine: what paints: "torch"; or "onnx", onnxruntime on the CPU (extra `onnx`), with as many threads as torch
-            has. It paints photos of up to 2**20 pixels in one style and without a seed, and PyTorch the others. The
-            first one takes seconds more, for the export, which is kept in `AGNLIB_CACHE`, else `~/.cache/agnlib`.
+        engine: what paints: "torch"; "openvino" (extra `openvino`) or "onnx", onnxruntime (extra `onnx`), both on the
+            CPU, with as many threads as torch has; "auto" for the one that was measured to be the fastest here; or one
+            that `agnlib.engines.register` was given. Other engines than torch take seconds more for the first picture
+            of new weights, for an export that is kept in `AGNLIB_CACHE`, else `~/.cache/agnlib`.
+        precision: what the engine computes in: "float32" or "bfloat16", which moves values by 1 or 2 of 255 levels on
+            average; "auto" is bfloat16 with "openvino" where the processor multiplies it, else float32.
 
     Attributes:
         generator: the network that paints.
         extractor: the network that reads styles.
         device: a `torch.device`, where both are.
         engine: as it was given.
+        precision: as it was given.
         name: of the weights; None where the networks were given.
         version: of the weights, "" for unknown.
         license: of the weights, "unknown" where they do not say.
@@ -68,8 +71,8 @@ class Stylizer(StyleEncoder):
 
     Raises:
         InputError: a device that is unknown or not there, models that are wrapped or of different `style_dim`, or an
-            unknown engine or one that does not run on the device.
-        MissingDependencyError: onnxruntime is not installed.
+            unknown engine or precision, or an engine that does not run on the device or in the precision.
+        MissingDependencyError: the engine is not installed.
 
     Example:
         >>> from agnlib.models import Generator, StyleExtractor
@@ -208,7 +211,8 @@ class Stylizer(StyleEncoder):
         written strip by strip while the picture is being painted.
 
         Args:
-            content: a JPEG, PNG, WebP, TIFF or BMP file, its bytes or a binary file object: see `agnlib.image.load`.
+            content: a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file, its bytes or a binary file object: see
+                `agnlib.image.load`.
             target: a path or a binary file object: see `agnlib.image.save`, as `format`.
             style: see `__call__`, as the options and `progress`.
             format: of a file object, and only of one, such as "png".
@@ -272,26 +276,29 @@ class Stylizer(StyleEncoder):
         progress: bool | Listener = False,
         **options: Unpack[PaintingOptions],
     ) -> tuple[int, int, int]:
-        """Repaint a clip into another, frame by frame without flicker: written whole or not at all. Extra `video`.
+        """Repaint a clip into another, frame by frame without flicker: written whole or not at all.
 
-        The style code is the same for all frames. Against flicker, two things are averaged over the last frames: the
-        pixels that are painted, where nothing moves, so that noise is not painted; and the statistics by which the
-        network normalizes, so that what enters the frame does not change the whole of it. What a mask, a low strength
-        or `preserve_color` leaves of the photo is the clip's own. On pans and zooms the first does nothing. Both start
-        afresh where a new scene begins: where neighboring frames, reduced to 16 x 16 pixels, differ by more than 25 of
-        255 in the mean.
+        All but GIF and animated WebP need the extra `video`.
+
+        The style code is the same for all frames. Against flicker, optical flow says how things move: along it the
+        pixels that are painted are averaged, so that noise is not painted; the painting goes along with the camera; and
+        the last one is carried into the next. The statistics by which the network normalizes are averaged, too, so that
+        what enters the frame does not change the whole of it. What a mask, a low strength or `preserve_color` leaves of
+        the photo is the clip's own. All start afresh where a new scene begins: where neighboring frames, reduced to
+        16 x 16 pixels, differ by more than 25 of 255 in the mean.
 
         Sound is copied as it is. Times, frame rate, rotation and the shape of the pixels are the clip's. H.264 has only
         even sizes: an odd one gets one more row or column, which repeats the last. Colors are written as BT.709.
-        Subtitles, chapters and metadata such as the place are not kept.
+        Subtitles, chapters and metadata such as the place are not kept. Transparency is kept in .webm, .webp and .gif,
+        and an error where it would be lost. GIF and WebP have no sound; they keep how often they are shown.
 
         Args:
-            content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
-            target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9.
+            content: an .mp4, .m4v, .mov, .mkv, .webm, .avi, .gif or .webp file.
+            target: .mp4, .m4v, .mov or .mkv for H.264 (crf 18), .webm for VP9, .gif or .webp.
             style: see `__call__`, as the options. A mask is for all frames.
             overwrite: whether a file or link in place of the target may be replaced.
-            smoothing: in seconds, the time constant of both means; 0 paints each frame by itself. Engines other than
-                "torch" paint only so.
+            smoothing: in seconds, the time constant of both means, and five times that of what is carried; 0 paints
+                each frame by itself, without OpenCV. So are a GIF's and WebP's where that is not installed.
             progress: see `__call__`; in frames, whose `total` is what the clip says of itself until the end.
             options: as in `__call__`.
 
@@ -299,7 +306,7 @@ class Stylizer(StyleEncoder):
             The number of frames written, their height and their width.
 
         Raises:
-            MissingDependencyError: PyAV is not installed.
+            MissingDependencyError: PyAV, or OpenCV for `smoothing`, is not installed.
             VideoError: the clip cannot be read, or ends before it should; or the target cannot be written.
             InputError: as `__call__`, `smoothing` is not a number from 0 to 60, or something is in place of the target.
 
@@ -311,6 +318,7 @@ class Stylizer(StyleEncoder):
             ...
             agnlib.errors.VideoError: 'missing.mp4' does not exist; give a clip
         """
+        from agnlib.video._names import is_animation
         from agnlib.video.repainting import repaint
 
         values: dict[str, Any] = {"mask": None, "seed": None, "size": None, **options}
@@ -320,6 +328,8 @@ class Stylizer(StyleEncoder):
         z = self._styles.latent(seed)
 
         def painter(frame_size: tuple[int, int]) -> FramePainter:
+            steadying = Steadying.chosen(smoothing, required=not is_animation(content))
+            camera = None if steadying is None else steadying.camera
             styles, masks = paired(style, mask, frame_size)
             codes = torch.cat([self._style_vector(each, seed) for each in styles])
 
@@ -327,16 +337,16 @@ class Stylizer(StyleEncoder):
                 if size is not None:
                     frames, photo = (each.reduced(longer=checked_size(size)) for each in (frames, photo))
                 given = (self.generator, self.extractor, frames, codes, masks, z, effect)
-                return Painting(*given, averages if smoothing else None, self._engine, photo)
+                return Painting(*given, averages if smoothing else None, camera, self._engine, photo)
 
-            return FramePainter(painting, Steadying(smoothing), averages, self.device)
+            return FramePainter(painting, steadying, averages, self.device)
 
         given: dict[str, Any] = {"batch": self._frames_at_once, "overwrite": overwrite, "progress": progress}
         return repaint(content, target, painter, **given)
 
     @property
     def _frames_at_once(self) -> int:
-        """Frames of a clip to a batch: one on a CPU, for the sake of memory; several on a GPU, not measured there."""
+        """Frames of a clip that are read at once; with `smoothing` they are painted one by one all the same."""
         return 8 if self.device.type == "cuda" else 1
 
     def _painting(
@@ -358,36 +368,6 @@ class Stylizer(StyleEncoder):
         codes = torch.cat([self._style_vector(each, seed, limits) for each in styles])
         given = (self.generator, self.extractor, picture, codes, masks, z, effect)
         return Painting(*given, engine=self._engine, painter=painter)
-
-    def export(self, path: str | os.PathLike[str]) -> None:
-        """Write the painting network to one file that other programs run, whole or not at all.
-
-        Its inputs are `image`, `(B, 3, H, W)` in [0, 1], and `style`, `(B, style_dim)`, the vectors of `StyleCode`s;
-        its output `painted` has the shape of the image, in [0, 1]. B, H and W are free (from 1, with the margin of the
-        shipped weights). A picture is normalized by its own statistics; a `Stylizer` does so up to 2**20 pixels.
-
-        Args:
-            path: .onnx, of ONNX's own operators only, with notes on name, license and use in its metadata (extra
-                `onnx`); or .pt2, of PyTorch's own operators only, which `torch.export.load` reads.
-
-        Raises:
-            InputError: another suffix, or a generator with blocks that cannot be exported.
-            ImageError: the file cannot be written there.
-            MissingDependencyError: a package of the extra is not installed.
-
-        Example:
-            >>> import tempfile
-            >>> from agnlib.models import Generator, StyleExtractor
-            >>> tiny = Generator(style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
-            >>> stylizer = Stylizer(tiny, StyleExtractor(style_dim=16), device="cpu")
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     stylizer.export(f"{folder}/model.pt2")
-            ...     os.listdir(folder)
-            ['model.pt2']
-        """
-        from agnlib.engines._export import export
-
-        export(self.generator, path, name=self.name or "agnlib", license=self.license)
 
 
 def _reduced_to(size: int | None, limits: Limits = DEFAULT_LIMITS) -> Limits:

@@ -27,7 +27,7 @@ from agnlib import Stylizer  # noqa: E402
 from agnlib.models import pretrained  # noqa: E402
 
 SIDE = 256  # pixels of a picture's longer side
-CLASSES = ("cubism", "impressionism", "pointillism", "rococo", "ukiyo-e")
+CLASSES = ("fauvism", "old-masters", "pointillism", "ukiyo-e")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 STAMP = "drawn-from.txt"
 
@@ -47,7 +47,7 @@ def random_styles(stylizer: Stylizer, side: int) -> Image.Image:
 
 
 def named_styles(stylizer: Stylizer, side: int) -> Image.Image:
-    """Two photographs, each in one style of five classes."""
+    """Two photographs, each in one style of four classes."""
     names = [name for name in CLASSES if name in stylizer.class_names]
     styles = [stylizer.random_style(1, name) for name in names]
     photos = [_photo(name, side) for name in ("mountain", "chelsea")]

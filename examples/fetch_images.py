@@ -119,17 +119,17 @@ class Work:
 
 
 SHIPPED = (
-    Work("auvers", "Village Street in Auvers", "Vincent van Gogh", "1853-1890", "1890", "impressionism", 22),
+    Work("auvers", "Village Street in Auvers", "Vincent van Gogh", "1853-1890", "1890", "", 22),
     Work("composition", "Composition VIII", "Wassily Kandinsky", "1866-1944", "1923", "", 19),
-    Work("galette", "Bal du moulin de la Galette", "Pierre-Auguste Renoir", "1841-1919", "1876", "impressionism", 1),
-    Work("harvesters", "The Harvesters", "Pieter Bruegel the Elder", "1525-1569", "1565", "museum", 17),
-    Work("lion", "Lion", "Albrecht Dürer", "1471-1528", "1494", "museum", 16),
+    Work("galette", "Bal du moulin de la Galette", "Pierre-Auguste Renoir", "1841-1919", "1876", "", 1),
+    Work("harvesters", "The Harvesters", "Pieter Bruegel the Elder", "1525-1569", "1565", "old-masters", 17),
+    Work("lion", "Lion", "Albrecht Dürer", "1471-1528", "1494", "old-masters", 16),
     Work("mackerel", "Horse-mackerel and Prawn", "Utagawa Hiroshige", "1797-1858", "1840", "ukiyo-e", 9),
     Work("oiran", "Oiran and Kamuro", "Katsushika Hokusai", "1760-1849", "about 1815", "ukiyo-e", 4),
-    Work("piano", "Girls at the Piano", "Pierre-Auguste Renoir", "1841-1919", "1892", "impressionism", 18),
+    Work("piano", "Girls at the Piano", "Pierre-Auguste Renoir", "1841-1919", "1892", "", 18),
     Work("poppies", "Poppies", "Katsushika Hokusai", "1760-1849", "1833", "ukiyo-e", 11),
-    Work("spring", "Spring", "Giuseppe Arcimboldo", "1526-1593", "1573", "museum", 2),
-    Work("summertime", "Summertime", "Mary Cassatt", "1844-1926", "1894", "impressionism", 21),
+    Work("spring", "Spring", "Giuseppe Arcimboldo", "1526-1593", "1573", "old-masters", 2),
+    Work("summertime", "Summertime", "Mary Cassatt", "1844-1926", "1894", "", 21),
     Work("wave", "The Great Wave off Kanagawa", "Katsushika Hokusai", "1760-1849", "about 1831", "ukiyo-e", 7),
 )
 

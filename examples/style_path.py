@@ -7,7 +7,8 @@ own. What that takes can be learned, and quickly: convolutions stay as they are,
 but the trunk's statistics, the palette, and how much of the drawing is lost beyond what the weights lost before. Every
 other reference comes in other colors, since there are more palettes than paintings. Run it again from its own --out
 to go on another night. With --extractor that of other weights is taken, as it is, so that style files fit both. Styles
-by name are fitted anew at the end, where --style has the weights' classes; until then, and else, they know none.
+by name, one for each folder in --style, are fitted at the end; until then the weights know none. --minutes 0 does that
+alone.
 Paper: after the amortised inference of Cremer et al., "Inference suboptimality in variational autoencoders", ICML 2018.
 """
 
@@ -29,13 +30,17 @@ from tqdm import tqdm
 from agnlib import Generator, StyleExtractor
 from agnlib.errors import AgnError
 from agnlib.losses import content_loss, normalize_features, palette_loss
+from agnlib.metrics._halo import halo_squared
+from agnlib.metrics._texture import flat_texture
 from agnlib.models import pretrained
 from agnlib.training.class_styles.fitting import fit_class_styles
 from agnlib.training.data.pairs import Batch, PairData, PictureFolder
 from agnlib.training.ema import ExponentialMovingAverage
 from agnlib.training.objective.terms import SharedTextureTerm
+from agnlib.training.run.initial_networks import starting_networks
 
 BY_CODE = ("adapter.", ".affine.", ".by_style.", ".gain")  # of the generator: what a code sets, and how much noise
+SEEN = (1 / 127.5) ** 2  # a step of 8 bits: less texture is not seen
 MOST = 3.0  # deviations by which a statistic counts at most
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
@@ -89,10 +94,22 @@ class StylePath(nn.Module):
     """The losses of one step; generator and extractor are trained, copies of them say what was kept before.
 
     With another extractor, which has the same trunk, the generator alone learns to paint by its codes.
+    `lost` is how much of the drawing may be lost, as a factor of what the weights lose before, `flatness` the weight of
+    not being rougher than the reference where there is nothing, `evenness` that of no haloes beside a photo's edges.
     """
 
-    def __init__(self, generator: Generator, extractor: StyleExtractor, other: StyleExtractor | None = None) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        extractor: StyleExtractor,
+        other: StyleExtractor | None = None,
+        *,
+        lost: float = 1.0,
+        flatness: float = 0.3,
+        evenness: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.lost, self.flatness, self.evenness = lost, flatness, evenness
         self.before = copy.deepcopy((generator.train(), extractor.eval()))  # in a tuple: no part of what is averaged
         self.generator, self.extractor = generator, extractor if other is None else other
         self.extractor.train().head.requires_grad_(other is None)
@@ -118,24 +135,36 @@ class StylePath(nn.Module):
             wanted = extractor.statistics(references)
             # paintings are looked at from as far as in `agnlib train`
             size = (references.shape[2], references.shape[3])
-            target = {tap: normalize_features(f) for tap, f in extractor.features(reduced(photos, size)).items()}
+            seen = reduced(photos, size)
+            target = {tap: normalize_features(f) for tap, f in extractor.features(seen).items()}
             with torch.random.fork_rng():
                 first = former(None, before.encode(wanted), content=photos)
             allowed = _each_content_loss(extractor.features(reduced(first, size)), target)
         code = extractor.encode(wanted)
-        painted = reduced(self.generator(None, code, content=photos), size)
+        whole = self.generator(None, code, content=photos)
+        painted = reduced(whole, size)
         features = extractor.features(painted)
         apart = (extractor.statistics(painted, features) - wanted) / extractor.scale
         losses = {
             "statistics": apart.abs().clamp_max(MOST).mean(),
             "palette": palette_loss(painted, references, seed=step) / 10,
-            "drawing": 4 * F.relu(_each_content_loss(features, target) - allowed).mean(),
+            "flat parts": self.flatness * rougher(painted, seen, references).mean(),
+            "drawing": 4 * F.relu(_each_content_loss(features, target) - self.lost * allowed).mean(),
         }
+        if self.evenness:  # at the photos' own size, since a halo is 64 px wide
+            losses["haloes"] = self.evenness * (halo_squared(whole, photos) + 1).sqrt().mean() / 10
         if step % 3 == 0:
             losses["texture"] = 4 * self.texture(
                 Batch(photos, references, step=step, code=code, sources=sources), painted
             )
         return losses
+
+
+def rougher(painted: Tensor, photos: Tensor, references: Tensor) -> Tensor:
+    """By how much texture is stronger where the photo is flat than where the reference is, in powers of e, `(B,)`."""
+    with torch.no_grad():
+        wanted = flat_texture(references, references)
+    return F.relu(torch.log((flat_texture(painted, photos) + SEEN) / (wanted + SEEN))) / 2
 
 
 def _each_content_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
@@ -200,6 +229,9 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=4, metavar="N")
     add("--minutes", type=float, default=40)
     add("--rate", type=float, default=6e-4, help="of Adam (default 0.0006)")
+    add("--lost", type=float, default=1.0, help="of the drawing, as a factor of what is lost before (default 1)")
+    add("--flatness", type=float, default=0.3, help="weight of flat parts being no rougher than the reference's")
+    add("--evenness", type=float, default=0, help="weight of no haloes beside a photo's edges (default 0)")
     add("--seed", type=int, default=0, help="another one for another night (default 0)")
     add("--threads", type=int, default=2)
     add(
@@ -228,15 +260,19 @@ def main(arguments: list[str] | None = None) -> None:
     extractor = widened(bundle.extractor, options.hidden or bundle.extractor.config.hidden)
     if other is not None and not same_trunk(other, extractor):
         raise SystemExit(f"--extractor {options.extractor} has another trunk or width of codes than {options.init}")
-    path = StylePath(bundle.generator.to(memory_format=torch.channels_last), extractor, other)
+    networks = starting_networks(bundle, style)
+    generator = networks.generator.to(memory_format=torch.channels_last)
+    path = StylePath(
+        generator, extractor, other, lost=options.lost, flatness=options.flatness, evenness=options.evenness
+    )
 
     def keep(average: StylePath, steps: int, minutes: float, *, last: bool) -> None:
-        named = last and options.name_steps > 0 and style.class_names == tuple(bundle.class_names)
+        named = last and options.name_steps > 0 and len(style.class_names) > 0
         if named:
             fit_class_styles(average.generator.eval(), average.extractor, content, style, steps=options.name_steps)
         models = {"generator": average.generator, "extractor": average.extractor}
         if bundle.discriminator is not None:
-            models["discriminator"] = bundle.discriminator
+            models["discriminator"] = networks.discriminator
         facts = {"init": bundle.name, "steps": steps, "minutes": round(minutes, 1), "batch": options.batch}
         info = {**bundle.info, "class_names": list(style.class_names) if named else [], "style_path": facts}
         pretrained.save(options.out, models, name=options.out.name, info=info, dtype=torch.float16)

@@ -25,8 +25,8 @@ LAYERS = (  # from the bottom up
     {"metrics", "models", "video"},
     {"engines"},
     {"styles"},
-    {"evaluation", "painting", "training"},
-    {"demo", "folder", "stylizer", "testing"},
+    {"_exported", "evaluation", "painting", "training"},
+    {"demo", "folder", "stylizer", "testing", "web"},
     {"cli", "transforms"},
     {"__main__"},
 )

@@ -65,7 +65,7 @@ def test_a_module_is_loaded_when_it_is_asked_for_and_no_other() -> None:
         "import sys, agnlib; loaded = lambda: sorted(n for n in sys.modules if n.startswith('agnlib.')); "
         "print(loaded()); agnlib.memory; print(loaded()); print('torch' in sys.modules)"
     )
-    assert fresh(program).splitlines() == ["[]", "['agnlib.memory']", "False"]
+    assert fresh(program).splitlines() == ["[]", "['agnlib.errors', 'agnlib.memory']", "False"]
 
 
 @pytest.mark.parametrize("package", ["agnlib", "agnlib.styles"])

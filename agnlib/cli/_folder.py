@@ -1,26 +1,27 @@
-"""`agnlib stylize DIR -o DIR`: a folder of photographs, with a progress bar and signals that stop it."""
+"""`agnlib stylize DIR -o DIR`: a folder of photographs and clips, with a progress bar and signals that stop it."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 from agnlib._shared.paths import real
+from agnlib.cli._machine import make_stylizer
 from agnlib.cli._messages import say, shows_bar
 from agnlib.cli._output_argument import refuse_to_overwrite
 from agnlib.cli._request import Request
 from agnlib.cli._style_argument import checked_regions, pictures_of, style_options
-from agnlib.cli._stylize import make_stylizer
 from agnlib.errors import InputError
 from agnlib.folder import FolderReport
-from agnlib.folder._run import FolderRun
+from agnlib.folder._run import FolderRun, why_no_clips
 from agnlib.folder._settings import Recipe
 from agnlib.folder._tree import make_plan
 
 _QUALITY = 95
 
 
-def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) -> int:
+def run(request: Request, *, shard: tuple[int, int] | None, report: str | None, clips: bool, smoothing: float) -> int:
     """Stylize the folder and return the exit code; see `agnlib.folder.stylize_folder`.
 
     Raises:
@@ -29,15 +30,18 @@ def run(request: Request, *, shard: tuple[int, int] | None, report: str | None) 
     if (count := len(request.photos)) != 1:
         raise InputError(f"argument PHOTO|DIR: expected one folder, or photographs without folders, got {count}")
     regions = checked_regions(request)
-    plan = make_plan(request.photos[0], request.output, shard=shard or (1, 1), suffix=request.suffix)
+    left_out = why_no_clips(request.options["method"], wanted=clips)
+    places = request.photos[0], request.output
+    plan = make_plan(*places, shard=shard or (1, 1), suffix=request.suffix, without_clips=left_out)
     if report is not None and request.save_style is not None and real(report) == real(request.save_style):
         raise InputError(f"argument --report: {report!r} is the file of --save-style; give the two different names")
     written = [*(job.target for job in plan.jobs), *([] if report is None else [Path(report)])]
     refuse_to_overwrite(written, pictures_of(regions))
-    stylizer = make_stylizer(request)
+    stylizer = make_stylizer(request, takes_long=True)
     given = {**request.options, **style_options(stylizer, regions, request)}
     style, metadata, noted = (given.pop(name) for name in ("style", "metadata", "recipe"))
-    files = {"metadata": metadata, "recipe": noted, "quality": _QUALITY, "limits": request.limits}
+    files: dict[str, Any] = {"metadata": metadata, "recipe": noted, "quality": _QUALITY, "limits": request.limits}
+    files["smoothing"] = smoothing if any(job.is_clip for job in plan.jobs) else None
     recipe = Recipe(stylizer, style, given, **files)
     work = FolderRun(plan, recipe, overwrite=request.overwrite, report=report)
     done = _work(work, quiet=request.quiet)
@@ -71,7 +75,8 @@ def _conclusion(report: FolderReport, *, quiet: bool) -> int:
     if not quiet:
         say(f"{report.target}: {report.summary()}, {report.seconds:.1f} s")
     if report.stopped is not None:
-        say(f"stopped ({report.stopped}) with {report.left:,} photographs left; the same command goes on")
+        left = "photographs and clips" if "smoothing" in report.settings else "photographs"
+        say(f"stopped ({report.stopped}) with {report.left:,} {left} left; the same command goes on")
     if number is not None:
         return 128 + int(number)
     return 1 if report.failed else 0

@@ -13,23 +13,32 @@ from agnlib.errors import InputError
 if TYPE_CHECKING:
     from agnlib.image import Limits
 
-__all__ = ["Request", "expanded"]
+__all__ = ["Request", "expanded", "refuse_address"]
 
 
 def expanded(photos: Iterable[str]) -> list[str]:
     """What is there by such a name, else the files that match it as a pattern: shells do not expand quoted ones.
 
     Raises:
-        InputError: a pattern that nothing matches.
+        InputError: a pattern that nothing matches, or an address.
     """
     found = list[str]()
     for photo in photos:
+        refuse_address(photo, "PHOTO|DIR")
         known = is_there(photo) or not glob.has_magic(photo)
         matches = [photo] if known else sorted(glob.glob(photo, recursive=True))  # noqa: PTH207
         if not matches:
             raise InputError(f"argument PHOTO|DIR: no file matches {photo!r}; check the pattern and the folder")
         found += matches
     return found
+
+
+def refuse_address(text: str, argument: str) -> None:
+    """Raise `InputError` for the address of a page or a file, which is none on this machine."""
+    scheme, colon, _ = text.partition("://")
+    if colon and scheme.isalnum() and not is_there(text):
+        way = "give its path" if scheme.lower() == "file" else "download it first, and give the file"
+        raise InputError(f"argument {argument}: {text!r} is an address, and nothing is downloaded; {way}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Request:
         weights: a name or a folder.
         device: as of `Stylizer.from_pretrained`.
         engine: likewise.
+        precision: likewise.
         threads: of torch; None for its own choice.
         suffix: of all that goes to a folder; None keeps each photograph's.
         overwrite: whether files that are in the way may be replaced.
@@ -63,6 +73,7 @@ class Request:
     weights: str
     device: str
     engine: str
+    precision: str
     threads: int | None
     suffix: str | None
     overwrite: bool
@@ -72,6 +83,10 @@ class Request:
     options: Mapping[str, Any]
 
     def __post_init__(self) -> None:
+        for option, text in (*self.styles, ("-o", self.output)):
+            refuse_address(text, option)
+            if option != "-o" and text == "-":
+                raise InputError(f"argument {option}: '-' stands for the photo alone; give a file")
         for name, share in (("preserve_color", "color"), ("color_only", "texture")):
             amount = self.options.get(share, 1)
             if self.options.get(name) and 0 < amount < 1:

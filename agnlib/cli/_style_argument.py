@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnlib import image
+from agnlib._exported._program import SUFFIX
 from agnlib._shared.paths import is_file, is_folder, is_there, why_not
 from agnlib.cli._messages import say, shows_bar
 from agnlib.cli._output_argument import refuse_to_overwrite
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
     from agnlib.styles.code import StyleCode
     from agnlib.stylizer import Stylizer
 
-__all__ = ["Region", "by_neighbors", "checked_regions", "parse_regions", "parse_style", "pictures_of", "style_options"]
+__all__ = [
+    "Region",
+    "by_neighbors",
+    "checked_regions",
+    "is_program",
+    "parse_regions",
+    "parse_style",
+    "pictures_of",
+    "style_options",
+]
 
 _REFINED_FOR = 3  # photos, whose number is the time that it takes
 _SEEDS = 10**6  # few enough digits to be typed in again
@@ -78,7 +88,7 @@ def checked_regions(request: Request) -> list[Region]:
 def _check_refine(request: Request, regions: Sequence[Region]) -> None:
     if by_neighbors(request):
         raise InputError("argument --refine: learns a code for the network, and --method neighbors uses none; give one")
-    if is_clip(request.photos[0]):
+    if all(is_clip(photo) for photo in request.photos):
         raise InputError(
             f"argument --refine: needs a photograph, and {request.photos[0]!r} is a clip; refine for a frame of it with"
             " --save-style, and give the style saved"
@@ -103,9 +113,15 @@ def by_neighbors(request: Request) -> bool:
 
 
 def pictures_of(regions: Sequence[Region]) -> list[str]:
-    """The files of styles and masks; a style by name has none."""
-    styles = [picture for region in regions for picture, _ in region.styles if not is_name(picture)]
+    """The files of styles and masks; a style by name has none, and a program of one style is no picture."""
+    named = (picture for region in regions for picture, _ in region.styles if not is_name(picture))
+    styles = [picture for picture in named if not is_program(picture)]
     return [*styles, *(region.mask for region in regions if region.mask is not None)]
+
+
+def is_program(text: str) -> bool:
+    """Whether it is the name of a program, of one style, that `agnlib export` wrote."""
+    return Path(text).suffix.lower() == SUFFIX
 
 
 def style_options(stylizer: Stylizer, regions: Sequence[Region], request: Request) -> dict[str, Any]:

@@ -14,8 +14,8 @@ _NOTES = """\
 styles by name (`agnlib styles` lists them):
   --style wave                                    a work of art that comes with agnlib, for either method
   --style random --seed 3                         a style of no picture, another with every seed
-  --style ukiyo-e --seed 3                        one of a class: cubism, fauvism, impressionism, museum, naive,
-                                                  pointillism, rococo or ukiyo-e
+  --style ukiyo-e --seed 3                        one of a class: fauvism, old-masters, pointillism or
+                                                  ukiyo-e
 
 regions:
   --style A --mask m.png                          A where m is white, the photo elsewhere
@@ -24,12 +24,20 @@ regions:
   --style A --style B --mask m.png                A and B mixed, where m is white
 
 folders:
-  agnlib stylize DIR --style A -o OUT             every photograph under DIR, to the same tree under OUT
+  agnlib stylize DIR --style A -o OUT             every photograph and clip under DIR, to the same tree under OUT
   The same command goes on where a run was stopped or killed. What it painted already is kept; all else that is in the
   way stops it before it begins, unless --overwrite is given.
 
-clips (extra video):
-  clip.mp4 -o painted.mp4                         MP4, MOV, MKV, WebM or AVI; the sound is copied
+clips (GIF and animated WebP; with the extra video films, whose sound is copied):
+  clip.mp4 -o painted.mp4                         MP4, MOV, MKV, WebM or AVI; also to .gif and .webp, and back
+  a.mp4 b.gif c.jpg -o out/                       several files to a folder, each under its name
+
+pipes:
+  agnlib stylize - -o - --style A < a.jpg > b.jpg     - is standard input and output; --format png for another format
+
+without PyTorch, in under a second (engines openvino, onnx or auto; one style in full, whole pictures):
+  --style starry.onnx --engine openvino           a style that agnlib export starry.onnx --style PICTURE wrote
+  --weights programs --style A --engine openvino  any picture's style, with what agnlib export programs/ wrote
 
 exit status:
   0    done
@@ -53,14 +61,16 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         "photos",
         nargs="+",
         metavar="PHOTO|DIR",
-        help="JPEG, PNG, WebP, TIFF or BMP, also by a pattern; one folder of them; or one clip; see below",
+        help="JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC (extra heif), or clips, also by a pattern; or one folder of"
+        " them; or - for standard input; see below",
     )
     command.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="FILE|DIR",
-        help="a file for one photograph, or a folder (made if need be), where each keeps its name",
+        help="a file for one photograph or clip, or a folder (made if need be), where each keeps its name; or - for"
+        " standard output",
     )
     style = command.add_argument_group("styles")
     style.add_argument(
@@ -69,8 +79,8 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         action=_InOrder,
         required=True,
         metavar="PICTURE[:WEIGHT]",
-        help="a picture with the style, a file from --save-style, or a style by name: a work of art that"
-        " comes with agnlib, a class, or random (`agnlib styles` lists them; --seed varies the last two); give"
+        help="a picture with the style, a file from --save-style or agnlib export, or a style by name: a work of art"
+        " that comes with agnlib, a class, or random (`agnlib styles` lists them; --seed varies the last two); give"
         " several to mix them, with weights relative to their sum",
     )
     style.add_argument(
@@ -138,7 +148,7 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         "--smoothing",
         type=_types.smoothing,
         metavar="SECONDS",
-        help="of a clip: over how long it is steadied against flicker, 0 to 60 (default 0.5)",
+        help="of clips: over how long they are steadied against flicker, 0 to 60 (default 0.5)",
     )
     files = command.add_argument_group("files and machine")
     files.add_argument("--size", type=_types.count, metavar="PX", help="reduce a longer side above it first")
@@ -173,26 +183,35 @@ def add_stylize(commands: Any, run: Callable[[argparse.Namespace], int]) -> None
         "--weights",
         default="agn-small",
         metavar="NAME|FOLDER",
-        help="shipped weights (default agn-small), or a folder from agnlib train",
+        help="shipped weights (default agn-small); or a folder from agnlib train, or a checkpoint in it, whose averaged"
+        " weights paint; or a folder from agnlib export",
     )
     _types.add_device(files)
     files.add_argument(
         "--engine",
-        choices=("torch", "onnx"),
+        choices=("torch", "onnx", "openvino", "auto"),
         default="torch",
-        help="what paints: torch (default), or onnx: onnxruntime, on the CPU, photographs of up to a megapixel",
+        help="what paints: torch (default), onnx (onnxruntime) or openvino, both on the CPU; auto takes the quickest,"
+        " for what agnlib export wrote onnx where it is installed",
+    )
+    files.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="what the engine computes in (default auto: bfloat16 with openvino where the processor has it)",
     )
     _types.add_overwrite(files)
     files.add_argument("--quiet", action="store_true", help="say nothing but errors")
     files.add_argument(
         "--format",
         choices=("jpg", "png", "webp", "tiff", "bmp"),
-        help="of all that goes to a folder (default: each photograph's own)",
+        help="of all that goes to a folder, or to standard output (default: each photograph's own)",
     )
-    folder = command.add_argument_group("a folder of photographs")
+    folder = command.add_argument_group("a folder of photographs and clips")
     folder.add_argument(
         "--shard", type=_types.shard, metavar="I/N", help="paint the I-th of N parts of it (default 1/1)"
     )
+    folder.add_argument("--no-clips", action="store_true", help="leave out the clips in it, which are painted last")
     folder.add_argument("--report", metavar="FILE", help="where the JSON report goes (default: into the output folder)")
     command.set_defaults(run=run)
 

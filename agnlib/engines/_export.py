@@ -1,48 +1,123 @@
-"""The painting network as one file for other programs: ONNX, or a program of PyTorch's own (`.pt2`)."""
+"""The networks as files for other programs: ONNX, or programs of PyTorch's own (`.pt2`)."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from agnlib import __version__
-from agnlib._shared.optional import require
 from agnlib._shared.paths import text_of
-from agnlib.errors import InputError, MissingDependencyError
-from agnlib.image import check_place, write_file
-from agnlib.models import Generator
+from agnlib.engines._layout import smallest_side
+from agnlib.engines._onnx_file import OPSET, check_onnx, described, refuse_foreign
+from agnlib.engines._programs import Bytes, OneStyle, Repainter, check_torch, traced
+from agnlib.errors import InputError
+from agnlib.image import check_place
+from agnlib.models import Generator, StyleExtractor
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["check_torch", "export", "onnx_model", "smallest_side"]
+__all__ = ["DTYPES", "PARTS", "Order", "check_torch", "content_of", "onnx_model", "smallest_side", "suffix_of"]
 
-_USAGE = (
-    "Inputs: image (batch, 3, height, width), RGB in [0, 1]; style (batch, {style_dim}), a code that"
-    " agnlib.Stylizer.encode_style reads off a picture (its vector). Output: painted, of the image's shape, in [0, 1]."
-    " Every picture is normalized by its own statistics. Height and width are at least {least}."
+PARTS = ("network", "extractor")
+DTYPES = ("float32", "uint8")
+
+_PICTURES = {
+    "float32": "{name} (batch, 3, height, width), float32 RGB in [0, 1]",
+    "uint8": "{name} (batch, height, width, 3), uint8 RGB from 0 to 255",
+}
+_PAINTS = (
+    "Inputs: {image}{style}. Output: {painted}. Every picture is normalized by its own statistics. Height and width are"
+    " at least {least}."
+)
+_STYLE = (
+    "; style (batch, {style_dim}), a code that agnlib.Stylizer.encode_style reads off a picture (its vector), or the"
+    " extractor's file"
+)
+_READS = (
+    "Input: {image}. Output: style (batch, {style_dim}), its code as of agnlib.Stylizer.encode_style, for the network's"
+    " file of the same weights. A picture whose shorter side is above {side} pixels is reduced to that first."
 )
 
 
-def export(generator: Generator, path: str | os.PathLike[str], *, name: str, license: str) -> None:
-    """Write the generator's whole work on a photo to one file; see `agnlib.stylizer.Stylizer.export`."""
-    writers = {".onnx": onnx_model, ".pt2": _pt2_archive}
-    suffix = Path(text_of(path)).suffix.lower()
-    if suffix not in writers:
-        raise InputError(
-            f"{os.fspath(path)!r} has the suffix {suffix!r}, to which nothing can be exported; use .onnx or .pt2"
-        )
-    check_place(path)
-    write_file(path, writers[suffix](generator, name=name, license=license))
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: see `agnlib.stylizer.Stylizer.export`.
+
+    Raises:
+        InputError: an option that is none, or two that exclude each other.
+    """
+
+    part: str = "network"
+    dtype: str = "float32"
+    half: bool = False
+    one_style: bool = False
+    code: Tensor | None = None
+    style: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("part", self.part, PARTS), ("dtype", self.dtype, DTYPES)):
+            if value not in known:
+                raise InputError(f"{name}: expected {' or '.join(known)}, got {value!r}")
+        if not isinstance(self.half, bool):
+            raise InputError(f"half must be True or False, got {self.half!r}")
+        if self.part == "extractor" and self.one_style:
+            raise InputError('part="extractor" reads styles, and paints in none; leave out the style, or the part')
+
+    def checked(self, path: str | os.PathLike[str]) -> Order:
+        """This, if it can be written to that file.
+
+        Raises:
+            InputError: an unknown suffix, or one that the options do not go with.
+            ImageError: the file cannot be written there.
+        """
+        suffix = suffix_of(path)
+        if suffix not in (".onnx", ".pt2"):
+            raise InputError(
+                f"{os.fspath(path)!r} has the suffix {suffix!r}, to which nothing can be exported; use .onnx or .pt2"
+            )
+        for wanted, what in ((self.part == "extractor", 'part="extractor"'), (self.half, "half=True")):
+            if wanted and suffix != ".onnx":
+                raise InputError(f"{os.fspath(path)!r}: {what} is for .onnx alone; choose that suffix")
+        check_place(path)
+        return self
+
+    def notes(self, name: str, license: str) -> dict[str, str]:
+        """What every file says of itself."""
+        about = {"name": name, "agnlib": __version__, "license": license, "part": self.part, "dtype": self.dtype}
+        return {key: _in_utf8(text) for key, text in about.items()}
+
+
+def content_of(
+    suffix: str,
+    generator: Generator,
+    extractor: StyleExtractor,
+    order: Order,
+    *,
+    side: int,
+    name: str,
+    license: str,
+) -> bytes:
+    """A network's whole work on a picture, as a file of this suffix; see `agnlib.stylizer.Stylizer.export`."""
+    about = order.notes(name, license)
+    if order.part == "extractor":
+        return _extractor_file(extractor, order, about, side)
+    writer = _onnx_file if suffix == ".onnx" else _pt2_archive
+    return writer(generator, order, {**about, **_notes(generator, order)})
+
+
+def suffix_of(path: str | os.PathLike[str]) -> str:
+    """In lower case."""
+    return Path(text_of(path)).suffix.lower()
 
 
 def onnx_model(generator: Generator, *, name: str, license: str) -> bytes:
@@ -52,82 +127,60 @@ def onnx_model(generator: Generator, *, name: str, license: str) -> bytes:
         MissingDependencyError: onnx or onnxscript is not installed.
         InputError: the generator has blocks that cannot be exported.
     """
-    for package in ("onnx", "onnxscript"):
-        require(package, extra="onnx", purpose="an export to ONNX")
+    order = Order()
+    about = order.notes(name, license)
+    return _onnx_file(generator, order, {**about, **_notes(generator, order)})
+
+
+def _onnx_file(generator: Generator, order: Order, about: Mapping[str, str]) -> bytes:
+    check_onnx()
     program = torch.onnx.export(
-        _traced(generator),
+        _program(generator, order),
         dynamo=True,
         verbose=False,
-        input_names=["image", "style"],
+        opset_version=OPSET,
+        input_names=["image"] if order.code is not None else ["image", "style"],
         output_names=["painted"],
         external_data=False,
     )
     assert program is not None
     model: ModelProto = program.model_proto
-    _refuse({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain}, "ONNX's own")
-    _describe(model, _about(generator, name, license))
-    return bytes(model.SerializeToString())
+    return described(model, about, half=order.half)
 
 
-def check_torch() -> None:
-    """Whether this PyTorch can trace the network for pictures of any size; earlier ones hold on to the traced one's.
+def _extractor_file(extractor: StyleExtractor, order: Order, about: Mapping[str, str], side: int) -> bytes:
+    check_onnx()
+    from agnlib.engines._extractor_graph import extractor_model
 
-    Raises:
-        MissingDependencyError: it cannot.
-    """
-    if torch.__version__ < "2.9":
-        raise MissingDependencyError(
-            f'an export and engine="onnx" need PyTorch 2.9 or later, this is {torch.__version__}; install it:'
-            ' pip install -U "torch>=2.9" torchvision'
-        )
-
-
-def smallest_side(generator: Generator) -> int:
-    """The least height and width that an exported program takes: with its margin, three cells of the stride."""
-    return max(1, 2 * generator.stride + 1 - 2 * generator.config.margin)
+    style_dim = str(extractor.config.style_dim)
+    image = _PICTURES[order.dtype].format(name="image")
+    usage = _READS.format(image=image, style_dim=style_dim, side=side)
+    model = extractor_model(extractor, side=side, bytes_in=order.dtype == "uint8")
+    notes = {**about, "style_dim": style_dim, "side": str(side), "usage": usage}
+    return described(model, notes, half=order.half)
 
 
-class _Repainter(nn.Module):
-    """A picture and a style code in, the painting out, all in [0, 1]."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, image: Tensor, style: Tensor) -> Tensor:
-        painted: Tensor = self.generator(None, style, content=image * 2 - 1)
-        return painted * 0.5 + 0.5
+def _pt2_archive(generator: Generator, order: Order, about: Mapping[str, str]) -> bytes:
+    program = _program(generator, order)
+    for module in program.graph_module.modules():
+        for node in getattr(module, "graph", torch.fx.Graph()).nodes:
+            node.meta.pop("stack_trace", None)  # lines and paths of the sources
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={"agnlib.json": json.dumps(about, indent=2)})
+    return file.getvalue()
 
 
-def _traced(generator: Generator) -> ExportedProgram:
-    """The network for any batch, height and width, in float32 on the CPU."""
+def _program(generator: Generator, order: Order) -> ExportedProgram:
+    """What is asked for, for any batch, height and width, of PyTorch's own operators only."""
     check_torch()
-    model = _Repainter(_standalone(generator))
-    least = smallest_side(generator)
-    batch, height, width = Dim("batch", min=1), Dim("height", min=least), Dim("width", min=least)
-    shapes = {"image": {0: batch, 2: height, 3: width}, "style": {0: batch}}
-    with torch.inference_mode(False), torch.no_grad():
-        image, style = (
-            torch.zeros(2, 3, 37, 51, device="cpu", dtype=torch.float32),
-            torch.zeros(2, generator.config.style_dim, device="cpu", dtype=torch.float32),
-        )
-        try:
-            program = torch.export.export(model, (image, style), dynamic_shapes=shapes, strict=False)
-        except Exception as error:  # of many kinds, and with pages of text
-            raise InputError(
-                f"this {type(generator).__name__} cannot be traced for pictures of any size"
-                f" ({type(error).__name__}: {str(error).strip().splitlines()[0]}); export one with agnlib's own blocks"
-            ) from error
-    _refuse(_foreign(program), "PyTorch's own")
+    code = None if order.code is None else order.code.to("cpu", torch.float32)
+    if code is None:
+        painter: nn.Module = Repainter(generator, small_canvas=order.half)
+    else:
+        painter = OneStyle(generator, code)
+    program = traced(Bytes(painter) if order.dtype == "uint8" else painter, generator, styled=code is None)
+    refuse_foreign(_foreign(program), "PyTorch's own")
     return program
-
-
-def _standalone(generator: Generator) -> Generator:
-    copy = deepcopy(generator).to("cpu", torch.float32).eval().requires_grad_(False)
-    for tensor in (*copy.parameters(), *copy.buffers()):
-        # tensors that were read from one file share their memory, and all of it would be written with each
-        tensor.data = tensor.detach().clone(memory_format=torch.contiguous_format)
-    return copy
 
 
 def _foreign(program: ExportedProgram) -> set[str]:
@@ -137,45 +190,15 @@ def _foreign(program: ExportedProgram) -> set[str]:
     }
 
 
-def _refuse(foreign: Iterable[str], owner: str) -> None:
-    if foreign:
-        raise InputError(
-            f"this generator's blocks use operators that are not {owner} ({', '.join(sorted(foreign))}), and a file"
-            " with them would run nowhere else; export one with agnlib's own blocks"
-        )
-
-
-def _about(generator: Generator, name: str, license: str) -> dict[str, str]:
+def _notes(generator: Generator, order: Order) -> dict[str, str]:
     style_dim = str(generator.config.style_dim)
-    usage = _USAGE.format(style_dim=style_dim, least=smallest_side(generator))
-    return {"name": name, "agnlib": __version__, "style_dim": style_dim, "license": license, "usage": usage}
+    pictures = {each: _PICTURES[order.dtype].format(name=each) for each in ("image", "painted")}
+    of_style = {"style": _in_utf8(order.style)} if order.code is not None else {"style_dim": style_dim}
+    style = "" if order.code is not None else _STYLE.format(style_dim=style_dim)
+    usage = _PAINTS.format(**pictures, style=style, least=smallest_side(generator))
+    return {**of_style, "usage": usage}
 
 
-def _describe(model: ModelProto, about: Mapping[str, str]) -> None:
-    """Names and notes for people, and nothing of the machine on which the file was made."""
-    graph = model.graph
-    for entry in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
-        entry.ClearField("metadata_props")  # lines and paths of the sources
-    graph.ClearField("value_info")
-    for value in (*graph.input, *graph.output):
-        sizes = value.type.tensor_type.shape.dim
-        names = ("batch", "", "height", "width") if len(sizes) == 4 else ("batch", "")
-        for size, text in zip(sizes, names, strict=True):
-            if text:
-                size.dim_param = text
-    graph.name, model.doc_string = about["name"], about["usage"]
-    model.producer_name, model.producer_version = "agnlib", about["agnlib"]
-    for key, value in about.items():
-        model.metadata_props.add(key=key, value=value)
-
-
-def _pt2_archive(generator: Generator, *, name: str, license: str) -> bytes:
-    program = _traced(generator)
-    for module in program.graph_module.modules():
-        for node in getattr(module, "graph", torch.fx.Graph()).nodes:
-            node.meta.pop("stack_trace", None)  # lines and paths of the sources
-    file = io.BytesIO()
-    torch.export.save(
-        program, file, extra_files={"agnlib.json": json.dumps(_about(generator, name, license), indent=2)}
-    )
-    return file.getvalue()
+def _in_utf8(text: str) -> str:
+    """The text of a file's name, which may be none in UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -21,13 +21,13 @@ __all__ = ["FolderReport", "report_path"]
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What became of a folder of photographs, or of one shard of it.
+    """What became of a folder of photographs and clips, or of one shard of it.
 
     Attributes:
         source: the folder of photographs.
         target: the folder of paintings.
         shard: number and count of the shard, from (1, 1).
-        found: photographs in all shards.
+        found: photographs and clips in all shards.
         chosen: of these in this shard.
         painted: in this run.
         kept: painted by an earlier run, and whole.

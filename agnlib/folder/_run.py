@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from agnlib._shared.progress import Listener, check_progress, telling
+from agnlib._shared.progress import Listener, Told, check_progress, telling
 from agnlib.errors import AgnError, ImageError, InputError
 from agnlib.folder._manifest import Identity, Manifest, read_records
 from agnlib.folder._pipeline import Dropped, Pipeline
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agnlib.painting._options import PaintingOptions
     from agnlib.stylizer import Style, Stylizer
 
-__all__ = ["FolderRun", "stylize_folder"]
+__all__ = ["FolderRun", "stylize_folder", "why_no_clips"]
 
 OnFile = Callable[[str, "str | None"], None]
 
@@ -52,23 +53,25 @@ def stylize_folder(
     recipe: bool = True,
     quality: int = 95,
     limits: Limits = DEFAULT_LIMITS,
+    clips: bool = True,
+    smoothing: float = 0.5,
     **options: Unpack[PaintingOptions],
 ) -> FolderReport:
-    """Repaint every photograph under a folder into another folder, which gets the same tree.
+    """Repaint every photograph and clip under a folder into another folder, which gets the same tree.
 
-    The next photographs are decoded while one is painted and the last ones are encoded. A photograph that cannot be
-    read is named in the report and does not stop the rest.
+    The next photographs are decoded while one is painted and the last ones are encoded; clips follow, one by one. What
+    cannot be read is named in the report and does not stop the rest.
 
     It can be killed at any moment and goes on with the next call: a folder `.agnlib` in `target` notes what was painted
     from which photograph and how. A painting there is left as it is if it is whole, of the same photograph (by its size
     and time of change) and made with the same settings. A file that agnlib did not write, or that has changed since, a
     photograph that has changed, or other settings are an error before any work, unless `overwrite` is given.
 
-    Photographs are the files with a suffix of a picture format that is read; what is hidden or left by systems
-    (`@eaDir`, `lost+found` and the like) is passed by.
-    Clips and pictures of other formats (HEIC, GIF, raw, ...) are left out, and of several frames or pages the first is
-    painted; the report names them. Links to folders and links out of `source` are not followed, and folders of
-    paintings by agnlib within `source` are left out.
+    Photographs and clips are told by their suffix, but for animated WebP; what is hidden or left by systems (`@eaDir`,
+    `lost+found` and the like) is passed by. Pictures of other formats (raw, ...) are left out, as are the clips of live
+    photos (a .mov beside a picture of its name), with `method="neighbors"` and without PyAV all but GIF and WebP; of
+    several pages the first is painted; the report names them. Links to folders and links out of `source` are not
+    followed, and folders of paintings by agnlib within `source` are left out.
 
     Args:
         stylizer: paints.
@@ -77,15 +80,17 @@ def stylize_folder(
         style: see `Stylizer.__call__`, as `options`. Masks are resized to each photograph.
         shard: (i, n) paints the i-th of n parts, i from 1 to n: every n-th photograph in the order of their names.
             Several shards may be painted at once, by processes that share `target`.
-        suffix: of all paintings, such as ".png". None keeps each photograph's own.
+        suffix: of all paintings of photographs, such as ".png". None keeps each one's own.
         overwrite: whether files that are in the way may be replaced. What is done as asked for is left all the same.
         report: where the report is written as JSON; by default `agnlib-report.json` in `target`, with the shard's
             number if there are several.
         on_file: called with the name of each photograph that is finished, and why it failed or None.
-        progress: True shows a bar; a function is told `(done, total)` in photographs, in this thread: those that are
-            painted already, and so on after each. What it raises ends the work; paintings that are whole stay, and the
-            next call goes on.
-        metadata: see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
+        progress: True shows a bar; a function is told `(done, total)` in files, in this thread: those that are painted
+            already, and so on after each, with fractions within a clip. What it raises ends the work; paintings that
+            are whole stay, and the next call goes on.
+        metadata: of photographs, see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
+        clips: whether they are painted.
+        smoothing: of clips, see `Stylizer.stylize_video`.
 
     Returns:
         The counts, and why each file failed.
@@ -114,10 +119,19 @@ def stylize_folder(
     if on_file is not None and not callable(on_file):
         raise InputError(f"on_file must be a function that takes a name and a reason or None, got {on_file!r}")
     check_progress(progress)
-    plan = make_plan(source, target, shard=shard, suffix=suffix)
+    left_out = why_no_clips(options.get("method"), wanted=clips)
+    plan = make_plan(source, target, shard=shard, suffix=suffix, without_clips=left_out)
     files: dict[str, Any] = {"metadata": metadata, "recipe": recipe, "quality": quality, "limits": limits}
+    files["smoothing"] = smoothing if any(job.is_clip for job in plan.jobs) else None
     steps = Recipe(stylizer, style, options, **files)
     return FolderRun(plan, steps, overwrite=overwrite, report=report).run(on_file, progress)
+
+
+def why_no_clips(method: str | None, *, wanted: bool) -> str:
+    """Why the clips of a folder are left out; empty where they are painted."""
+    if method == "neighbors":
+        return "the method neighbors is for photographs"
+    return "" if wanted else "as it was asked for"
 
 
 class FolderRun:
@@ -150,12 +164,14 @@ class FolderRun:
     def run(self, on_file: OnFile | None = None, progress: bool | Listener = False) -> FolderReport:
         """Do the work, and write the report, also when it is interrupted."""
         started, done, total = time.perf_counter(), self.kept, len(self._plan.jobs)
-        bar = telling(progress, total, "photo", initial=done)
+        kinds = "file" if any(job.is_clip for job in self._plan.jobs) else "photo"
+        bar = telling(progress, total, kinds, initial=done)
         with bar as told, Manifest(self._plan, self._recipe.settings) as manifest:
             self._note_adopted(manifest)
             try:
                 told(done, total)
-                for job, error in self._outcomes(manifest):
+                within = None if progress is True else lambda share: told(done + share, total)
+                for job, error in chain(self._outcomes(manifest), self._of_clips(manifest, within)):
                     self._count(job, error, on_file)
                     done += not isinstance(error, Dropped)
                     told(done, total)
@@ -183,9 +199,43 @@ class FolderRun:
         steps = Pipeline(recipe.pixels, recipe.open, recipe.paint, write, lambda: self._stopped is not None)
         return steps.run(self._begun(manifest))
 
+    def _of_clips(
+        self, manifest: Manifest, within: Callable[[float], object] | None
+    ) -> Iterator[tuple[Job, Exception | None]]:
+        """The clips, one by one; `within` is told the share of each that is done, and without it a bar shows it."""
+        for job, over in self._state.waiting:
+            if not job.is_clip or self._stopped is not None:
+                continue
+            manifest.begin([(job, over)])
+            try:
+                self._prepare_place(job)
+                with telling(within is None, None, "frame", desc=job.name, leave=False) as bar:
+                    size = self._recipe.paint_clip(job, self._listener(job, bar, within))
+                manifest.done(job, job.target.stat().st_size, size)
+            except BaseException as error:
+                if identity_of(job.target) != self._replaced[job.output]:
+                    manifest.leave_open()  # the painting came to be all the same
+                if not isinstance(error, Exception):
+                    raise
+                yield job, error
+            else:
+                yield job, None
+
+    def _listener(self, job: Job, bar: Told, within: Callable[[float], object] | None) -> Listener:
+        def listener(done: float, total: float) -> None:
+            if self._stopped is not None:
+                raise Dropped
+            if done >= total and identity_of(job.target) != self._replaced[job.output]:
+                raise ImageError(f"{str(job.target)!r} was written by another program meanwhile; it is left as it is")
+            bar(done, total)
+            if within is not None:
+                within(done / max(total, 1))
+
+        return listener
+
     def _begun(self, manifest: Manifest) -> Iterator[Job]:
-        """The jobs, noted as begun before they are."""
-        waiting = self._state.waiting
+        """The photographs, noted as begun before they are."""
+        waiting = [each for each in self._state.waiting if not each[0].is_clip]
         for first in range(0, len(waiting), _AT_ONCE):
             manifest.begin(waiting[first : first + _AT_ONCE])
             yield from (job for job, _ in waiting[first : first + _AT_ONCE])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agnlib._shared.numbers import own_number
+from agnlib._shared.progress import Listener
 from agnlib.errors import ImageError, InputError
 from agnlib.folder._tree import Job
 from agnlib.image import Limits, probe, reduced_size
@@ -29,6 +30,8 @@ __all__ = ["Recipe", "differences"]
 
 # Style codes that differ by less, relative to their largest number, are the same: other processors round otherwise.
 _SAME_STYLE = 1e-2
+# What settings do nothing, to photographs and to clips.
+_WITHOUT_EFFECT: dict[bool, set[str]] = {False: {"smoothing"}, True: {"metadata", "quality", "recipe"}}
 
 
 class Recipe:
@@ -38,6 +41,7 @@ class Recipe:
         stylizer: paints.
         style: see `Stylizer.__call__`, as `options`.
         metadata: see `Stylizer.stylize_file`, as `recipe`, `quality` and `limits`.
+        smoothing: see `Stylizer.stylize_video`; None where there are no clips.
 
     Raises:
         InputError: an argument outside its range, or of a wrong type or number.
@@ -54,6 +58,7 @@ class Recipe:
         recipe: bool = True,
         quality: int,
         limits: Limits,
+        smoothing: float | None = None,
     ) -> None:
         import torch
 
@@ -61,13 +66,17 @@ class Recipe:
         from agnlib.painting._masks import styles_of
         from agnlib.painting._neighbor_painter import NeighborPainter
         from agnlib.painting._recipe import recipe_of, style_names
+        from agnlib.painting._temporal_smoothing import Smoothing
         from agnlib.styles._reader import pictured
 
+        self._of_clips = {"style": style, **options, "smoothing": smoothing}
         given = {"mask": None, "seed": None, "size": None, **options}
         mask, seed, self._size = (own_number(given.pop(name)) for name in ("mask", "seed", "size"))
         if self._size is not None:
             reduced_size((1, 1), longer=self._size)
         check_quality(quality)
+        if smoothing is not None:
+            Smoothing(smoothing)  # which checks it
         if metadata not in ("none", "no-gps", "all"):
             raise InputError(f"metadata must be one of none, no-gps, all, got {metadata!r}")
         method, drawing, on_step = (given.pop(name, None) for name in ("method", "drawing", "on_step"))
@@ -96,6 +105,7 @@ class Recipe:
             **{"seed": seed, "size": self._size, "metadata": metadata, "quality": self._quality},
             **({} if recipe else {"recipe": False}),
             **({} if self._painter is None else self._painter.settings),
+            **({} if smoothing is None else {"smoothing": float(smoothing)}),
         }
 
     def pixels(self, job: Job) -> int:
@@ -136,8 +146,20 @@ class Recipe:
         """Write the painting, whole or not at all."""
         write_rows(job.target, rows, parts, quality=self._quality, exif=photo.exif)
 
+    def paint_clip(self, job: Job, progress: Listener) -> tuple[int, int]:
+        """Paint a clip and write it, whole or not at all; height and width of its frames.
+
+        Raises:
+            VideoError: it cannot be read or written.
+        """
+        given: dict[str, Any] = {**self._of_clips, "progress": progress, "overwrite": True}
+        _, height, width = self._stylizer.stylize_video(job.source, job.target, **given)
+        return height, width
+
     def may_be(self, size: tuple[int, int], job: Job) -> bool:
-        """Whether a painting of the photograph could have this height and width."""
+        """Whether a painting of the photograph or clip could have this height and width."""
+        if job.is_clip:
+            return True  # even sizes, and a turned film that becomes a GIF: any that can be decoded
         with suppress(ImageError):
             width, height = probe(job.source, limits=self._limits)
             whole = (height, width)
@@ -151,10 +173,10 @@ class Recipe:
         warnings.warn("a mask has another size than a photograph; masks are resized to each", stacklevel=2)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, of_clips: bool = False) -> str:
     """What is different between the settings of two paintings, in words; nothing where they are the same."""
     found = []
-    for name in sorted(old.keys() | new.keys()):
+    for name in sorted((old.keys() | new.keys()) - _WITHOUT_EFFECT[of_clips]):
         before, now = old.get(name), new.get(name)
         if name == "style" and _same_style(before, now):
             continue

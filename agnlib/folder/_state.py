@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agnlib._shared.paths import is_folder
-from agnlib.errors import ImageError, InputError
+from agnlib.errors import ImageError, InputError, VideoError
 from agnlib.folder._manifest import Begun, Done, Identity, Records
 from agnlib.folder._settings import Recipe, differences
 from agnlib.folder._tree import Job, stamp_of
@@ -92,7 +92,7 @@ def _record(job: Job, there: Identity, records: Records, recipe: Recipe) -> tupl
 
 def _finished(job: Job, there: Identity, begun: Begun, recipe: Recipe) -> Done | None:
     """A painting that was begun and is whole, though no line says so."""
-    size = _decoded(job.target)
+    size = _decoded(job)
     if size is None or not recipe.may_be(size, job):
         return None
     return Done(begun.name, begun.stamp, begun.settings, there[0], size, begun.at)
@@ -101,30 +101,38 @@ def _finished(job: Job, there: Identity, begun: Begun, recipe: Recipe) -> Done |
 def _objection(job: Job, there: Identity, done: Done, recipe: Recipe) -> str | None:
     """Why a painting by us is not what is asked for: in words, empty where it is damaged and may be replaced."""
     if there[0] != done.bytes or job.target.is_symlink():
-        return "" if not job.target.is_symlink() and _decoded(job.target) is None else "it was changed since"
-    if not _opens(job.target, done.size):
+        return "" if not job.target.is_symlink() and _decoded(job) is None else "it was changed since"
+    if not _opens(job, done.size):
         return ""
-    if changed := differences(done.settings, recipe.settings):
+    if changed := differences(done.settings, recipe.settings, of_clips=job.is_clip):
         return f"it was painted with other settings: {changed}"
     if (done.name, done.stamp) != (job.name, job.stamp):
         return "its photograph has changed since"
     return None
 
 
-def _opens(path: Path, size: tuple[int, int]) -> bool:
+def _opens(job: Job, size: tuple[int, int]) -> bool:
     try:
-        width, height = probe(path, limits=_OURS)
-    except ImageError:
+        if job.is_clip:
+            from agnlib.video._opening import size_of
+
+            return size_of(job.target) == size
+        width, height = probe(job.target, limits=_OURS)
+    except (ImageError, VideoError):
         return False
     return (height, width) == size
 
 
-def _decoded(path: Path) -> tuple[int, int] | None:
-    """Height and width of a picture that can be decoded to its end."""
+def _decoded(job: Job) -> tuple[int, int] | None:
+    """Height and width of a picture or clip that can be decoded to its end."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
+        if not stat.S_ISREG(job.target.lstat().st_mode):
             return None
-        height, width = read(path, limits=_OURS).shape[:2]
+        if job.is_clip:
+            from agnlib.video._opening import size_if_whole
+
+            return size_if_whole(job.target)
+        height, width = read(job.target, limits=_OURS).shape[:2]
     except (ImageError, OSError):
         return None
     return height, width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -13,13 +13,17 @@ from agnlib._shared.list_files import is_junk
 from agnlib._shared.paths import exists, is_closed, is_file, is_folder, is_same, is_there, may, real, text_of, why_not
 from agnlib.errors import ImageError, InputError
 from agnlib.image import SUFFIXES
-from agnlib.image._suffixes import READ_SUFFIXES, left_out, names_a_file
+from agnlib.image._suffixes import HEIF_SUFFIXES, READ_SUFFIXES, left_out, names_a_file
+from agnlib.video import SUFFIXES as CLIP_SUFFIXES
 from agnlib.video import is_clip
+from agnlib.video._names import can_be_read, painted_name
 
 __all__ = ["NOTES", "Job", "Plan", "Stamp", "folded", "inside", "is_slip", "make_plan", "output_name", "stamp_of"]
 
 NOTES = ".agnlib"  # in an output folder: what was painted there; it also says that the folder is one
 Stamp = tuple[int, int]
+
+_OF_LIVE_PHOTOS = (".heic", ".heif", ".jpg", ".jpeg")  # beside a .mov of the same name
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Job:
         output: name of the painting, from its folder on, with "/".
         target: where that goes.
         stamp: bytes and time of change of the photograph, as `stamp_of` gives them.
+        is_clip: whether it is no photograph but a clip.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Job:
     output: str
     target: Path
     stamp: Stamp
+    is_clip: bool = False
 
 
 @dataclass
@@ -49,13 +55,14 @@ class Plan:
         source: the folder of photographs.
         target: the folder of paintings.
         shard: number and count, from (1, 1).
-        jobs: of this shard.
-        found: photographs in all shards.
+        jobs: of this shard, first the photographs and then the clips.
+        found: photographs and clips in all shards.
         skipped: what was passed over, by name, and why.
         unreadable: what could not be listed or reached, by name, and why.
-        clips: of what was skipped, the clips.
+        clips: of what was skipped, the clips, by what there is to say of them.
         unread: of what was skipped, the pictures of formats that are not read.
         folders: of all paintings.
+        without_clips: why they are left out, all of them; empty where they are not.
     """
 
     source: Path
@@ -65,23 +72,26 @@ class Plan:
     found: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
-    clips: list[str] = field(default_factory=list)
+    clips: dict[str, list[str]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    without_clips: str = ""
 
-    def clips_summary(self) -> str:
-        """How many clips there are, and what paints them.
+    def clips_summary(self) -> list[str]:
+        """How many clips are left out, and why.
 
         Example:
-            >>> Plan(Path("photos"), Path("painted"), (1, 1), clips=["b.mp4", "a.mov"]).clips_summary()
-            "2 clips, such as 'a.mov'; paint each by itself: agnlib stylize CLIP"
+            >>> Plan(Path("photos"), Path("painted"), (1, 1), clips={"as asked": ["b.mp4", "a.mov"]}).clips_summary()
+            ["2 clips, such as 'a.mov': as asked"]
         """
-        count = f"{len(self.clips):,} clip{'s' * (len(self.clips) > 1)}"
-        return f"{count}, such as {min(self.clips)!r}; paint each by itself: agnlib stylize CLIP"
+        return [
+            f"{len(names):,} clip{'s' * (len(names) > 1)}, such as {min(names)!r}: {why}"
+            for why, names in sorted(self.clips.items())
+        ]
 
     def left_out_summary(self) -> list[str]:
         """What was left out that somebody might miss, counted by kind, and what to do about it."""
-        return [*([self.clips_summary()] if self.clips else []), *filter(None, [left_out(self.unread)])]
+        return [*self.clips_summary(), *filter(None, [left_out(self.unread)])]
 
 
 def make_plan(
@@ -90,16 +100,21 @@ def make_plan(
     *,
     shard: tuple[int, int] = (1, 1),
     suffix: str | None = None,
+    without_clips: str = "",
 ) -> Plan:
-    """List the photographs under `source`, in the order of their names, and where each painting goes under `target`.
+    """List the photographs and clips under `source`, in the order of their names, and where each painting goes.
+
+    Args:
+        source, target, shard, suffix: see `agnlib.folder.stylize_folder`.
+        without_clips: why the clips are left out; empty where they are not.
 
     Raises:
         InputError: see `agnlib.folder.stylize_folder`.
     """
     _check_shard(shard)
-    plan = Plan(_real_folder(source), _real_target(target, source), shard)
+    plan = Plan(_real_folder(source), _real_target(target, source), shard, without_clips=without_clips)
     _check_apart(plan)
-    jobs = [_job(plan, name, stamp, suffix) for name, stamp in sorted(_photos(plan))]
+    jobs = [_job(plan, *each, suffix) for each in sorted(_photos_and_clips(plan), key=lambda each: (each[2], each[0]))]
     if not jobs and not plan.unreadable:
         others = "".join(f"; it has {each}" for each in plan.left_out_summary())
         raise InputError(f"no photographs in {str(source)!r}; expected files that end in {', '.join(SUFFIXES)}{others}")
@@ -107,15 +122,21 @@ def make_plan(
     plan.folders = sorted({job.target.parent for job in jobs})
     for folder in plan.folders:
         _check_output_folder(plan.target, folder)
-    plan.found, plan.jobs = len(jobs), jobs[shard[0] - 1 :: shard[1]]
+    plan.found = len(jobs)
+    for clips in (False, True):  # each kind shared out by itself: a clip takes as long as many photographs
+        plan.jobs += [job for job in jobs if job.is_clip is clips][shard[0] - 1 :: shard[1]]
     return plan
 
 
 def output_name(name: str, suffix: str | None = None) -> str:
-    """A painting's name: the photo's, with another suffix if one is asked for; `a.jfif`, not writable, becomes PNG."""
+    """A painting's name: the photo's, with another suffix if one is asked for.
+
+    What is not written becomes JPEG, if it is HEIC, else PNG.
+    """
     path = PurePosixPath(name)
     if suffix is None:
-        suffix = path.suffix if path.suffix.lower() in SUFFIXES else ".png"
+        instead = ".jpg" if path.suffix.lower() in HEIF_SUFFIXES else ".png"
+        suffix = path.suffix if path.suffix.lower() in SUFFIXES else instead
     return str(path.with_suffix(suffix))
 
 
@@ -182,8 +203,11 @@ def _check_apart(plan: Plan) -> None:
         )
 
 
-def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
-    """Names of the photographs under a folder, with their stamps. What is hidden or left by systems is passed by."""
+def _photos_and_clips(plan: Plan) -> Iterator[tuple[str, Stamp, bool]]:
+    """Names of the photographs under a folder, with their stamps, and of the clips, which are said to be that.
+
+    What is hidden or left by systems is passed by.
+    """
     waiting = [""]
     while waiting:
         folder = waiting.pop()
@@ -193,6 +217,7 @@ def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
         except OSError as error:
             plan.unreadable[folder or "."] = f"the folder cannot be listed ({error.strerror})"
             continue
+        beside = {entry.name.casefold() for entry in entries}
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -202,17 +227,36 @@ def _photos(plan: Plan) -> Iterator[tuple[str, Stamp]]:
                     waiting.append(name)
             elif reason := _passed_over(plan, entry):
                 plan.skipped[name] = reason
-            elif is_clip(entry.name):
-                plan.skipped[name] = "a clip"
-                plan.clips.append(name)
+            elif clip := is_clip(entry.path):
+                if why := _why_no_clip(plan, entry, beside):
+                    plan.skipped[name] = f"a clip: {why}"
+                    plan.clips.setdefault(why, []).append(name)
+                else:
+                    yield from _with_stamp(plan, name, entry, clip)
             elif left_out([entry.name]):
                 plan.skipped[name] = "a picture of a format that is not read"
                 plan.unread.append(name)
             elif _is_photo(entry.name):
-                try:
-                    yield name, stamp_of(entry.stat())
-                except OSError as error:
-                    plan.unreadable[name] = f"the photograph cannot be reached ({error.strerror})"
+                yield from _with_stamp(plan, name, entry, clip)
+
+
+def _with_stamp(plan: Plan, name: str, entry: os.DirEntry[str], clip: bool) -> Iterator[tuple[str, Stamp, bool]]:
+    try:
+        yield name, stamp_of(entry.stat()), clip
+    except OSError as error:
+        plan.unreadable[name] = f"the {'clip' if clip else 'photograph'} cannot be reached ({error.strerror})"
+
+
+def _why_no_clip(plan: Plan, entry: os.DirEntry[str], beside: Collection[str]) -> str:
+    """Why a clip is left out; empty where it is not."""
+    if plan.without_clips:
+        return plan.without_clips
+    path = PurePosixPath(entry.name.casefold())
+    if path.suffix == ".mov" and any(path.with_suffix(suffix).name in beside for suffix in _OF_LIVE_PHOTOS):
+        return "of a live photo, whose picture lies beside it; name the clip to paint it"
+    if not can_be_read(entry.path):
+        return 'it needs PyAV; install it: pip install "agnlib[video]"'
+    return ""
 
 
 def _is_output(plan: Plan, folder: Path) -> bool:
@@ -223,23 +267,27 @@ def _is_photo(name: str) -> bool:
     return Path(name).suffix.lower() in READ_SUFFIXES
 
 
+def _is_content(name: str) -> bool:
+    return _is_photo(name) or Path(name).suffix.lower() in CLIP_SUFFIXES
+
+
 def _passed_over(plan: Plan, entry: os.DirEntry[str]) -> str | None:
     """Why what looks like a photograph is none, or a link is not followed."""
     if entry.is_symlink():
         if is_folder(entry.path):  # the entry's own is_dir() raises where links go round in circles
             return "a link to a folder"
-        if _is_photo(entry.name) and not inside(plan.source, Path(entry.path)):
+        if _is_content(entry.name) and not inside(plan.source, Path(entry.path)):
             return "a link out of the folder"
-        if _is_photo(entry.name) and inside(plan.target, Path(entry.path)):
+        if _is_content(entry.name) and inside(plan.target, Path(entry.path)):
             return "a link to a painting"
-    if _is_photo(entry.name) and not is_file(entry.path) and not is_closed(entry.path):
+    if _is_content(entry.name) and not is_file(entry.path) and not is_closed(entry.path):
         return "not a regular file"
     return None
 
 
-def _job(plan: Plan, name: str, stamp: Stamp, suffix: str | None) -> Job:
-    output = output_name(name, suffix)
-    return Job(name, plan.source / name, output, plan.target / output, stamp)
+def _job(plan: Plan, name: str, stamp: Stamp, clip: bool, suffix: str | None) -> Job:
+    output = painted_name(name) if clip else output_name(name, suffix)
+    return Job(name, plan.source / name, output, plan.target / output, stamp, clip)
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -250,7 +298,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
         if other is not job:
             raise InputError(
                 f"{other.name!r} and {job.name!r} would both be written to {job.output!r} (upper and lower case are "
-                "the same to many file systems); rename one, or keep the photographs' formats"
+                "the same to many file systems, HEIC is written as JPEG, AVI as MP4); rename one, or move it elsewhere"
             )
     for job in jobs:
         for parent in PurePosixPath(job.output).parents:

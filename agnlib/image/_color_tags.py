@@ -1,4 +1,4 @@
-"""What a picture says of its colors: by a profile, or by a PNG's chunks, of which a profile is made here.
+"""What a picture says of its colors: by a profile, or by numbers, of which a profile is made here.
 
 Of the chunks cICP goes before iCCP, that before sRGB, and that before gAMA and cHRM: "Portable Network Graphics", third
 edition, 2025, section 4.3. The numbers of cICP are those of ITU-T H.273, 2024.
@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngImageFile
 
-from agnlib.errors import InputError
+from agnlib.errors import ImageError, InputError
+from agnlib.image._orientation import METADATA_ERRORS
 
-__all__ = ["note_cicp", "profile_of"]
+__all__ = ["note_cicp", "note_nclx", "profile_of"]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -26,6 +27,7 @@ _D65, _D50 = (0.3127, 0.3290), (0.9642, 1.0, 0.82491)  # x, y; and X, Y, Z
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _BT709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+_ADOBE, _ADOBE_GAMMA = (*_D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06), 563 / 256
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 # White, red, green and blue, by their number in cICP; and the curves, as the parameters of an ICC profile's.
@@ -70,6 +72,26 @@ def note_cicp(image: Image.Image) -> None:
     image.info["cicp"] = tuple(found)
 
 
+def note_nclx(image: Image.Image, start: bytes, shown: str) -> None:
+    """Note in the `info` of a HEIC or AVIF picture what the beginning of its file says of its colors, if no profile.
+
+    Of the transfer only what no sRGB is: writers of still pictures put the number of BT.709 where they mean sRGB.
+
+    Raises:
+        ImageError: the picture is of high dynamic range.
+    """
+    place = start.find(b"colrnclx")
+    if place < 0 or image.info.get("icc_profile") or len(start) < place + 12:
+        return
+    primaries, transfer = struct.unpack_from(">HH", start, place + 8)
+    if transfer in _HIGH_RANGE:
+        image.close()
+        raise ImageError(
+            f"{shown} is of high dynamic range ({_HIGH_RANGE[transfer]}), which is not read; convert it to sRGB first"
+        )
+    image.info["cicp"] = (primaries, 13 if _CURVES.get(transfer) == _BT709_CURVE else transfer, 0, 1)
+
+
 def profile_of(image: Image.Image, *, gray: bool) -> bytes | None:
     """The ICC profile by which the values are to be understood; None for sRGB.
 
@@ -85,7 +107,19 @@ def profile_of(image: Image.Image, *, gray: bool) -> bytes | None:
         return bytes(embedded)
     if "srgb" in image.info:
         return None
+    if not gray and "exif" in image.info and _is_adobe_rgb(image):
+        return _profile(_ADOBE, (_ADOBE_GAMMA,), gray=False)
     return _by_gamma(image.info.get("gamma"), image.info.get("chromaticity"), gray=gray)
+
+
+def _is_adobe_rgb(image: Image.Image) -> bool:
+    """What cameras write in place of a profile: no sRGB in EXIF, and "R03" (DCF 2.0, 2010)."""
+    try:
+        exif = image.getexif()
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(1)
+        return exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) == 65535 and index == "R03"
+    except METADATA_ERRORS:
+        return False
 
 
 def _by_gamma(gamma: float | None, chromaticity: Sequence[float] | None, *, gray: bool) -> bytes | None:

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from PIL import ExifTags, Image
 
-from agnlib.errors import InputError
+from agnlib.errors import ImageError, InputError
 from agnlib.image._encoded import PictureFile
 from agnlib.image._orientation import METADATA_ERRORS
+from agnlib.image._targets import Target, check_exif
 from agnlib.image.files import DEFAULT_LIMITS, Limits, open_file
 
-__all__ = ["add_recipe", "kept_exif", "read_recipe"]
+__all__ = ["add_recipe", "kept_exif", "read_recipe", "with_recipe"]
 
 _ASCII = b"ASCII\0\0\0"  # how a user's comment begins, by the EXIF standard
 _CHOICES = ("none", "no-gps", "all")
@@ -74,6 +75,18 @@ def add_recipe(exif: Image.Exif, recipe: Mapping[str, Any]) -> None:
     exif.setdefault(_BASE.Software, f"agnlib {recipe['agnlib']}")
     camera = exif.get_ifd(ExifTags.IFD.Exif)
     camera.setdefault(_BASE.UserComment, _ASCII + json.dumps(recipe).encode("ascii"))
+
+
+def with_recipe(exif: Image.Exif, recipe: Mapping[str, Any], target: Target) -> Image.Exif:
+    """The EXIF block with what a painting was made with, where the target's format has room for it."""
+    without = exif.tobytes() if len(exif) else b""
+    add_recipe(exif, recipe)
+    try:
+        check_exif(exif, target)
+    except ImageError:
+        exif = Image.Exif()
+        exif.load(without)
+    return exif
 
 
 def read_recipe(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from agnlib.errors import InputError
 from agnlib.image._color_tags import profile_of
 from agnlib.image._decoding import decode, decoded
+from agnlib.image._heif import deep_heic, is_deep_heic
 from agnlib.image._icc_16_bits import to_srgb
 from agnlib.image._orientation import orientation
 from agnlib.image._tiff import deep_samples, has_deep_samples, levels
@@ -48,7 +49,8 @@ _TURNS: dict[int, Callable[[Pixels], Pixels]] = {
 
 def is_deep(opened: Image.Image) -> bool:
     """Whether a picture that is not yet decoded has more than 8 bits a channel and `deep_pixels` may know it."""
-    return opened.mode in DEEP_GRAY or has_deep_samples(opened) or _sixteen_bit_mode(opened) is not None
+    known = has_deep_samples(opened) or is_deep_heic(opened) or _sixteen_bit_mode(opened) is not None
+    return known or opened.mode in DEEP_GRAY
 
 
 def needs_all_bits(opened: Image.Image) -> bool:
@@ -79,6 +81,8 @@ def deep_pixels(opened: Image.Image, reopen: Callable[[], Image.Image], name: st
         pixels = _gray(opened)
     elif has_deep_samples(opened):
         pixels = _stacked(opened, name)
+    elif is_deep_heic(opened):
+        pixels = decoded(lambda: deep_heic(opened), opened, name)
     else:
         pixels = _color(opened, reopen, name)
     if pixels is None:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image, JpegImagePlugin
 
 from agnlib._shared.numbers import is_count
 from agnlib.errors import ImageError, InputError, TooLargeError
 from agnlib.image._encoded import Encoded, PictureFile, Source, held, is_encoded
+from agnlib.image._file_checks import RAISE_LIMIT, check_file, check_length
 from agnlib.image._messages import quoted, reason
+from agnlib.image._readers import opened
 from agnlib.image._sixteen_bits import DEEP_GRAY, array_of, deep_pixels, is_deep, needs_all_bits, shallow
-from agnlib.image._suffixes import foreign_kind
-from agnlib.image._tiff import Tiff
 from agnlib.image._to_srgb import upright_srgb
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "all_bits", "load", "open_file", "probe", "read"]
 
-_READERS: dict[str, tuple[tuple[bytes, ...], Callable[[Any], Image.Image]]] = {
-    "JPEG": ((b"\xff\xd8\xff",), JpegImagePlugin.jpeg_factory),
-    "PNG": ((b"\x89PNG\r\n\x1a\n",), PngImagePlugin.PngImageFile),
-    "WebP": ((b"RIFF",), WebPImagePlugin.WebPImageFile),
-    "TIFF": (tuple(TiffImagePlugin.PREFIXES), Tiff),
-    "BMP": ((b"BM",), BmpImagePlugin.BmpImageFile),
-}
 _REDUCED_AT_MOST = 16  # times the limit of pixels: decoding costs time, if not memory
-_READABLE_TEXT = "JPEG, PNG, WebP, TIFF or BMP"
-_RAISE = "reduce the picture first or, if you trust it, raise the limit: limits=Limits(...), or --max-pixels"
 
 
 @dataclass(frozen=True)
@@ -96,21 +83,22 @@ def probe(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, i
 def load(path: PictureFile, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Read a picture file as 8-bit sRGB: mode RGB, or RGBA where the file has transparency.
 
-    EXIF orientation is applied to the pixels, and no metadata is kept. Of a file with several frames the first is read.
-    Colors are converted to sRGB, from an ICC profile or from what a PNG's chunks say: cICP before iCCP before sRGB
-    before gAMA and cHRM. A profile that leaves colors within 2 of 255 is sRGB, whatever its name is, and so is a gAMA
-    within 5% of 1/2.2. What cannot be understood is taken for sRGB.
+    EXIF orientation is applied to the pixels, and no metadata is kept. Of a file with several frames the first is read,
+    and of a phone's neither depth nor gain map. Colors are converted to sRGB, from an ICC profile, from what HEIC, AVIF
+    or EXIF (Adobe RGB) say, or from a PNG's chunks: cICP before iCCP before sRGB before gAMA and cHRM. A profile that
+    leaves colors within 2 of 255 is sRGB, whatever its name is, and so is a gAMA within 5% of 1/2.2. What cannot be
+    understood is taken for sRGB.
 
     Args:
-        path: a JPEG, PNG, WebP, TIFF or BMP file, its bytes, or a binary file object. That is read from its beginning
-            to its end and left as it was; one that cannot seek, a socket's stream, is read from where it is. Messages
-            call them "<bytes>" and "<file object>".
+        path: a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file (which needs the extra `heif`), its bytes, or a binary
+            file object. That is read from its beginning to its end and left as it was; one that cannot seek, a socket's
+            stream, is read from where it is. Messages call them "<bytes>" and "<file object>".
         limits: checked before decoding; of a file object no more bytes are read.
 
     Raises:
         InputError: no path, bytes or binary file object, or one that is closed.
-        ImageError: the file is missing, not a file, empty, no picture, damaged, larger than `limits`, or a PNG of high
-            dynamic range (PQ or HLG by its cICP chunk); one line that names the file and the remedy.
+        ImageError: the file is missing, not a file, empty, no picture, damaged, larger than `limits`, or of high
+            dynamic range (PQ or HLG); one line that names the file and the remedy.
 
     Example:
         >>> import tempfile
@@ -186,29 +174,6 @@ def _all_bits(source: Source, limits: Limits, *, wanted: bool = False) -> np.nda
         return deep_pixels(image, lambda: open_file(source, limits), quoted(source))
 
 
-def _check_file(path: str | os.PathLike[str], limits: Limits) -> None:
-    """A regular, non-empty file of acceptable length, or an `ImageError`."""
-    shown = quoted(path)
-    try:
-        status = Path(path).stat()
-    except FileNotFoundError:
-        raise ImageError(f"{shown} does not exist; check the name and the folder") from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{shown} cannot be reached ({reason(error)}); check the name and the permissions") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError(f"{shown} is a folder, expected a picture file; name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError(f"{shown} is not a regular file; copy the picture to a file first")
-    _check_length(status.st_size, limits, shown)
-
-
-def _check_length(length: int, limits: Limits, shown: str) -> None:
-    if length == 0:
-        raise ImageError(f"{shown} is empty (0 bytes); get the picture again from its source")
-    if length > limits.bytes:
-        raise TooLargeError(f"{shown} has {length:,} bytes, more than the limit of {limits.bytes:,}; {_RAISE}")
-
-
 def open_file(path: Any, limits: Limits) -> Image.Image:
     """The file with its header read and checked, its pixels not yet decoded."""
     if not (is_encoded(path) or isinstance(path, (str, os.PathLike))):
@@ -218,11 +183,11 @@ def open_file(path: Any, limits: Limits) -> Image.Image:
     source = held(path, limits)
     shown = quoted(source)
     if isinstance(source, Encoded):
-        _check_length(len(source.data), limits, shown)
+        check_length(len(source.data), limits.bytes, shown)
     else:
-        _check_file(source, limits)
+        check_file(source, limits.bytes)
     try:
-        image = _opened(source, shown)
+        image = opened(source, shown)
     except ImageError:
         raise
     except Exception as error:  # a hostile header makes Pillow's readers fail in many ways, not only with OSError
@@ -236,7 +201,7 @@ def open_file(path: Any, limits: Limits) -> Image.Image:
         image.close()
         raise TooLargeError(
             f"{shown} is {width} x {height} pixels, more than the limit of {limits.pixels:,} pixels and "
-            f"{limits.side:,} a side; {_RAISE}"
+            f"{limits.side:,} a side; {RAISE_LIMIT}"
         )
     return image
 
@@ -254,30 +219,3 @@ def _decode_reduced(image: Image.Image, limits: Limits) -> None:
     share = limits.reduced_to / max(image.size)
     width, height = (max(1, math.ceil(side * share)) for side in image.size)
     image.draft(None, (width, height))
-
-
-def _opened(source: Source, shown: str) -> Image.Image:
-    """By Pillow's reader for what the file begins with.
-
-    `Image.open` does the same and then applies `Image.MAX_IMAGE_PIXELS`, which is one for the whole process: limits
-    above it could not be given for a single file.
-    """
-    if isinstance(source, Encoded):
-        start = source.data[:16]
-    else:
-        with Path(source).open("rb") as file:
-            start = file.read(16)
-    for name, (marks, reader) in _READERS.items():
-        if start.startswith(marks) and (name != "WebP" or start[8:12] == b"WEBP"):
-            try:
-                return reader(io.BytesIO(source.data) if isinstance(source, Encoded) else os.fspath(source))
-            except SyntaxError as error:
-                raise ImageError(
-                    f"{shown} is a {name} file of a kind that is not read, or damaged ({reason(error)}); save it as "
-                    "8-bit or 16-bit RGB, or get it again from its source"
-                ) from error
-    kind = foreign_kind(start)
-    raise ImageError(
-        f"{shown} is not a picture that can be read; expected {_READABLE_TEXT}{f', got {kind}' if kind else ''}: "
-        "convert it to one of these"
-    )

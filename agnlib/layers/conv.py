@@ -49,7 +49,10 @@ class Conv2d(nn.Conv2d):
         self._geometry = {"stride": stride, "padding": padding, "groups": groups}
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv2d(x, self.weight, self.bias, **self._geometry, act=self.act)
+        return self._convolved(x, self.weight, **self._geometry)
+
+    def _convolved(self, x: Tensor, weight: Tensor, **geometry: int) -> Tensor:
+        return conv2d(x, weight, self.bias, **geometry, act=self.act)
 
 
 class EqualizedConv2d(nn.Module):

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib.layers._border import extend
 from agnlib.layers.conv import Conv2d
 from agnlib.layers.window import current_window
 from agnlib.ops import adain
+from agnlib.ops._exporting import is_exporting
 
 __all__ = ["Modulation", "StyledBottleneck", "StyledConv"]
 
@@ -53,8 +55,9 @@ class StyledBottleneck(nn.Module):
     """Expand, filter each channel by itself, modulate, project, add.
 
     The modulation stands between filtering and mixing, so the style weighs a palette of stroke-shaped filters:
-    the effective kernel from channel to channel is a mixture that the code chooses. The border is repeated, not filled
-    with zeros: zeros would tell every place how far it is from the border, and colors would come to depend on it.
+    the effective kernel from channel to channel is a mixture that the code chooses. Beyond the border is what lies on
+    this side of it, mirrored: zeros, or the border again and again, would tell every place how far it is from the
+    border, and colors would come to depend on it.
     Paper: the inverted bottleneck of Sandler et al., "MobileNetV2", CVPR 2018.
 
     Args:
@@ -78,8 +81,7 @@ class StyledBottleneck(nn.Module):
         nn.init.normal_(self.project.weight, std=0.3 / wide**0.5)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        framed = F.pad(x, (self.border,) * 4, mode="replicate")
-        y: Tensor = self.project(self.modulation(self.depthwise(self.expand(framed)), style))
+        y: Tensor = self.project(self.modulation(self.depthwise(self.expand(_framed(x, self.border))), style))
         return y.add_(x)
 
 
@@ -106,3 +108,10 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         y: Tensor = self.conv(self.modulation(x, style))
         return y.add_(x) if self.residual else y
+
+
+def _framed(x: Tensor, border: int) -> Tensor:
+    """Mirrored at the borders, as far as there is something."""
+    if is_exporting() and border <= 2:  # which always fits: a picture is at least three cells high and wide
+        return F.pad(x, (border,) * 4, mode="reflect")
+    return extend(x, (border,) * 4)

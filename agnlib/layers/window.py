@@ -54,6 +54,7 @@ class Window:
     Args:
         statistics: `(mu, var)`, both `(B, C)`, of each layer's input.
         origin: where the window begins in the picture, top and left, multiples of the network's stride.
+        canvas: where the picture begins on the canvas of the noise, top and left, multiples of the network's stride.
         size: height and width of the window, margin included.
         whole: of the whole picture, margin included.
         regions: styles by place; None for the style code that the network was called with.
@@ -71,6 +72,7 @@ class Window:
 
     statistics: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
+    canvas: tuple[int, int] = (0, 0)
     size: tuple[int, int] = (1, 1)
     whole: tuple[int, int] = (1, 1)
     regions: Regions | None = None
@@ -92,6 +94,11 @@ class Window:
     def cell(self, height: int) -> tuple[int, int]:
         """Where the window begins, in the cells of its feature maps, which are so high."""
         return self.origin[0] * height // self.size[0], self.origin[1] * height // self.size[0]
+
+    def canvas_cell(self, height: int) -> tuple[int, int]:
+        """Where the window begins on the canvas of the noise, in cells as of `cell`."""
+        top, left = (one + other for one, other in zip(self.origin, self.canvas, strict=True))
+        return top * height // self.size[0], left * height // self.size[0]
 
     def stretched(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """Features stretched over the whole picture, of which this window, `(B, C, *size)`, is cut out."""

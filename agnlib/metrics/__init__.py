@@ -15,6 +15,10 @@ float64 where a picture is in it. An encoder computes in the dtype of its own we
 - `checkerboard`, `droplets`, `border_band`: has it a grid, a lone round spot, a band along its border? Best is what
   real art has, which `benchmarks/quality/artefacts.py` measures.
 - `shared_texture`: of two paintings of one photo in two styles: is the texture of flat parts the same? Best is 0.
+- `color_drift`, `edge_shift`, `repetition`: do colors follow the photo, or are there patches of the network's own, a
+  band along the border, patches that come again? Best is at most 1, what is inside the picture, and 0.
+- `halo`: is there another color around what stands before a sky? Best is 0.
+- `flat_texture_ratio`: are flat parts as rough as the reference's? Best is 1.
 - `hue_entropy`: has it many hues? 0 is one, 1 is all alike; best is the reference's.
 - `flicker`: of a clip, does it change where nothing does? Best is 0, or the source's.
 """
@@ -27,28 +31,35 @@ from agnlib.metrics._color import color_ratio, colorfulness, palette_distance, r
 from agnlib.metrics._content import content_distance, even_heads, lpips_heads
 from agnlib.metrics._detail import detail_ratio, fine_detail, luminance, structure
 from agnlib.metrics._diversity import diversity
+from agnlib.metrics._drift import color_drift, edge_shift, repetition
 from agnlib.metrics._droplets import droplets
 from agnlib.metrics._flicker import flicker
+from agnlib.metrics._halo import halo
 from agnlib.metrics._hues import hue_entropy
 from agnlib.metrics._style import style_distance
-from agnlib.metrics._texture import shared_texture
+from agnlib.metrics._texture import flat_texture_ratio, shared_texture
 
 __all__ = [
     "border_band",
     "checkerboard",
+    "color_drift",
     "color_ratio",
     "colorfulness",
     "content_distance",
     "detail_ratio",
     "diversity",
     "droplets",
+    "edge_shift",
     "even_heads",
     "fine_detail",
+    "flat_texture_ratio",
     "flicker",
+    "halo",
     "hue_entropy",
     "lpips_heads",
     "luminance",
     "palette_distance",
+    "repetition",
     "rgb_to_lab",
     "shared_texture",
     "structure",

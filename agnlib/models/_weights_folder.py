@@ -19,7 +19,7 @@ from agnlib._shared.paths import exists, is_file, is_folder, text_of
 from agnlib.errors import WeightsError
 from agnlib.models import _hub
 
-__all__ = ["FORMAT_VERSION", "available", "find", "read", "share", "short", "write"]
+__all__ = ["FORMAT_VERSION", "available", "configuration", "find", "read", "share", "short", "write"]
 
 FORMAT_VERSION = 1
 _CONFIG, _TENSORS = "config.json", "model.safetensors"
@@ -49,7 +49,10 @@ def find(name_or_folder: str | os.PathLike[str]) -> Path:
     if is_folder(folder):
         raise WeightsError(f"{folder} has no {_CONFIG}; expected a folder written by save_pretrained or agnlib train")
     names = ", ".join(available()) or "none"
-    raise WeightsError(f"unknown weights {name!r}; shipped: {names}; or give a folder with {_CONFIG}")
+    raise WeightsError(
+        f"unknown weights {name!r}; shipped: {names}; or give a folder with {_CONFIG}, or a run of agnlib train or a"
+        " checkpoint of it"
+    )
 
 
 def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -71,12 +74,15 @@ def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
         raise WeightsError(f"cannot write weights into {str(folder)!r}: {error}; give another name") from error
 
 
-def share(folder: Path, name: str) -> None:
-    """Leave out of a folder's tensors what the shared file of this name has; for weights that come with agnlib."""
+def share(folder: Path, *names: str) -> None:
+    """Leave out of a folder's tensors what shared files of these names have; for weights that come with agnlib."""
     config, tensors = read(folder)
-    common, blob = _loaded(_SHARED / name), (_SHARED / name).read_bytes()
+    common, hashes = dict[str, Tensor](), dict[str, str]()
+    for name in names:
+        hashes[name] = hashlib.sha256((_SHARED / name).read_bytes()).hexdigest()
+        common |= _loaded(_SHARED / name)
     own = {key: each for key, each in tensors.items() if key not in common or not _same(each, common[key])}
-    write(folder, config | {"shared": {name: hashlib.sha256(blob).hexdigest()}}, own)
+    write(folder, config | {"shared": hashes}, own)
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -85,14 +91,19 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         WeightsError: a file is missing, corrupt, or of another version.
     """
-    config = _configuration(folder)
+    config = configuration(folder)
     tensors = _loaded(folder / _TENSORS, config.get("sha256"))
     for name, digest in config.get("shared", {}).items():
         tensors = _loaded(_SHARED / name, digest) | tensors
     return config, tensors
 
 
-def _configuration(folder: Path) -> dict[str, Any]:
+def configuration(folder: Path) -> dict[str, Any]:
+    """What `config.json` says.
+
+    Raises:
+        WeightsError: it is missing, corrupt, or of another version.
+    """
     try:
         config = json.loads(_bytes(folder / _CONFIG))
     except (ValueError, RecursionError) as error:

@@ -24,10 +24,10 @@ from agnlib.layers import (
     Upsample,
     current_window,
 )
-from agnlib.models import _export_padding
+from agnlib.layers._border import cut, extend, renew_border
+from agnlib.layers._unshuffled import UnshuffledConv2d
 from agnlib.models.class_labels import check_label
 from agnlib.models.pretrained import PretrainedModel
-from agnlib.ops._exporting import is_exporting
 
 if TYPE_CHECKING:
     from agnlib.models.article import ArticleGenerator
@@ -137,7 +137,7 @@ class Generator(PretrainedModel):
         self.config = config = GeneratorConfig(*sizes, cast("Any", channels), cast("Any", blocks), *deep)
         half, quarter, eighth = config.channels
         at_half, at_quarter, at_eighth = config.blocks
-        self.enter = Conv2d(12, half, 3, padding=1)
+        self.enter = UnshuffledConv2d(3, half)
         self.down_quarter = Conv2d(half, quarter, 3, stride=2, padding=1)
         self.down_eighth = Conv2d(quarter, eighth, 3, stride=2, padding=1)
         self.seed_map = nn.Linear(latent_dim, _SEED_CHANNELS * self._seed_side**2, dtype=torch.float32)
@@ -150,7 +150,7 @@ class Generator(PretrainedModel):
         self.body = nn.ModuleList(self.make_block(eighth) for _ in range(at_eighth))
         self.up_quarter = Upsample(eighth, quarter)
         self.skip_quarter = Modulation(quarter, style_dim)
-        self.noise_quarter = CanvasNoise(quarter, style_dim, seed=2)
+        self.noise_quarter = CanvasNoise(quarter, style_dim, side=2048, seed=2)
         self.body_quarter = nn.ModuleList(StyledConv(quarter, quarter, style_dim) for _ in range(at_quarter))
         self.up_half = Upsample(quarter, half)
         self.skip_half = Modulation(half, style_dim)
@@ -216,12 +216,10 @@ class Generator(PretrainedModel):
             assert z is not None
             skips = self._skips_from_latent(z, (height + top + bottom, width + left + right))
         else:
-            skips = self._skips_from_photo(_extend(content, (left, right, top, bottom)), z)
+            skips = self._skips_from_photo(extend(content, (left, right, top, bottom)), z)
         with self._adapted(skips[2], style, from_photo=content is not None) as code:
             image = self._decode(*skips, code)
-        if is_exporting():
-            return _export_padding.cut(image, top, left, (height, width))
-        return image[:, :, top : top + height, left : left + width]
+        return cut(image, top, left, (height, width))
 
     def sample_style(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """A style code from a latent: an affine map for each class, and one for no class.
@@ -268,7 +266,7 @@ class Generator(PretrainedModel):
     def content_features(self, image: Tensor) -> dict[str, Tensor]:
         """The encoder's "half", "quarter" and "eighth" of pictures `(B, 3, H, W)`, padded to multiples of 8."""
         height, width = image.shape[2:]
-        whole = _extend(image, (0, -width % _STRIDE, 0, -height % _STRIDE))
+        whole = extend(image, (0, -width % _STRIDE, 0, -height % _STRIDE))
         return dict(zip(("half", "quarter", "eighth"), self._skips_from_photo(whole, None), strict=True))
 
     @property
@@ -292,7 +290,7 @@ class Generator(PretrainedModel):
         return features * self.seed_gain[:, None, None]
 
     def _skips_from_photo(self, content: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        half = self.enter(F.pixel_unshuffle(content, 2))
+        half = self.enter(content)
         quarter = self.down_quarter(F.leaky_relu(half, 0.2))
         eighth = _renew_border(self.down_eighth(F.leaky_relu(quarter, 0.2)))
         if z is not None:
@@ -359,18 +357,6 @@ class Generator(PretrainedModel):
         return batch
 
 
-def _extend(image: Tensor, pad: tuple[int, int, int, int]) -> Tensor:
-    """Reflect the picture at its borders; a picture smaller than the margin repeats its edge for the rest."""
-    if is_exporting():
-        return _export_padding.extend(image, pad)
-    left, right, top, bottom = pad
-    height, width = image.shape[2:]
-    inner = (min(left, width - 1), min(right, width - 1), min(top, height - 1), min(bottom, height - 1))
-    image = F.pad(image, inner, mode="reflect")
-    outer = (left - inner[0], right - inner[1], top - inner[2], bottom - inner[3])
-    return F.pad(image, outer, mode="replicate") if any(outer) else image
-
-
 def _renew_border(x: Tensor) -> Tensor:
     """Features whose outermost cells, which have seen the convolutions' zeros, are replaced by their neighbors.
 
@@ -378,6 +364,4 @@ def _renew_border(x: Tensor) -> Tensor:
     """
     if any(side < 3 for side in x.shape[2:]):
         return x
-    if is_exporting():
-        return _export_padding.renew_border(x)
-    return F.pad(x[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
+    return renew_border(x)

@@ -21,10 +21,11 @@ from torch.nn.utils import parametrize
 
 from agnlib._shared.gradients import ordinary
 from agnlib._shared.numbers import own_number
-from agnlib._shared.paths import text_of
+from agnlib._shared.paths import is_file, text_of
 from agnlib.errors import InputError, WeightsError
 from agnlib.models._saved_class import chosen, path_of, written_by
-from agnlib.models._weights_folder import FORMAT_VERSION, available, find, read, short, write
+from agnlib.models._training_run import find, read
+from agnlib.models._weights_folder import FORMAT_VERSION, available, short, write
 
 if TYPE_CHECKING:
     from agnlib.models.discriminator import Discriminator
@@ -61,7 +62,7 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls: type[Model], name_or_folder: str | os.PathLike[str]) -> Model:
-        """The model of this kind from a shipped name, a folder or `hf://OWNER/NAME@COMMIT`, in float32 and eval mode.
+        """The model of this kind by what `load` takes, in float32 and eval mode.
 
         It is of the class that this is called on, whatever class was saved.
 
@@ -113,7 +114,8 @@ def load(
     Nothing that a folder names is imported: a network of a class that is not agnlib's own needs its class here.
 
     Args:
-        name_or_folder: a name that `available()` lists, a folder, or `hf://OWNER/NAME@COMMIT`.
+        name_or_folder: a name that `available()` lists, a folder, or `hf://OWNER/NAME@COMMIT`; or of a training under
+            way the folder or a checkpoint, of which the averaged networks are taken, without a discriminator.
         generator_class: of the generator, where a subclass was saved; it is made from the options in the folder.
         extractor_class: of the extractor, likewise.
         discriminator_class: of the discriminator, likewise.
@@ -329,11 +331,13 @@ def _built(
         _check_plausible(described["config"], tensors)
         model = written_by(cls, described.get("class"))(**described["config"]).float()
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        raise WeightsError(f"{folder / _CONFIG}: the options of the {role} do not fit ({short(error)})") from error
+        raise WeightsError(
+            f"{_file(folder, _CONFIG)}: the options of the {role} do not fit ({short(error)})"
+        ) from error
     state = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"{folder / _TENSORS}: {role}.{key} is not finite; get the weights again")
+            raise WeightsError(f"{_file(folder, _TENSORS)}: {role}.{key} is not finite; get the weights again")
     for key, value in model.state_dict().items():
         if role == "generator" and key not in state and key.startswith(_ADDED):
             state[key] = torch.zeros_like(value)
@@ -342,8 +346,14 @@ def _built(
             {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
         )
     except RuntimeError as error:
-        raise WeightsError(f"{folder / _TENSORS} does not fit the {role} of its {_CONFIG}: {short(error)}") from error
+        fits = f"does not fit the {role} of its {_CONFIG if is_file(folder / _CONFIG) else 'run'}"
+        raise WeightsError(f"{_file(folder, _TENSORS)} {fits}: {short(error)}") from error
     return model.eval()
+
+
+def _file(place: Path, name: str) -> Path:
+    """One of the files of weights; of a training what was given."""
+    return place / name if is_file(place / _CONFIG) else place
 
 
 def _check_plausible(options: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ __all__ = ["adain", "adain_reference", "moments"]
 
 _ACTIVATIONS = (None, "lrelu", "relu")
 _SLOPE = 0.2
-_TALLEST = 4096  # rows that a plain float32 sum still takes accurately
+_LONGEST = 4096  # numbers of which a plain float32 sum is still accurate
+_FIRST_CACHE = 2**10  # sums that stay in it, with what they are of
 _SMALL = 2**20  # elements of a batch that are quicker looked at together than picture by picture
 
 
@@ -95,9 +97,11 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     if x.requires_grad and torch.is_grad_enabled():
         var, mu = torch.var_mean(widened(x), (2, 3), correction=0)
         return narrowed(mu, x), narrowed(var, x)
-    quick = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() and x.shape[1] > 1
-    if quick and is_channels_last(x):
-        return _moments_in_channels_last(x)
+    floats = (torch.float32, torch.float64, torch.bfloat16)
+    quick = x.device.type == "cpu" and x.dtype in floats and x.numel() and x.shape[1] > 1
+    if quick and not torch.compiler.is_compiling() and is_channels_last(x):  # a compiler fuses the plain form
+        mu, var = _moments_in_channels_last(x)
+        return narrowed(mu, x), narrowed(var, x)
     mu, var = _moments(widened(x))
     return narrowed(mu, x), narrowed(var, x)
 
@@ -225,6 +229,8 @@ def _fastest(
     A map that is larger than the caches costs mostly the writing of new memory: one result, and the rest in place.
     """
     b, c, h, w = x.shape
+    if b and x.dtype == torch.bfloat16 and is_channels_last(x) and c > 1 and h * w > 1:
+        return _in_bfloat16(x, mean, std, mu, var, act, eps)
     if x.numel() == 0 or h * w < 2 or x.dtype not in (torch.float32, torch.float64):
         return adain_with_statistics(x, mean, std, mu, var, act, eps)
     mean, std = mean.to(x.dtype), std.to(x.dtype)
@@ -245,6 +251,19 @@ def _fastest(
     return in_format_of(x, _activate_(y, act)), mu, rsigma
 
 
+def _in_bfloat16(
+    x: Tensor, mean: Tensor, std: Tensor, mu: Tensor | None, var: Tensor | None, act: str, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in channels_last: no map in float32 is written, for batch norm computes in it and writes 16 bits."""
+    if mu is None or var is None:
+        mu, var = _moments_in_channels_last(x)
+    mean, std, mu, var = (values.float() for values in (mean, std, mu, var))
+    each = zip(x, mu, var, std, mean, strict=True)
+    parts = [F.batch_norm(one[None], m, v, scale, shift, training=False, eps=eps) for one, m, v, scale, shift in each]
+    y = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return _activate_(in_format_of(x, y), act), mu.clone(), (var + eps).rsqrt()
+
+
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance `(B, C)`."""
     mu = x.mean((2, 3), keepdim=True)
@@ -254,24 +273,38 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _moments_in_channels_last(x: Tensor) -> tuple[Tensor, Tensor]:
     """The same, as accurate and several times faster."""
     b, c, h, w = x.shape
-    if h > _TALLEST or (b > 1 and x.numel() <= _SMALL):
-        mu = x.mean((2, 3), keepdim=True)
-        return mu[:, :, 0, 0], (x - mu).square_().mean((2, 3))
-    found = [_moments_of_picture(picture, c, h, w) for picture in x]
+    k = _row(h * w, c)
+    if not k or (b > 1 and x.numel() <= _SMALL and x.dtype != torch.bfloat16):
+        mu = (wide := widened(x)).mean((2, 3), keepdim=True)
+        return mu[:, :, 0, 0], (wide - mu).square_().mean((2, 3))
+    found = [_moments_of_picture(picture, k) for picture in x]
     if b == 1:
         return found[0][0][None], found[0][1][None]
     return torch.stack([mu for mu, _ in found]), torch.stack([var for _, var in found])
 
 
-def _moments_of_picture(picture: Tensor, c: int, h: int, w: int) -> tuple[Tensor, Tensor]:
-    """Each column of the picture is a channel of its own, so no sum is longer than the picture is high; then Chan,
-    Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+def _moments_of_picture(picture: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Each of `k` pixels side by side has channels of its own, so that no sum is long; then Chan, Golub and LeVeque,
+    "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
     """
-    columns = picture.as_strided((1, w * c, h, 1), (h * w * c, 1, w * c, w * c))
-    means, variances = (each.view(w, c) for each in torch.batch_norm_update_stats(columns, None, None, 0.0))
+    c, h, w = picture.shape
+    rows = picture.as_strided((1, k * c, h * w // k, 1), (h * w * c, 1, k * c, k * c))
+    # of 16 bits the statistics are float32 where the running ones are, which nobody takes
+    running = (
+        None if picture.dtype != torch.bfloat16 else torch.zeros(k * c, device=picture.device, dtype=torch.float32)
+    )
+    found = torch.batch_norm_update_stats(rows, running, running, 0.0)
+    means, variances = (each.view(k, c) for each in found)
     mu = means.mean(0)
     means -= mu
     return mu, variances.addcmul_(means, means).mean(0)
+
+
+@lru_cache(256)
+def _row(pixels: int, c: int) -> int:
+    """How many pixels stand side by side: sums of all fit into the first cache, and none is too long; 0 for no way."""
+    least = max(1, _FIRST_CACHE // c, -(-pixels // _LONGEST))
+    return next((k for k in range(least, _LONGEST + 1) if pixels % k == 0), 0)
 
 
 def _activate_(x: Tensor, act: str | None) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -81,7 +82,8 @@ def conv2d(
         return cast(Tensor, conv2d_op(x, weight, bias, stride, padding, dilation, groups, act, gain))
     if how == "reference":
         return conv2d_reference(x, weight, bias, stride, padding, dilation, groups, act, gain)
-    return activated(lambda w, b: F.conv2d(x, w, b, stride, padding, dilation, groups), weight, bias, act, gain)
+    form = _pointwise if _is_pointwise(x, weight, stride, groups) else F.conv2d
+    return activated(lambda w, b: form(x, w, b, stride, padding, dilation, groups), weight, bias, act, gain)
 
 
 def conv2d_reference(
@@ -97,6 +99,32 @@ def conv2d_reference(
 ) -> Tensor:
     """The specification of `conv2d`."""
     return reference_epilogue(F.conv2d(x, weight, bias, stride, padding, dilation, groups), act, gain)
+
+
+def _is_pointwise(x: Tensor, weight: Tensor, stride: Sequence[int], groups: int) -> bool:
+    """A 1x1 convolution for which PyTorch on one thread does not take oneDNN, which needs a sixth less time."""
+    if weight.shape[2:] != (1, 1) or groups != 1 or tuple(stride) != (1, 1) or x.device.type != "cpu":
+        return False
+    plain = x.dtype == torch.float32 and format_of(x) == torch.channels_last
+    return plain and torch.get_num_threads() == 1 and not torch.is_grad_enabled() and _has_onednn()
+
+
+@cache
+def _has_onednn() -> bool:
+    is_there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_there and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+
+
+def _pointwise(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
 
 
 def conv2d_weight_reference(

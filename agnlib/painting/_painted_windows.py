@@ -5,25 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from agnlib._shared.strokes import stroke_scale
 from agnlib.engines._device import placed
 from agnlib.image import Picture, reduced_size
 from agnlib.layers import Regions, Window
 from agnlib.models import Generator, StyleExtractor
+from agnlib.painting._camera import Aligned, Camera, Placed
 from agnlib.painting._effect import Effect
 from agnlib.painting._guided_upsampling import GuidedUpsampled, Once, lightness
 from agnlib.painting._temporal_smoothing import SmoothedStatistics, Smoothing
 from agnlib.styles._reader import STYLE_SIDE
-from agnlib.tiling import Box, Resampled, Source, window_side
+from agnlib.tiling import Box, Computed, Resampled, Source, window_side
 
 if TYPE_CHECKING:
-    from agnlib.engines._onnx_runtime import OnnxEngine
+    from agnlib.engines import Engine
 
 __all__ = ["Masks", "Painting", "WholePainter"]
 
@@ -31,9 +33,6 @@ __all__ = ["Masks", "Painting", "WholePainter"]
 BLEND_BELOW = 0.25
 # A larger picture's normalization statistics are taken from it reduced to so many pixels, tiled or not.
 OVERVIEW_PIXELS = 2**20
-# A larger picture is painted at so many pixels and enlarged, so that strokes are as broad beside the picture in each.
-_STROKE_PIXELS = 10**6
-_LEAST_SCALE = 1.2  # less would blur, for strokes that are hardly broader
 # A window on the CPU; larger maps leave the caches and the allocator's pool: twice the time for a pixel.
 _WINDOW_PIXELS = 1168**2
 _ENLARGED_AT_ONCE = 1024**2  # pixels of the result, of a painting that is enlarged
@@ -93,6 +92,7 @@ class Painting:
         effect: how much of the styles.
         engine: paints in the generator's place what it takes.
         smoothing: where the picture is frames of a clip: over the frames before.
+        camera: where it is a frame of a clip: how that goes on from the frames before.
         photo: what is seen where the effect leaves the photo, of the picture's size; None for the picture itself.
         painter: goes on where the network has composed the picture; None where the network's painting is the result.
     """
@@ -105,7 +105,8 @@ class Painting:
     latent: Tensor | None
     effect: Effect
     smoothing: Smoothing | None = None
-    engine: OnnxEngine | None = None
+    camera: Camera | None = None
+    engine: Engine | None = None
     photo: Picture | None = None
     painter: WholePainter | None = None
 
@@ -176,8 +177,7 @@ class Painting:
         """How broad the strokes are, in those of a picture that is painted in its own size."""
         if self.effect.scale != "auto":
             return self.effect.scale
-        scale = math.sqrt(math.prod(self.size) / _STROKE_PIXELS)
-        return scale if scale >= _LEAST_SCALE and self.painter is None else 1.0
+        return stroke_scale(self.size) if self.painter is None else 1.0
 
     @cached_property
     def _network_size(self) -> tuple[int, int]:
@@ -201,8 +201,16 @@ class Painting:
         amounts = {self.effect.texture_amount, self.effect.color_amount} - {0.0}
         if self.painter is not None:
             return {amount: _ByPainter(self, seen, self.painter, amount) for amount in amounts}
-        painted = {amount: _ByNetwork(self, seen, self._codes_at(amount), amount) for amount in amounts}
+        painted = {amount: self._by_network(amount) for amount in amounts}
         return {amount: Once(each) for amount, each in painted.items()} if self._is_painted_once else painted
+
+    def _by_network(self, amount: float) -> Source:
+        codes, seen = self._codes_at(amount), self._seen
+        if self.camera is None:
+            return _ByNetwork(self, seen, codes, amount)
+        aligned = Aligned(seen, self.camera.position(seen.size), self.generator.stride)
+        painted = _ByNetwork(self, aligned, codes, amount)
+        return self.camera.carried(Placed(painted, aligned.shift, seen.size), amount)
 
     def _codes_at(self, amount: float) -> Tensor:
         """`(B, R, style_dim)`: on the way from each photo's own code to each style's."""
@@ -267,7 +275,7 @@ class _ByNetwork:
         left, right, top, bottom = self._painting.generator.padding(box.height, box.width)
         regions, masks = None, self._painting.masks
         if masks is not None and self._codes.shape[1] > 1:
-            shares = masks.shares(size, box)
+            shares = self._shares(masks, size, box)
             total = shares.sum(1, keepdim=True)
             shares = torch.where(total > 0, shares / total.clamp_min(1e-6), 1 / shares.shape[1])
             padded = F.pad(shares, (left, right, top, bottom), mode="replicate")
@@ -276,16 +284,24 @@ class _ByNetwork:
         return Window(
             statistics,
             origin=(box.top, box.left),
+            canvas=self._seen.origin if isinstance(self._seen, Aligned) and size == self.size else (0, 0),
             size=(box.height + top + bottom, box.width + left + right),
             whole=(size[0] + around[2] + around[3], size[1] + around[0] + around[1]),
             regions=regions,
         )
 
+    def _shares(self, masks: Masks, size: tuple[int, int], box: Box) -> Tensor:
+        seen = self._seen
+        if not isinstance(seen, Aligned) or size != seen.size:
+            return masks.shares(size, box)
+        inner = Computed(seen.frame.size, partial(masks.shares, seen.frame.size))
+        return Aligned(inner, seen.position, seen.cell).window(box)
+
     def _paint(self, photo: Tensor) -> Tensor:
         latent, codes, engine = self._painting.latent, self._codes, self._painting.engine
-        if engine is not None and engine.takes(photo, latent):
-            return engine(photo, codes[:, 0])
         z = None if latent is None else latent.expand(len(photo), -1)
+        if engine is not None and engine.takes(photo, z):
+            return engine(photo, codes[:, 0], z)
         painted: Tensor = self._painting.generator(z, codes[:, 0], content=placed(photo, codes.device))
         return painted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PureWindowsPath
@@ -11,15 +10,13 @@ from typing import Any
 from agnlib import __version__
 from agnlib._shared.numbers import own_number
 from agnlib.painting._effect import Effect
-from agnlib.styles._names import named_source
+from agnlib.styles._names import named_source, without_folders
 from agnlib.styles._reader import listed, weighted
 from agnlib.styles.code import StyleCode
 from agnlib.styles.picture_style import PictureStyle
 
 __all__ = ["recipe_of", "style_names"]
 
-_BETWEEN = re.compile(r" \+ (?=[\d.e+-]+ )")  # the parts of a code that is a mean of several
-_WEIGHT = re.compile(r"[\d.e+-]+ ")
 _LONGEST = 500  # characters of a style's name
 
 
@@ -60,22 +57,14 @@ def _plain(value: Any) -> Any:
 def _named(style: Any) -> str:
     pairs = [weighted(entry) for entry in listed(style)]
     names = [
-        _of_code(each.source) if isinstance(each, (StyleCode, PictureStyle)) else _base(named_source(each))
+        (without_folders(each.source) or "code")
+        if isinstance(each, (StyleCode, PictureStyle))
+        else _base(named_source(each))
         for each, _ in pairs
     ]
     if len(pairs) == 1:
         return names[0]
     return " + ".join(f"{weight:g} {name}" for name, (_, weight) in zip(names, pairs, strict=True))
-
-
-def _of_code(source: str) -> str:
-    """What a code says of itself, each file by its name alone."""
-    parts = []
-    for part in _BETWEEN.split(source):
-        found = _WEIGHT.match(part)
-        weight = found[0] if found and len(found[0]) < len(part) else ""
-        parts.append(weight + _base(part[len(weight) :]))
-    return " + ".join(parts) or "code"
 
 
 def _base(name: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agnlib._shared.progress import Listener, Told
 from agnlib.errors import InputError
+from agnlib.memory import freed_memory_kept
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._photo import Rows
 from agnlib.tiling import Box, bands, is_out_of_memory, paint_tiles
@@ -35,8 +36,9 @@ def tiles(painting: Painting, told: Listener = _NOBODY) -> Iterator[tuple[Box, T
 def _painted(painting: Painting) -> Iterator[tuple[Box, Tensor]]:
     tile, (height, width), count = painting.effect.tile, painting.size, len(painting.picture.values)
     boxes = painting.boxes(tile)
+    window = freed_memory_kept()(painting.window) if painting.codes.device.type == "cpu" else painting.window
     try:
-        yield from paint_tiles(painting.window, boxes, align=painting.generator.stride, divide=tile is not None)
+        yield from paint_tiles(window, boxes, align=painting.generator.stride, divide=tile is not None)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

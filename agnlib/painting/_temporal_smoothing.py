@@ -63,8 +63,22 @@ class Smoothing:
         means = shares[:, 1:] @ flat
         if before is not None:
             means = means.addcmul_(shares[:, :1], before)
-        self._now[key] = means[-1:]
+        self.keep(key, means)
         return means.view_as(measured)
+
+    @property
+    def share(self) -> Tensor:
+        """Of each frame's own, `(B, B)`, in the mean at each of these frames."""
+        return self._shares[:, 1:]
+
+    def before(self, key: Hashable) -> Tensor | None:
+        """What the frames before add to the mean at each of these, `(B, N)`; None where there were none."""
+        before = self._before.get(key)
+        return None if before is None else self._shares[:, :1].to(before.device, before.dtype) * before
+
+    def keep(self, key: Hashable, means: Tensor) -> None:
+        """Note the means after each of these frames, `(B, N)`, for the frames to come."""
+        self._now[key] = means[-1:]
 
 
 class SmoothedStatistics(dict[nn.Module, tuple[Tensor, Tensor]]):
@@ -82,3 +96,18 @@ class SmoothedStatistics(dict[nn.Module, tuple[Tensor, Tensor]]):
     def __setitem__(self, layer: nn.Module, measured: tuple[Tensor, Tensor]) -> None:
         mu, var = self._smoothing.smoothed((self._name, layer), torch.stack(measured, dim=1)).unbind(1)
         super().__setitem__(layer, (mu, var))
+
+    @property
+    def share(self) -> Tensor:
+        """Of each frame's own statistics, `(B, B)`, in those of each; for engines, which average by themselves."""
+        return self._smoothing.share
+
+    def before(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """What the frames before add to a layer's means and variances, `(B, C)` each; None where there were none."""
+        found = self._smoothing.before((self._name, layer))
+        return None if found is None else found.chunk(2, dim=1)  # type: ignore[return-value]
+
+    def keep(self, layer: nn.Module, averaged: tuple[Tensor, Tensor]) -> None:
+        """Note a layer's means and variances as they are, averaged already."""
+        self._smoothing.keep((self._name, layer), torch.cat(averaged, dim=1))
+        super().__setitem__(layer, averaged)

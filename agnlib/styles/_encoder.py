@@ -1,17 +1,18 @@
-"""The part of a `Stylizer` that knows no photo: styles as codes of its networks."""
+"""The part of a `Stylizer` that knows no photo: styles as codes of its networks, and those as files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import InputError
-from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike
+from agnlib.image import DEFAULT_LIMITS, Limits, PictureLike, write_file
 from agnlib.image._resizing import checked_size
 from agnlib.styles._names import ANY, as_known, is_name, named_source, picture_by_name
 from agnlib.styles._network_pair import NetworkPair
@@ -140,6 +141,62 @@ class StyleEncoder(NetworkPair):
         networks = (self.generator, self.extractor)
         weights = (self.name or "", self.weights_hash)
         return StyleReader(*networks, self.class_names, self.device, DEFAULT_LIMITS, *weights)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        style: MixedStyle | None = None,
+        part: Literal["network", "extractor"] = "network",
+        dtype: Literal["float32", "uint8"] = "float32",
+        half: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        """Write one of the networks to one file that other programs run, whole or not at all.
+
+        The inputs of "network" are `image`, `(B, 3, H, W)` in [0, 1], and `style`, `(B, style_dim)`, the vectors of
+        `StyleCode`s; its output `painted` has the shape of the image, in [0, 1]. With a `style` it is part of the file,
+        and the image is the only input. "extractor" takes `image` and gives `style`, for the network's file. B, H and W
+        are free (from 1, with the margin of the shipped weights). A picture is normalized by its own statistics; a
+        `Stylizer` does so up to 2**20 pixels.
+
+        Args:
+            path: .onnx, of ONNX's own operators only (opset 18), with notes on name, license and use in its metadata
+                (extra `onnx`); or .pt2, of PyTorch's own operators only, which `torch.export.load` reads.
+            style: for a file of this one style; see `encode_style`. None has the style as an input.
+            part: what to write: "network" paints, "extractor" reads the code off a picture as `encode_style` does (to
+                .onnx only).
+            dtype: of pictures in the file: "float32", or "uint8" for `(B, H, W, 3)` from 0 to 255.
+            half: store weights in 16 bits, for half the file (.onnx only); they are cast to 32 before they are used.
+                Nothing is lost of weights that were saved in 16 bits, as the shipped ones. As in a file of one style,
+                the noise that becomes strokes begins again after 2,048 pixels.
+            seed: of a style by name, see `encode_style`.
+
+        Raises:
+            InputError: another suffix, an option that is none or does not go with another, a style that is none, or a
+                network with blocks that cannot be exported.
+            ImageError: the file cannot be written there, or a style's picture cannot be read.
+            MissingDependencyError: a package of the extra is not installed.
+
+        Example:
+            >>> import os, tempfile
+            >>> from agnlib import Stylizer
+            >>> from agnlib.models import Generator, StyleExtractor
+            >>> tiny = Generator(style_dim=16, channels=(4, 4, 8), blocks=(0, 0, 1))
+            >>> stylizer = Stylizer(tiny, StyleExtractor(style_dim=16), device="cpu")
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     stylizer.export(f"{folder}/wave.pt2", style="wave")
+            ...     os.listdir(folder)
+            ['wave.pt2']
+        """
+        from agnlib.engines._export import Order, content_of, suffix_of
+
+        order = Order(part, dtype, half, one_style=style is not None).checked(path)
+        if style is not None:
+            code = self.encode_style(style, seed=seed)
+            order = replace(order, code=self._styles.vector(code), style=code.source)
+        about: dict[str, Any] = {"side": STYLE_SIDE, "name": self.name or "agnlib", "license": self.license}
+        write_file(path, content_of(suffix_of(path), self.generator, self.extractor, order, **about))
 
     def _style_vector(self, style: Any, seed: int | None, limits: Limits = DEFAULT_LIMITS) -> Tensor:
         if isinstance(style, StyleCode):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
 
 from agnlib._shared.paths import exists, is_file, utf8_name, why_not
 from agnlib.errors import InputError
@@ -25,11 +26,15 @@ __all__ = [
     "named_source",
     "picture_by_name",
     "refuse_code",
+    "without_folders",
 ]
 
 CODE_SUFFIX = ".safetensors"  # a file of this name is taken for a style's file, not for a picture
 CODE_FORMAT, PICTURES_FORMAT = "agnlib.style.1", "agnlib.pictures.1"
 ANY = "random"  # the name of a style of no class
+
+_BETWEEN = re.compile(r" \+ (?=[\d.e+-]+ )")  # the parts of a style that is a mean of several
+_WEIGHT = re.compile(r"[\d.e+-]+ (?=.)")
 
 
 def is_name(text: str) -> bool:
@@ -116,3 +121,17 @@ def named_source(picture: object) -> str:
     if is_encoded(picture):
         return "bytes"
     return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else type(picture).__name__
+
+
+def without_folders(source: str) -> str:
+    """What a style says of itself, each file by its name alone: where it lies is nobody's business.
+
+    Example:
+        >>> without_folders("2 art/a.jpg + 1 b.jpg"), without_folders("C:\\\\art\\\\a.jpg")
+        ('2 a.jpg + 1 b.jpg', 'a.jpg')
+    """
+    parts = []
+    for part in _BETWEEN.split(source):
+        weight = found[0] if (found := _WEIGHT.match(part)) else ""
+        parts.append(weight + PureWindowsPath(part.removeprefix(weight)).name)
+    return " + ".join(parts)

@@ -12,8 +12,8 @@ from torch import nn
 from typing_extensions import Self
 
 from agnlib._shared.gradients import ordinary
-from agnlib.engines._device import device_for
-from agnlib.engines._onnx_runtime import OnnxEngine
+from agnlib.engines._protocol import Engine
+from agnlib.engines._registry import choose, device_for, make_engine
 from agnlib.errors import InputError
 from agnlib.models import Generator, StyleExtractor
 from agnlib.models.pretrained import bundle_of, picklable, plain, save
@@ -34,6 +34,7 @@ class NetworkPair:
         *,
         device: str | torch.device = "auto",
         engine: str = "torch",
+        precision: str = "auto",
     ) -> None:
         generator, extractor = plain(generator, "generator", "Stylizer"), plain(extractor, "extractor", "Stylizer")
         wanted, given = (getattr(network.config, "style_dim", None) for network in (generator, extractor))
@@ -44,9 +45,10 @@ class NetworkPair:
         self.class_names: tuple[str, ...] = ()
         self.version = ""
         self._info: dict[str, Any] = {}
-        self.device, self.engine = device_for(engine, device), engine
+        self.device, self.engine, self.precision = device_for(engine, device), engine, precision
+        choose(engine, precision, self.device)
         self.generator, self.extractor = _ready(generator, self.device), _ready(extractor, self.device)
-        self._engine = OnnxEngine(self.generator) if engine == "onnx" else None
+        self._engine: Engine | None = make_engine(engine, precision, self.generator, self.device)
 
     @classmethod
     def from_pretrained(
@@ -55,6 +57,7 @@ class NetworkPair:
         device: str | torch.device = "auto",
         *,
         engine: str = "torch",
+        precision: str = "auto",
         generator_class: type[Generator] | None = None,
         extractor_class: type[StyleExtractor] | None = None,
     ) -> Self:
@@ -62,9 +65,11 @@ class NetworkPair:
 
         Args:
             name_or_path: a name that `agnlib.models.pretrained.available()` lists, a folder with `config.json` and
-                `model.safetensors`, or `hf://OWNER/NAME@COMMIT` on the Hugging Face Hub (extra `hub`).
+                `model.safetensors`, a checkpoint or the folder of a training run, or `hf://OWNER/NAME@COMMIT` on the
+                Hugging Face Hub (extra `hub`).
             device: see the class.
             engine: see the class.
+            precision: see the class.
             generator_class: of the generator, where a subclass was saved: no class that a folder names is imported.
             extractor_class: of the extractor, likewise.
 
@@ -75,8 +80,10 @@ class NetworkPair:
             MissingDependencyError: see the class.
         """
         resolved = device_for(engine, device)
+        choose(engine, precision, resolved)
         bundle = bundle_of(name_or_path, {Generator: generator_class, StyleExtractor: extractor_class})
-        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine)
+        options: dict[str, Any] = {} if precision == "auto" else {"precision": precision}  # a subclass may know none
+        stylizer = cls(bundle.generator, bundle.extractor, device=resolved, engine=engine, **options)
         stylizer.name, stylizer.license, stylizer.version = bundle.name, bundle.license, bundle.version
         stylizer.class_names = bundle.class_names
         stylizer._info = dict(bundle.info)
@@ -141,6 +148,7 @@ class NetworkPair:
         moved.device = resolved
         moved.generator = _ready(copy.deepcopy(picklable(self.generator)), resolved)
         moved.extractor = _ready(copy.deepcopy(picklable(self.extractor)), resolved)
+        moved._engine = make_engine(self.engine, self.precision, moved.generator, resolved)
         return moved
 
     @cached_property

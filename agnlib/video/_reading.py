@@ -6,28 +6,22 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any, TypeAlias, cast
-
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
+from typing import Any, cast
 
 from agnlib._shared.optional import require
 from agnlib.errors import VideoError
 from agnlib.image import DEFAULT_LIMITS
 from agnlib.image._messages import reason
 from agnlib.video._cuts import THUMBNAIL_SIDE, is_cut
+from agnlib.video._frames import Chunk, Frame, Pixels
 from agnlib.video._names import check_source
 
-__all__ = ["Chunk", "Clip", "Frame", "opened"]
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+__all__ = ["Clip", "opened"]
 
 _ITU601, _ITU709, _FULL_RANGE = 5, 1, 2  # as swscale calls them
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
@@ -37,49 +31,16 @@ _MOST_PACKETS = 512  # of sound, that are held back for a frame
 _MISSING = 0.25  # seconds that may be missing at the end, with two frames: what containers say is not exact
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A frame `(H, W, 3)`, when it is shown and for how long, in the clip's time base, and seconds since the last."""
-
-    pixels: Pixels
-    pts: int
-    duration: int
-    elapsed: float
-
-
-@dataclass
-class Chunk:
-    """Frames that are painted at once, and the packets of sound that came before the last of them."""
-
-    frames: list[Frame] = field(default_factory=list)
-    packets: list[Any] = field(default_factory=list)
-
-    def pixels(self) -> Tensor:
-        """The frames `(B, 3, H, W)`, uint8, each stored as it is shown: channels last."""
-        if len(self.frames) == 1:
-            stacked = self.frames[0].pixels[None]
-        else:
-            stacked = np.stack([frame.pixels for frame in self.frames])
-        return torch.from_numpy(stacked).permute(0, 3, 1, 2)
-
-
 class Clip:
-    """An open clip.
+    """An open clip; see `AnyClip`."""
 
-    Attributes:
-        name: the file's, in quotes.
-        size: height and width of its frames.
-        time_base: seconds to a tick of its time stamps.
-        rate: frames a second on average.
-        count: of frames, roughly; None where it is not known.
-        aspect: width of a pixel over its height.
-        matrix: nine numbers that say how it is turned when it is shown; None for not at all.
-        sounds: its streams of sound.
-    """
+    plays, uneven = 0, False
 
     def __init__(self, name: str, container: Any) -> None:
         self.name, self._container = name, container
         self._video, self.sounds = _streams(name, container)
+        self._decoder = _decoder_of_alpha(name, self._video)
+        self.has_alpha = self._decoder is not None or _holds_alpha(container, self._video)
         self.time_base: Fraction = self._video.time_base
         self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(25)
         self.aspect: Fraction = self._video.sample_aspect_ratio or Fraction(1)
@@ -129,7 +90,7 @@ class Clip:
             items.append(item)
             if _is_frame(item):
                 self.size = (item.height, item.width)
-                self.matrix = _matrix(item)
+                self.matrix: Sequence[int] | None = _matrix(item)
                 if item.color_trc in _HDR:
                     warnings.warn(
                         f"{self.name} is HDR ({_HDR[item.color_trc]}) and is painted as if it were not:"
@@ -143,7 +104,9 @@ class Clip:
         """Frames and packets of sound, in the order of the file."""
         try:
             for packet in self._container.demux(self._video, *self.sounds):
-                if packet.stream is self._video:
+                if packet.stream is self._video and self._decoder is not None:
+                    yield from self._decoder.decode(packet if packet.size else None)
+                elif packet.stream is self._video:
                     yield from packet.decode()
                 elif packet.dts is not None:
                     yield packet
@@ -159,12 +122,12 @@ class Clip:
             decoded,
             width=self.size[1],
             height=self.size[0],
-            format="rgb24",
+            format="rgba" if self.has_alpha else "rgb24",
             src_colorspace=_matrix_of(decoded),
             dst_color_range=_FULL_RANGE,
             threads=1,
         ).to_ndarray()
-        return Frame(pixels, pts or 0, step, math.inf)
+        return Frame.of(pixels, pts or 0, step, math.inf)
 
     def _small(self, decoded: Any) -> Pixels:
         side = THUMBNAIL_SIDE
@@ -220,6 +183,29 @@ def _streams(name: str, container: Any) -> tuple[Any, list[Any]]:
         )
     video.thread_type = "AUTO"
     return video, [each for each in container.streams.audio if each.codec_context is not None]
+
+
+def _holds_alpha(container: Any, video: Any) -> bool:
+    pix_fmt = video.codec_context.pix_fmt
+    if pix_fmt is None or (container.format.name == "avi" and video.codec_context.name == "rawvideo"):
+        return False  # there the fourth byte is of no use
+    layout = require("av", extra="video", purpose="video").VideoFormat(pix_fmt)
+    return pix_fmt != "pal8" and any(component.is_alpha for component in layout.components)
+
+
+def _decoder_of_alpha(name: str, video: Any) -> Any:
+    """For VP8 and VP9 with transparency, which FFmpeg's own decoders leave out; else None."""
+    said = {key.lower(): value for key, value in video.metadata.items()}
+    codec = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(video.codec_context.name)
+    if said.get("alpha_mode") != "1" or codec is None:
+        return None
+    try:
+        return require("av", extra="video", purpose="video").CodecContext.create(codec, "r")
+    except ValueError as error:
+        raise VideoError(
+            f"{name} has transparency, which this PyAV cannot decode without {codec}; install another build of it, or"
+            " convert the clip to GIF or animated WebP"
+        ) from error
 
 
 def _is_frame(item: Any) -> bool:

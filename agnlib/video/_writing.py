@@ -16,8 +16,8 @@ from agnlib._shared.atomic import replacing
 from agnlib._shared.optional import require
 from agnlib.errors import VideoError
 from agnlib.image._messages import reason
+from agnlib.video._frames import AnyClip, Chunk, Frame, Pixels, with_alpha
 from agnlib.video._names import check_target
-from agnlib.video._reading import Chunk, Clip
 
 __all__ = ["Writer", "writing"]
 
@@ -40,7 +40,7 @@ class Writer:
         size: height and width of what was written.
     """
 
-    def __init__(self, name: str, container: Any, clip: Clip) -> None:
+    def __init__(self, name: str, container: Any, clip: AnyClip) -> None:
         self.name, self._container, self._clip = name, container, clip
         self.count, self.size = 0, (0, 0)
         self._early: list[Any] = []  # packets of sound from before the first frame
@@ -49,6 +49,7 @@ class Writer:
         self._frame_of = av.VideoFrame.from_numpy_buffer
         self._convert = av.video.reformatter.VideoReformatter()
         self._sounds: dict[int, Any] = {}
+        self._layout = "yuva420p" if clip.has_alpha and container.format.name == "webm" else "yuv420p"
 
     def write(self, painted: Tensor | None, chunk: Chunk) -> None:
         """Write frames `(B, 3, H, W)`, uint8, at the times of the chunk's, and its sound.
@@ -102,22 +103,43 @@ class Writer:
         rate = Fraction(clip.rate).limit_denominator(1001)
         stream = self._container.add_stream(codec, rate=rate, options=dict(options), time_base=clip.time_base)
         stream.height, stream.width = self.size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = self._layout
+        if self._layout == "yuva420p":
+            stream.metadata["alpha_mode"] = "1"
         context = stream.codec_context
         context.sample_aspect_ratio = clip.aspect
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _LIMITED
+        if clip.uneven:
+            context.max_b_frames = 0  # with them the time of the last frame is lost
         context.flags |= require("av.codec.context", extra="video", purpose="video").Flags.frame_duration
         stream.set_display_matrix(clip.matrix)
         return stream
 
-    def _encode(self, pixels: Any, frame: Any) -> None:
+    def _stored(self, pixels: Pixels, frame: Frame) -> Pixels:
+        """Of even sides, with alpha or without as all frames are.
+
+        Raises:
+            VideoError: there is transparency, and the format has none.
+        """
+        if self._layout == "yuva420p":
+            whole = np.full(pixels.shape[:2], 255, np.uint8)
+            pixels = with_alpha(pixels, whole if frame.alpha is None else frame.alpha)
+        elif frame.alpha is not None:
+            raise VideoError(
+                f"{self.name}: {self._clip.name} has transparency, which this format is written without; give a name"
+                " that ends in .webm or .webp, or in .gif, where a pixel is there or not"
+            )
         height, width = pixels.shape[:2]
         if (height, width) != self.size:
             pixels = np.pad(pixels, ((0, self.size[0] - height), (0, self.size[1] - width), (0, 0)), mode="edge")
+        return np.ascontiguousarray(pixels)
+
+    def _encode(self, pixels: Pixels, frame: Frame) -> None:
+        stored = self._stored(pixels, frame)
         picture = self._convert.reformat(
-            self._frame_of(np.ascontiguousarray(pixels), "rgb24"),
-            format="yuv420p",
+            self._frame_of(stored, "rgba" if stored.shape[2] == 4 else "rgb24"),
+            format=self._layout,
             dst_colorspace=_BT709,
             dst_color_range=_LIMITED,
             dst_color_trc=_BT709,
@@ -130,7 +152,7 @@ class Writer:
 
 
 @contextmanager
-def writing(target: str | os.PathLike[str], clip: Clip) -> Iterator[Writer]:
+def writing(target: str | os.PathLike[str], clip: AnyClip) -> Iterator[Writer]:
     """A file for the painted clip, whole or not there at all; what is there is replaced.
 
     Raises:

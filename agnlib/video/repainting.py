@@ -15,8 +15,9 @@ from torch import Tensor
 from agnlib._shared.paths import is_same, refuse_taken
 from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import VideoError
-from agnlib.video._names import check_source, check_target
-from agnlib.video._reading import opened
+from agnlib.video._animated import writing_animation
+from agnlib.video._names import check_source, check_target, is_animation
+from agnlib.video._opening import opened_clip
 from agnlib.video._threads import ahead, behind
 from agnlib.video._writing import writing
 
@@ -39,8 +40,8 @@ def repaint(
     """Repaint a clip into another, written whole or not at all.
 
     Args:
-        content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file.
-        target: an .mp4, .m4v, .mov, .mkv (H.264) or .webm (VP9) file.
+        content: an .mp4, .m4v, .mov, .mkv, .webm or .avi file, or a .gif or .webp, which need no PyAV.
+        target: an .mp4, .m4v, .mov or .mkv file (H.264), .webm (VP9), .gif or .webp.
         painter: called with the height and width of the frames, gives the painter of this clip.
         batch: frames painted at once.
         overwrite: whether a file or link in place of the target may be replaced.
@@ -66,10 +67,11 @@ def repaint(
     check_target(target)
     _check_different(content, target)
     refuse_taken([target], overwrite=overwrite)
-    with opened(content) as clip:
+    with opened_clip(content) as clip:
         paint, done, claimed = painter(clip.size), 0, clip.count or 0
         bar = telling(progress, clip.count, "frame")
-        with bar as told, writing(target, clip) as writer, behind(_BEHIND) as later:
+        place = writing_animation(target, clip) if is_animation(target) else writing(target, clip)
+        with bar as told, place as writer, behind(_BEHIND) as later:
             told(0, max(claimed, 1))
             for chunk in ahead(clip.chunks(batch), _AHEAD):
                 painted = None

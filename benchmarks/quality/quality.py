@@ -134,19 +134,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality of agnlib's weights beside baselines and a peer.")
     add = parser.add_argument
     add("--weights", action="extend", nargs="*", metavar="NAME|FOLDER", help="rows of ours; alone: baselines only")
-    add(
-        "--neighbors",
-        type=float,
-        nargs="*",
-        default=[],
-        metavar="DRAWING",
-        help="rows of agn-small and neural neighbors with so much drawing; minutes for each pair",
-    )
-    add(
-        "--still",
-        action="store_true",
-        help="without flicker and shared texture: each picture is painted once, not five times",
-    )
+    neighbors = "rows of agn-small and neural neighbors with so much drawing; minutes for each pair"
+    add("--neighbors", type=float, nargs="*", default=[], metavar="DRAWING", help=neighbors)
+    add("--still", action="store_true", help="without flicker and shared texture: each is painted once, not five times")
     add("--pictures", type=Path, metavar="DIR", help="with --still: keep what is painted, paint only what is not there")
     add("--pairs", type=int, default=108, help="how many pairs of photograph and reference (default 108)")
     add("--seeds", type=int, default=1, help="how many times so many pairs are dealt (default 1)")

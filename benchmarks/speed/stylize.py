@@ -3,10 +3,11 @@
     python benchmarks/speed/stylize.py --out stylize.json
 
 Every product sits in a process of its own with as many threads; only one works at a time, after a pause in which the
-threads of the one before stop spinning. Each is called once per
-round and the rounds are repeated, so that a busy moment of the machine hits all of them: median and interquartile
-range. "network" is the painting network alone on prepared numbers, "file to file" reads a JPEG and the style picture,
-paints and writes a JPEG. "new process" is the same with the interpreter's start and the reading of the weights.
+threads of the one before stop spinning. Each is called once per round and the rounds are repeated, so that a busy
+moment of the machine hits all of them: median and interquartile range. "network" is the painting network alone on
+prepared numbers, "file to file" reads a JPEG and the style picture, paints and writes a JPEG. "new process" is the
+same with the interpreter's start and the reading of the weights, and "agnlib stylize" says where the time of such a
+command goes, at 384 px; see _cold_start.py.
 
 Memory: "peak" is all that a process ever held that painted one picture; "for the picture" is what it held beyond one
 that loaded the same weights and painted nothing.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,8 +35,9 @@ from benchmarks.speed._stylize_products import PEERS, SIZES, TITLES, load, photo
 
 PARTS = ("network", "whole")
 _PAUSE = 0.2  # seconds before each call
-_DIGEST = ("agn-small", "agn-fast", "eager", "lite-26", "lite-any")
-_DIGEST_SIZES = ("256", "512", "1024", "4K")
+_WARM = 2**20  # pixels that are painted before the first call that counts: an engine may then know the size
+_DIGEST = ("openvino", "agn-small", "fast-openvino", "agn-fast", "eager", "lite-26", "lite-any")
+_DIGEST_SIZES = ("256", "384", "1024", "4K")
 
 
 class Worker:
@@ -85,7 +88,8 @@ def work(order: Mapping[str, Any]) -> None:
                 photo = photo_file(folder, size)
                 target = folder / f"{order['product']}-{size}.jpg"
                 calls[size, part] = product.network(photo) if part == "network" else product.whole(photo, target)
-                calls[size, part]()  # the first call does not count
+                for _ in range(max(1, -(-_WARM // math.prod(SIZES[size])))):
+                    calls[size, part]()
             start = time.perf_counter()
             calls[size, part]()
             answer = time.perf_counter() - start
@@ -147,17 +151,43 @@ def _peak(product: str, size: str | None, options: argparse.Namespace, folder: P
 def measure_cold(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
     """Product -> seconds from the start of a process to the file that it wrote, at 1024 px."""
     found = {}
-    for product in ("agn-small", *(each for each in PEERS if each in options.products)):
+    for product in (each for each in ("agn-small", "openvino", *PEERS) if each in options.products):
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
             worker = Worker(product, options, folder)
-            once = worker.ask(size="1024", part="whole")  # it calls twice, and says how long the second took
+            once = worker.ask(
+                size="1024", part="whole"
+            )  # it calls twice at this size, and says how long the second took
             worker.end()
             if once is not None:
                 seconds.append(time.perf_counter() - start - once)
         if len(seconds) > 1:
             found[product] = _spread(seconds)
+    return found
+
+
+def measure_command(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, float]]:
+    """Engine -> stage -> median seconds of a new process that paints a photo of 384 px by what was exported before."""
+    from agnlib import Stylizer
+
+    photo, program, found = photo_file(folder, "384"), folder / "cold.onnx", {}
+    engines = [each for each in ("openvino", "onnx") if each in options.products]
+    whats = [(each, {"weights": options.weights}) for each in ("torch", *engines)]
+    if engines:
+        Stylizer.from_pretrained(options.weights, "cpu").export(program, style="auvers")
+    for engine, what in [*whats, *((each, {"program": str(program)}) for each in engines)]:
+        runs = []
+        for _ in range(6):
+            order = {"photo": str(photo), "target": str(folder / "cold.jpg"), "engine": engine, **what}
+            order |= {"threads": options.threads, "started": time.time()}
+            command = [sys.executable, "-m", "benchmarks.speed._cold_start", json.dumps(order)]
+            done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+            together, stages = time.time() - order["started"], json.loads(done.stdout)
+            cpu = stages.pop("CPU")
+            runs.append({**stages, "exit": together - sum(stages.values()), "all": together, "all, CPU time": cpu})
+        name = engine if "weights" in what else f"{engine}, without torch"
+        found[name] = {stage: median_iqr([run[stage] for run in runs[1:]])[0] for stage in runs[0]}
     return found
 
 
@@ -205,6 +235,13 @@ def digest(entries: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(["network, s", *(size if size == "4K" else f"{size} px" for size in sizes)], rows)
 
 
+def command_table(command: Mapping[str, Mapping[str, float]]) -> str:
+    """A row for a stage, a column for an engine."""
+    stages = next(iter(command.values()))
+    rows = [[stage, *(f"{seconds[stage]:.2f}" for seconds in command.values())] for stage in stages]
+    return markdown_table(["384 px, `agnlib stylize`, s", *(f"engine {engine}" for engine in command)], rows)
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +254,7 @@ def arguments() -> argparse.Namespace:
     add("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES), help="which sizes (default all)")
     add("--products", nargs="+", default=list(TITLES), choices=list(TITLES))
     add("--no-memory", action="store_true", help="seconds only")
+    add("--no-cold", action="store_true", help="no new processes")
     add("--out", type=Path, metavar="FILE.json", help="all measurements")
     add("--worker", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -235,7 +273,9 @@ def main() -> None:
         _check(options, folder)
         memory = {} if options.no_memory else measure_memory(options, folder)
         entries = measure_seconds(options, folder)
-        cold = measure_cold(options, folder) if "agn-small" in options.products else {}
+        from_cold = "agn-small" in options.products and not options.no_cold
+        cold = measure_cold(options, folder) if from_cold else {}
+        command = measure_command(options, folder) if from_cold else {}
     for entry in entries:
         entry["memory"] = memory.get((entry["size"], entry["product"]))
     print("Seconds: median (interquartile range).\n")
@@ -243,9 +283,11 @@ def main() -> None:
     if cold:
         rows = [[TITLES[product], f"{each['median']:.2f} ({each['iqr']:.2f})"] for product, each in cold.items()]
         print("\n" + markdown_table(["1024 px, new process, file to file", "s"], rows))
+    if command:
+        print("\n" + command_table(command))
     if options.out:
         settings = {"threads": options.threads, "rounds": options.rounds, "sizes": options.sizes}
-        write_json(options.out, header(**settings) | {"measurements": entries, "new process": cold})
+        write_json(options.out, header(**settings) | {"measurements": entries, "new process": cold, "command": command})
         options.out.with_name(f"{options.out.stem}_short.md").write_text(f"{digest(entries)}\n", "utf-8")
 
 

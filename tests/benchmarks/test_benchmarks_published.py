@@ -28,7 +28,7 @@ def test_every_result_is_shown_or_is_the_whole_of_one_that_is() -> None:
 
 
 def test_there_is_not_more_than_one_wants_to_read() -> None:
-    assert sum(len(script.read_text("utf-8").splitlines()) for script in SCRIPTS) <= 4000
+    assert sum(len(script.read_text("utf-8").splitlines()) for script in SCRIPTS) <= 4250
     assert sum(file.stat().st_size for file in publish.RESULTS.rglob("*") if file.is_file()) <= 700_000
     pages = (publish.CHECKOUT / "docs" / "reference" / "measurements").glob("*.md")
     assert {page.name for page in pages if len(page.read_text("utf-8").splitlines()) >= 200} == set()

@@ -483,7 +483,7 @@ def test_folders_of_the_output_are_made_and_taken_back(folder: Path, weights: Pa
     assert not (folder / "h").exists()
 
 
-@pytest.mark.parametrize("command", ["stylize", "train", "finetune", "evaluate", "styles", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["stylize", "train", "finetune", "evaluate", "styles", "export", "demo", "doctor"])
 def test_help_begins_with_an_example_that_can_be_typed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     parser, commands = cli._parser()
     with pytest.raises(SystemExit):

@@ -220,7 +220,7 @@ def test_a_painting_that_takes_too_long_is_given_up(
         (("text", "chance"), "'text.png' is not a picture"),
         (("bomb", "chance"), "'bomb.png' is 12000 x 12000 pixels, more than the limit"),
         (
-            ("photo", "a name", None, "cubism", 1, "neighbors"),
+            ("photo", "a name", None, "fauvism", 1, "neighbors"),
             "no picture comes with agnlib by that name or of that class",
         ),
         (("text", "a name", None, "wave", 1, "neighbors"), "'text.png' is not a picture"),
@@ -258,7 +258,7 @@ def test_thumbnails_are_small_paintings(studio: Studio) -> None:
     assert list(seeds) == [str(seed) for seed in range(1, 9)]
     assert len({*names.values(), *seeds.values()}) == len(names) + len(seeds)
     assert max(map(len, [*names.values(), *seeds.values()])) < 10_000
-    assert names["cubism"] != seeds["1"]
+    assert names["fauvism"] != seeds["1"]
     with Image.open(urllib.request.urlopen(names["wave"])) as opened:
         shown = np.asarray(opened, dtype=float)
     apart = {name: abs(shown - resized(work.path, opened.size)).mean() for name, work in works.available().items()}

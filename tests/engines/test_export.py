@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ from agnlib import __version__, image
 from agnlib._shared import atomic, optional
 from agnlib.cli import main as cli
 from agnlib.engines import _export
-from agnlib.engines import _onnx_runtime as _engine
 from agnlib.engines._export import smallest_side
+from agnlib.engines._programs import Repainter, traced
 from agnlib.errors import ImageError, InputError, MissingDependencyError
 from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.stylizer import Stylizer
@@ -97,7 +95,7 @@ def test_exported_programs_paint_what_the_network_paints(
 def test_the_onnx_file_is_valid_and_standard(files: Path) -> None:
     model = onnx.load(files / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert {entry.domain for entry in model.opset_import} == {""}
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert {node.domain for node in model.graph.node} == {""}
     assert not model.functions
 
@@ -109,7 +107,7 @@ def test_the_onnx_file_says_what_it_is(session: Any) -> None:
     about = session.get_modelmeta().custom_metadata_map
     assert "[0, 1]" in about.pop("usage")
     known = {"name": "tiny", "license": "Apache-2.0", "agnlib": __version__, "style_dim": str(STYLE_DIM)}
-    assert about == known
+    assert about == {**known, "part": "network", "dtype": "float32"}
 
 
 def test_the_program_holds_pytorchs_operators_alone(program: Any) -> None:
@@ -130,13 +128,24 @@ def test_without_a_margin_a_program_takes_larger_pictures() -> None:
     generator, _ = tiny_models(margin=0)
     least = smallest_side(generator)
     assert (least, smallest_side(STYLIZER.generator)) == (17, 1)
-    program = _export._traced(generator).module()
+    program = traced(Repainter(generator), generator, styled=True).module()
     image, style = torch.rand(1, 3, least, least), torch.randn(1, STYLE_DIM)
     with torch.inference_mode():
         expected = generator.eval()(None, style, content=image * 2 - 1) * 0.5 + 0.5
     torch.testing.assert_close(program(image, style), expected, atol=1e-3, rtol=0)
     with pytest.raises(AssertionError, match=r"17|height"):
         program(image[:, :, 1:], style)
+
+
+def test_blocks_whose_kernels_are_wider_than_the_least_picture_are_exported_too() -> None:
+    generator, _ = tiny_models(kernel=9)
+    program = traced(Repainter(generator), generator, styled=True).module()
+    style = torch.randn(1, STYLE_DIM)
+    for height, width in ((8, 8), (25, 70)):  # of the smaller one there is too little to mirror
+        image = torch.rand(1, 3, height, width)
+        with torch.inference_mode():
+            expected = generator.eval()(None, style, content=image * 2 - 1) * 0.5 + 0.5
+        torch.testing.assert_close(program(image, style), expected, atol=1e-3, rtol=0)
 
 
 class Foreign(nn.Module):
@@ -217,31 +226,13 @@ def forbid(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optional.importlib, "import_module", import_module)
 
 
-# -- onnxruntime as an engine
+# -- the page, and the command line; engines have tests/engines/test_engines.py
 
 
 @pytest.fixture
-def cache(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache."""
     monkeypatch.setenv("AGNLIB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def exports(files: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A name for each export; they hand out the file that is there."""
-    done: list[str] = []
-
-    def onnx_model(generator: Generator, *, name: str, license: str) -> bytes:
-        done.append(name)
-        return (files / "model.onnx").read_bytes()
-
-    monkeypatch.setattr(_export, "onnx_model", onnx_model)
-    return done
-
-
-def by_onnx() -> Stylizer:
-    return Stylizer(*tiny_models(), engine="onnx")
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -249,163 +240,6 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 STYLE = photo(30, 40, seed=9)
-
-
-@pytest.mark.parametrize(
-    ("content", "options"),
-    [
-        (photo(24, 37), {}),
-        (photo(1, 3), {}),
-        (photo(33, 20) / 255, {"strength": 0.6}),
-        (photo(40, 30), {"texture": 0.5, "color": 0.9, "scale": 1.5}),
-        (torch.rand(2, 3, 21, 30), {"preserve_color": True}),
-        (photo(24, 37), {"seed": 3}),
-        (photo(50, 70), {"tile": 32}),
-        (photo(24, 37), {"mask": np.tile(np.arange(37) < 20, (24, 1))}),
-    ],
-)
-def test_both_engines_paint_the_same(content: Any, options: dict[str, Any], cache: Path, exports: list[str]) -> None:
-    expected, found = (each(content, STYLE, **options) for each in (STYLIZER, by_onnx()))
-    assert type(found) is type(expected)
-    assert found.dtype == expected.dtype
-    scale = 255 if content.dtype == np.uint8 else 1
-    difference = np.abs(np.asarray(found, float) - np.asarray(expected, float)).max()
-    assert difference <= (1 if scale == 255 else 1e-3)  # a rounding apart
-
-
-def test_what_onnxruntime_paints_and_what_not(
-    cache: Path, exports: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    stylizer = by_onnx()
-    code = stylizer.encode_style(STYLE)
-    stylizer(photo(24, 37), code)
-    monkeypatch.setattr(stylizer.generator, "forward", lambda *_, **__: pytest.fail("PyTorch painted"))
-    stylizer(photo(24, 37), code)
-    assert not caplog.records
-    monkeypatch.undo()
-    with caplog.at_level("INFO", logger="agnlib.engine"):
-        for _ in range(2):
-            stylizer(photo(24, 37), code, seed=1)
-    assert [record.getMessage() for record in caplog.records] == [
-        "PyTorch paints what the exported network does not hold: large pictures, regions, seeds"
-    ]
-
-
-def test_a_large_picture_is_normalized_by_its_overview_with_either_engine(cache: Path, exports: list[str]) -> None:
-    content = np.tile(photo(16, 16), (66, 66, 1))
-    assert content.shape[0] * content.shape[1] > 2**20
-    np.testing.assert_array_equal(by_onnx()(content, STYLE), STYLIZER(content, STYLE))
-    assert exports == []
-
-
-def test_the_network_is_exported_once_for_all_processes(cache: Path, exports: list[str]) -> None:
-    first, second = by_onnx(), by_onnx()
-    painted = first(photo(24, 37), STYLE)
-    for stylizer in (first, second):
-        np.testing.assert_array_equal(stylizer(photo(24, 37), STYLE), painted)
-    assert len(exports) == 1
-    assert len(list(cache.iterdir())) == 1
-
-
-@pytest.mark.parametrize("left", ["", "no model", "another network"])
-def test_a_cached_file_that_is_something_else_is_replaced(left: str, cache: Path, exports: list[str]) -> None:
-    by_onnx()(photo(24, 37), STYLE)
-    (file,) = cache.iterdir()
-    good = file.read_bytes()
-    model = onnx.load_from_string(good)
-    next(iter(model.graph.initializer)).raw_data = b"\x00" * len(next(iter(model.graph.initializer)).raw_data)
-    file.write_bytes({"another network": model.SerializeToString()}.get(left, left.encode()))
-    painted = by_onnx()(photo(24, 37), STYLE)
-    assert np.abs(painted.astype(int) - STYLIZER(photo(24, 37), STYLE)).max() <= 1
-    assert len(exports) == 2
-    assert file.read_bytes() == good
-
-
-def test_other_weights_have_a_file_of_their_own(cache: Path, exports: list[str]) -> None:
-    names = set()
-    for seed in (0, 1):
-        generator, _ = tiny_models()
-        torch.manual_seed(seed)
-        torch.nn.init.normal_(generator.seed_gain)
-        names.add(_engine._cached(generator))
-    assert len(names) == 2
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(
-    tmp_path: Path, exports: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("AGNLIB_CACHE", str(tmp_path / "file" / "cache"))
-    stylizer = by_onnx()
-    for _ in range(2):
-        stylizer(photo(24, 37), STYLE)
-    assert len(exports) == 1
-
-
-def test_threads_share_an_engine_and_start_it_once(cache: Path, exports: list[str]) -> None:
-    stylizer = by_onnx()
-    photos = [photo(10 + n, 40 - n, seed=n) for n in range(8)]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda each: stylizer(each, STYLE), photos))
-    for content, found in zip(photos, together, strict=True):
-        np.testing.assert_array_equal(found, stylizer(content, STYLE))
-    assert len(exports) == 1
-
-
-def test_an_engine_travels_to_other_processes(cache: Path, exports: list[str]) -> None:
-    stylizer = by_onnx()
-    for _ in range(2):  # before its first picture and after
-        copy = pickle.loads(pickle.dumps(stylizer))
-        assert copy.engine == "onnx"
-        np.testing.assert_array_equal(copy(photo(24, 37), STYLE), stylizer(photo(24, 37), STYLE))
-    assert len(exports) == 1
-
-
-def test_threads_are_torchs(cache: Path, exports: list[str]) -> None:
-    stylizer = by_onnx()
-    stylizer(photo(24, 37), STYLE)
-    options = stylizer._engine._session.get_session_options()
-    assert options.intra_op_num_threads == torch.get_num_threads()
-
-
-def test_engines_that_cannot_run_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"^engine: expected torch or onnx, got 'tensorrt'$"):
-        Stylizer.from_pretrained("whatever", engine="tensorrt")
-    with pytest.raises(InputError, match=r"is not there|onnx runs on the CPU"):
-        Stylizer(*tiny_models(), device="mps", engine="onnx")
-    forbid("onnxruntime", monkeypatch)
-    with pytest.raises(MissingDependencyError, match=r'pip install "agnlib\[onnx\]"'):
-        by_onnx()
-
-
-def test_without_a_margin_small_pictures_are_painted_by_pytorch(cache: Path, exports: list[str]) -> None:
-    models = tiny_models(margin=0)
-    plain, engine = Stylizer(*models, device="cpu"), Stylizer(*models, engine="onnx")
-    np.testing.assert_array_equal(engine(photo(16, 40), STYLE), plain(photo(16, 40), STYLE))
-    assert exports == []
-
-
-def test_the_command_line_takes_the_engine(
-    cache: Path, exports: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    generator, extractor = tiny_models()
-    pretrained.save(tmp_path / "weights", {"generator": generator, "extractor": extractor})
-    (tmp_path / "photos").mkdir()
-    for number in range(2):
-        image.save(photo(24, 37, seed=number), tmp_path / "photos" / f"{number}.png")
-    first = str(tmp_path / "photos" / "0.png")
-    options = ["--style", first, "--weights", str(tmp_path / "weights"), "--engine", "onnx", "--quiet"]
-    assert cli.main(["stylize", first, *options, "-o", str(tmp_path / "painted.png")]) == 0
-    assert cli.main(["stylize", str(tmp_path / "photos"), *options, "-o", str(tmp_path / "painted")]) == 0
-    assert exports == ["agnlib"]
-    assert capsys.readouterr() == ("", "")
-    painted, again = (image.read(tmp_path / name) for name in ("painted.png", "painted/0.png"))
-    np.testing.assert_array_equal(painted, again)
-    assert np.abs(painted.astype(int) - STYLIZER(photo(24, 37), photo(24, 37))).max() <= 1
-    for model in cache.rglob("*.onnx"):
-        model.unlink()
-    assert cli.main(["stylize", first, *options[:-1], "-o", str(tmp_path / "aloud.png")]) == 0
-    assert "exporting the network for onnxruntime; this happens once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -429,10 +263,9 @@ def test_the_command_line_says_which_engines_there_are(
 
 @pytest.mark.parametrize("weights", ["tiny", pytest.param("shipped", marks=pytest.mark.slow)])
 def test_the_page_about_onnx_runs(
-    weights: str, files: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any
+    weights: str, files: Path, cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if weights == "tiny":
-        request.getfixturevalue("exports")
         found = Stylizer.from_pretrained
         monkeypatch.setattr(Stylizer, "from_pretrained", lambda **options: found(files / "weights", **options))
     page = Path(__file__).parents[2] / "docs" / "howto" / "onnx.md"

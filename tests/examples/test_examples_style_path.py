@@ -50,7 +50,7 @@ def test_half_of_the_pictures_get_other_colors(style_path):
 
 def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):
     generator, extractor = networks()
-    path = style_path.StylePath(generator, extractor)
+    path = style_path.StylePath(generator, extractor, flatness=0.0)
     before = {name: value.clone() for name, value in path.state_dict().items()}
     adam = torch.optim.Adam(path.parts(), lr=3e-3)
     photos, references = torch.rand(2, 2, 3, 48, 48) * 2 - 1
@@ -61,12 +61,22 @@ def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):
         adam.zero_grad()
         torch.stack(list(found.values())).sum().backward()
         adam.step()
-    assert set(path(photos, references, 3)) == {"statistics", "palette", "drawing", "texture"}
+    assert set(path(photos, references, 3)) == {"statistics", "palette", "drawing", "flat parts", "texture"}
     assert losses[-1] < 0.95 * losses[0]
     changed = {name for name, value in path.state_dict().items() if not torch.equal(value, before[name])}
     assert "generator.adapter.step.weight" in changed
     assert "extractor.head.4.weight" in changed
     assert not any("conv" in name or "trunk" in name or name.startswith("generator.seed") for name in changed)
+
+
+def test_haloes_are_trained_away_where_that_is_asked_for(style_path):
+    path = style_path.StylePath(*networks(), evenness=1.0)
+    photo = torch.full((1, 3, 160, 256), 0.5)
+    photo[..., :48] = -0.9
+    found = path(photo, torch.rand(1, 3, 96, 96) * 2 - 1, 1)["haloes"]
+    assert found > 0.1
+    (gradient,) = torch.autograd.grad(found, path.generator.adapter.step.weight)
+    assert gradient.abs().max() > 0
 
 
 def test_a_run_leaves_weights_that_paint_and_goes_on_from_them(style_path, folders, start, tmp_path):

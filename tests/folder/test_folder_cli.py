@@ -56,18 +56,20 @@ def arguments(weights: Path, *more: object) -> list[str]:
     return ["stylize", *map(str, more), "--style", "style.png", "--weights", str(weights), "--device", "cpu"]
 
 
-def test_clips_are_left_out_and_said_so(weights: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clips_are_left_out_where_that_is_asked_for(
+    weights: Path, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("b.mp4", "sea/a.MOV"):
         (place / "photos" / name).parent.mkdir(exist_ok=True)
         (place / "photos" / name).write_bytes(b"never opened")
-    assert cli.main(arguments(weights, "photos", "-o", "out")) == 0
-    assert "left out: 2 clips, such as 'b.mp4'; paint each by itself: agnlib stylize CLIP" in capsys.readouterr().err
+    assert cli.main([*arguments(weights, "photos", "-o", "out"), "--no-clips"]) == 0
+    assert "left out: 2 clips, such as 'b.mp4': as it was asked for" in capsys.readouterr().err
     report = json.loads((place / "out" / "agnlib-report.json").read_text())
-    assert report["skipped"] == {"b.mp4": "a clip", "sea/a.MOV": "a clip"}
+    assert report["skipped"] == dict.fromkeys(("b.mp4", "sea/a.MOV"), "a clip: as it was asked for")
     assert (report["painted"], report["failed"]) == (9, {})
     assert not list((place / "out").rglob("*.mp4"))
     shutil.copytree(place / "photos" / "sea", place / "clips")
-    assert cli.main(arguments(weights, "clips", "-o", "out2")) == 2
+    assert cli.main([*arguments(weights, "clips", "-o", "out2"), "--no-clips"]) == 2
     assert "no photographs in 'clips'" in (said := capsys.readouterr().err)
     assert "it has 1 clip, such as 'a.MOV'" in said
 

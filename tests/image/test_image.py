@@ -361,7 +361,7 @@ def test_limits_can_be_chosen(tmp_path: Path) -> None:
     ("content", "parts"),
     [
         (b"", ["empty", "get the picture again"]),
-        (b"just some text", ["not a picture", "JPEG, PNG, WebP, TIFF or BMP"]),
+        (b"just some text", ["not a picture", "JPEG, PNG, WebP, TIFF, BMP, HEIC or AVIF"]),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", ["not a picture"]),
         (b"\xff\xd8\xff\xe0" + bytes(20), ["a.png"]),
         (b"GIF89a" + bytes(50), ["not a picture"]),

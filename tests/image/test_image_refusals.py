@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 from skimage import data
 from torchvision.transforms.v2 import functional
 
@@ -442,18 +442,31 @@ def test_a_jpeg_of_12_bits_is_said_to_be_of_a_kind_that_is_not_read(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("start", "kind"),
+    ("start", "kind", "remedy"),
     [
-        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
-        (b"\0\0\0\x18ftypavif" + bytes(20), "AVIF"),
-        (b"GIF89a" + bytes(20), "GIF"),
-        (b"\xff\x0a" + bytes(20), "JPEG XL"),
-        (b"%PDF-1.7\n" + bytes(20), "PDF"),
+        (b"GIF89a" + bytes(20), "GIF", "it is painted as a clip"),
+        (b"\xff\x0a" + bytes(20), "JPEG XL", "convert it"),
+        (b"%PDF-1.7\n" + bytes(20), "PDF", "save its page as a PNG"),
+        (b"<svg xmlns=" + bytes(20), "SVG", "save it as a PNG"),
+        (b"<!DOCTYPE html>", "a web page", "save the picture itself"),
+        (b"\0\0\0\x18ftypisom" + bytes(20), "a film", "give it as a file with its suffix"),
     ],
 )
-def test_well_known_kinds_that_are_not_read_are_named(tmp_path: Path, start: bytes, kind: str) -> None:
+def test_well_known_kinds_that_are_not_read_are_named(tmp_path: Path, start: bytes, kind: str, remedy: str) -> None:
     (tmp_path / "a.jpg").write_bytes(start)
     with pytest.raises(
-        ImageError, match=rf"a\.jpg' is not a picture that can be read; expected JPEG, .*, got {kind}: convert it"
+        ImageError, match=rf"a\.jpg' is not a picture that can be read; expected JPEG, .*, got {kind}: {remedy}"
     ):
         image.load(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.NEF", "b.cr2", "c.tif", "d.jpg"])
+def test_raw_files_are_to_be_developed_and_not_taken_for_their_thumbnails(tmp_path: Path, name: str) -> None:
+    thumbnail, more = Image.new("RGB", (16, 12), "gray"), TiffImagePlugin.ImageFileDirectory_v2()
+    if name == "c.tif":
+        more[50706] = b"\1\4\0\0"  # DNGVersion
+    thumbnail.save(tmp_path / "raw.tif", tiffinfo=more)
+    data = (tmp_path / "raw.tif").read_bytes()
+    (tmp_path / name).write_bytes(data[:8] + b"CR\2\0" + data[12:] if name == "d.jpg" else data)
+    with pytest.raises(ImageError, match=rf"{name}' is a raw file of a camera, which is not read; develop it to JPEG"):
+        image.load(tmp_path / name)

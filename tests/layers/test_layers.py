@@ -28,6 +28,7 @@ from agnlib.layers import (
     Upsample,
     Window,
 )
+from agnlib.layers._unshuffled import UnshuffledConv2d
 from agnlib.models import Discriminator, Generator
 from agnlib.ops import moments
 
@@ -106,14 +107,26 @@ def test_a_tilted_canvas_is_what_training_sees_each_picture_another_place() -> N
 
 
 @pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
-def test_a_canvas_falls_with_frequency_as_asked(slope: float) -> None:
-    white, canvas = (np.asarray(CanvasNoise(3, seed=2, slope=each).canvas, np.float64) for each in (0, slope))
+def test_a_canvas_falls_with_frequency_as_asked_and_has_no_long_waves(slope: float) -> None:
+    canvas = np.asarray(CanvasNoise(3, side=512, seed=2, slope=slope).canvas, np.float64)
     assert canvas.mean() == pytest.approx(0, abs=1e-6)
-    assert canvas.std() == pytest.approx(1, abs=1e-4)
     frequency = np.fft.fftfreq(len(canvas))
-    radius = np.hypot(frequency[:, None], frequency[None]).ravel()[1:]
-    ratio = np.abs(np.fft.fft2(canvas) / np.fft.fft2(white)).ravel()[1:] * radius**slope
-    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-3)
+    radius = np.hypot(frequency[:, None], frequency[None])
+    power = np.abs(np.fft.fft2(canvas)) ** 2
+    rings = [power[(radius > low) & (radius <= 1.1 * low)].mean() for low in (1 / 64, 1 / 32, 0.15, 0.3)]
+    assert rings[3] / rings[2] == pytest.approx(2 ** (-2 * slope), rel=0.1)
+    assert rings[0] < 1e-3 * rings[2] * (0.15 * 64) ** (2 * slope)  # what the slope would give is cut off
+    assert rings[1] < 0.02 * rings[2] * (0.15 * 32) ** (2 * slope)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.5])
+def test_no_part_of_a_canvas_comes_again_before_its_side(slope: float) -> None:
+    x = torch.zeros(1, 1, 1024, 1024)
+    field = CanvasNoise(1, seed=1, slope=slope).eval()(x).detach().double()[0, 0]
+    power = torch.fft.fft2(field - field.mean()).abs().square()
+    correlation = np.array(torch.fft.ifft2(power).real / torch.fft.ifft2(power).real[0, 0])
+    correlation[:16, :16] = correlation[-16:, :16] = correlation[:16, -16:] = correlation[-16:, -16:] = 0
+    assert np.abs(correlation).max() < 0.05
 
 
 def test_canvas_noise_learns_how_much() -> None:
@@ -155,6 +168,16 @@ def test_the_noise_of_a_region_is_that_of_its_style() -> None:
         painted = layer(x.clone(), codes[:, 0])
     torch.testing.assert_close(painted[..., :4], layer(x.clone(), codes[:, 0])[..., :4])
     torch.testing.assert_close(painted[..., 4:], layer(x.clone(), codes[:, 1])[..., 4:])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pixels_are_convolved_where_they_are_as_after_they_were_moved(layout: torch.memory_format) -> None:
+    layer = UnshuffledConv2d(3, 5).double()
+    x = torch.randn(2, 3, 8, 10, dtype=torch.float64).contiguous(memory_format=layout)
+    expected = F.conv2d(F.pixel_unshuffle(x, 2), layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), expected)
 
 
 def test_conv2d_is_torchs_layer_with_an_activation() -> None:
@@ -247,3 +270,24 @@ def test_moments_have_derivatives_in_every_layout(layout: torch.memory_format) -
     x = torch.randn(2, 5, 6, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     torch.testing.assert_close(moments(x), moments(x.detach()))
     assert torch.autograd.gradcheck(moments, x)
+
+
+@pytest.mark.parametrize("border", [1, 2, 5])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 4), (12, 7)])
+def test_a_frame_is_mirrored_as_far_as_there_is_something_and_the_same_when_exported(
+    border: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agnlib.layers import _border, styled
+
+    x = torch.rand(1, 2, *size)
+    expected = np.asarray(x)
+    for axis, side in zip((2, 3), size, strict=True):
+        inner = min(border, side - 1)
+        for mode, width in (("reflect", inner), ("edge", border - inner)):
+            pad = [(width, width) if each == axis else (0, 0) for each in range(4)]
+            expected = np.pad(expected, pad, mode=mode)
+    np.testing.assert_array_equal(styled._framed(x, border), expected)
+    if border > 2:
+        for module in (_border, styled):
+            monkeypatch.setattr(module, "is_exporting", lambda: True)
+        np.testing.assert_array_equal(styled._framed(x, border), expected)

@@ -15,7 +15,7 @@ from torch.library import opcheck
 
 from agnlib.errors import InputError
 from agnlib.ops import adain, backend
-from agnlib.ops._adain import adain_reference
+from agnlib.ops._adain import _moments_in_channels_last, adain_reference
 
 sizes = st.integers(1, 9)
 layouts = st.sampled_from(LAYOUTS)
@@ -26,6 +26,32 @@ op = torch.ops.agnlib.adain.default
 def theirs(x: Tensor, mean: Tensor, std: Tensor, act: str | None = None) -> Tensor:
     y = F.instance_norm(x, eps=1e-5) * std[:, :, None, None] + mean[:, :, None, None]
     return {None: lambda y: y, "relu": F.relu, "lrelu": lambda y: F.leaky_relu(y, 0.2)}[act](y)
+
+
+@pytest.mark.parametrize("size", [(2, 3), (31, 37), (4099, 1), (4099, 3), (67, 67)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("b", [1, 2])
+def test_moments_of_every_shape_are_float64s(size: tuple[int, int], dtype: torch.dtype, b: int) -> None:
+    x = stored((torch.randn(b, 24, *size) * 2 + 100).to(dtype), "channels_last")
+    mu, var = _moments_in_channels_last(x)
+    expected_var, expected_mu = torch.var_mean(x.double(), (2, 3), correction=0)
+    torch.testing.assert_close(mu, expected_mu.float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(var, expected_var.float(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("act", [None, "relu", "lrelu"])
+@pytest.mark.parametrize("b", [1, 3])
+def test_16_bits_are_rounded_no_more_than_the_result_is(b: int, act: str | None, own: bool) -> None:
+    x = stored((torch.randn(b, 24, 17, 20) * 2 + 5).bfloat16(), "channels_last")
+    mean, std = torch.randn(2, b, 24)
+    outside = None if own else (torch.randn(b, 24), torch.rand(b, 24) + 0.5)
+    found = adain(x, mean, std, statistics=outside, act=act)
+    statistics = tuple(each.double() for each in outside) if outside else (None, None)
+    exact = adain_reference(x.double(), mean.double(), std.double(), *statistics, act)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    stored_times = 2 if act == "lrelu" else 1  # each time off by half of the last of 8 bits at most
+    torch.testing.assert_close(found.double(), exact, rtol=stored_times * 2**-8, atol=1e-5)
 
 
 @given(b=st.integers(0, 3), c=st.integers(1, 4), h=sizes, w=st.integers(2, 9), layout=layouts, act=acts)

@@ -237,6 +237,19 @@ def test_onnx_runs_the_same() -> None:
     np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], module(x).detach().numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_1x1_convolution_on_one_thread_is_torchs(padding: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    x = torch.randn(2, 48, 30, 34).contiguous(memory_format=torch.channels_last)
+    weight, shift = torch.randn(40, 48, 1, 1), torch.randn(40) if bias else None
+    with torch.no_grad():
+        found = conv2d(x, weight, shift, padding=padding)
+    expected = F.conv2d(x.double(), weight.double(), None if shift is None else shift.double(), padding=padding)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_autocast_casts_as_torchs_convolution_does() -> None:
     x, weight, bias = torch.randn(1, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(4)
     with torch.autocast("cpu", dtype=torch.bfloat16):

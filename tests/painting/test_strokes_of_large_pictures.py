@@ -10,6 +10,7 @@ from PIL import Image
 from toy import networks
 
 from agnlib import Stylizer
+from agnlib._shared import strokes
 from agnlib.errors import InputError
 from agnlib.painting import _painted_windows
 from agnlib.painting._guided_upsampling import GuidedUpsampled, Once
@@ -36,7 +37,7 @@ def source(pixels: torch.Tensor) -> Computed:
 
 
 def test_strokes_grow_with_large_pictures_alone(stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_painted_windows, "_STROKE_PIXELS", 60 * 80)
+    monkeypatch.setattr(strokes, "_PIXELS", 60 * 80)
     small, large = photo(66, 88), photo(120, 160)  # 1.21 and 4 times as many pixels
     np.testing.assert_array_equal(stylizer(small, STYLE), stylizer(small, STYLE, scale=1))
     np.testing.assert_array_equal(stylizer(large, STYLE), stylizer(large, STYLE, scale=2))
@@ -44,7 +45,7 @@ def test_strokes_grow_with_large_pictures_alone(stylizer: Stylizer, monkeypatch:
 
 
 def test_neighbors_have_the_strokes_of_their_reference(stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_painted_windows, "_STROKE_PIXELS", 30 * 40)
+    monkeypatch.setattr(strokes, "_PIXELS", 30 * 40)
     given = {"method": "neighbors", "drawing": 1.0}
     picture = photo(60, 80)
     np.testing.assert_array_equal(stylizer(picture, STYLE, **given), stylizer(picture, STYLE, scale=1, **given))

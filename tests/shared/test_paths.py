@@ -137,9 +137,13 @@ def usual(command: str, number: int) -> dict[str, list[str]]:
         "finetune": {**folders, **small, "--init": ["start"], "--minutes": ["0.001"]},
         "evaluate": {"--content": ["content"], "--style": ["style"], "--pairs": ["1"], "--random-styles": ["0"]},
         "styles": {"--sheet": [f"sheet{number}.png"]},
+        "export": {"file": [f"style{number}.pt2"], "--style": ["photo.png"]},
         "demo": {"--host": ["no host"]},  # said after the weights are read
     }[command]
-    return {**given, **({"--weights": ["start"]} if command in ("stylize", "evaluate", "styles", "demo") else {})}
+    return {
+        **given,
+        **({"--weights": ["start"]} if command in ("stylize", "evaluate", "styles", "export", "demo") else {}),
+    }
 
 
 def bad_paths(action: argparse.Action) -> Iterator[str]:

@@ -11,14 +11,14 @@ from skimage.metrics import structural_similarity
 
 from agnlib import Stylizer
 from agnlib.errors import InputError
-from agnlib.models import Generator, StyleExtractor
+from agnlib.models import Generator, StyleExtractor, pretrained
 from agnlib.styles._refining import refined
 from agnlib.styles.code import StyleCode
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The weights that leave more to refine: agn-small's own codes are as near in color as twenty steps bring them."""
+    """Weights whose own codes are nearly as near in color as twenty steps bring them."""
     return Stylizer.from_pretrained("agn-fast", device="cpu")
 
 
@@ -34,13 +34,18 @@ def distance(stylizer, photo, reference, code):
     return np.abs(painted.mean((0, 1)) - reference.mean((0, 1)) / 255).sum()
 
 
-def test_it_comes_closer_to_the_reference(shipped, pictures):
+def test_it_comes_closer_to_the_reference(pictures):
     photo, reference = pictures
-    refined_code = shipped.refine_style(reference, content=photo, steps=20, size=96)
+    bundle = pretrained.load("agn-fast")
+    torch.manual_seed(0)
+    with torch.no_grad():  # codes that are a little off leave something to refine
+        bundle.extractor.head[-1].bias.add_(torch.randn(128))
+    stylizer = Stylizer(bundle.generator, bundle.extractor, device="cpu")
+    refined_code = stylizer.refine_style(reference, content=photo, steps=20, size=96)
     before, after = (
-        distance(shipped, photo, reference, code) for code in (shipped.encode_style(reference), refined_code)
+        distance(stylizer, photo, reference, code) for code in (stylizer.encode_style(reference), refined_code)
     )
-    assert after < before
+    assert after < 0.9 * before
     assert refined_code.source == "ndarray, refined"
 
 
@@ -70,7 +75,7 @@ def test_the_drawing_is_kept(shipped, pictures, drawing):
     photo, reference = (image.astype(np.float32) / 255 for image in pictures)
     code = shipped.refine_style(reference, content=photo, steps=20, size=96, drawing=drawing)
     before, after = (structure(shipped, photo, c) for c in (shipped.encode_style(reference), code))
-    assert (after > before - 0.05) == (drawing > 0)
+    assert (after > before - 0.03) == (drawing > 0)
 
 
 def structure(stylizer, photo, code):

@@ -78,8 +78,8 @@ def test_by_neighbors_names_paint_as_their_pictures_do(stylizer: Stylizer) -> No
 
 
 def test_a_name_without_a_work_is_refused_with_those_that_there_are(stylizer: Stylizer) -> None:
-    with pytest.raises(InputError, match=r"'rococo' is no file, .* by that name or of that class; there are auvers, "):
-        stylizer(PHOTO, "rococo", method="neighbors")
+    with pytest.raises(InputError, match=r"'fauvism' is no file, .* by that name or of that class; there are auvers, "):
+        stylizer(PHOTO, "fauvism", method="neighbors")
     with pytest.raises(InputError, match=r"'nobody' is neither .* classes are ukiyo-e, lion; random .* auvers, "):
         stylizer(PHOTO, "nobody")
 
@@ -87,8 +87,8 @@ def test_a_name_without_a_work_is_refused_with_those_that_there_are(stylizer: St
 def test_the_command_lists_them_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["styles", "--sheet", str(tmp_path / "sheet.png")]) == 0
     said = capsys.readouterr().out
-    assert "wave           Katsushika Hokusai (1760-1849): The Great Wave off Kanagawa, about 1831" in said
-    assert "ukiyo-e        mackerel, oiran, poppies, wave" in said
+    assert "wave         Katsushika Hokusai (1760-1849): The Great Wave off Kanagawa, about 1831" in said
+    assert "ukiyo-e      mackerel, oiran, poppies, wave" in said
     assert Image.open(tmp_path / "sheet.png").width > 900
     assert cli.main(["styles", "--photo", "x.png"]) == 2
     assert "--photo: goes with --sheet" in capsys.readouterr().err
