@@ -42,6 +42,8 @@ from agnlib.training.run.initial_networks import starting_networks
 BY_CODE = ("adapter.", ".affine.", ".by_style.", ".gain")  # of the generator: what a code sets, and how much noise
 SEEN = (1 / 127.5) ** 2  # a step of 8 bits: less texture is not seen
 MOST = 3.0  # deviations by which a statistic counts at most
+STRIDE, FLAT = 8, 176  # px: of what the network could repeat, and of the photos without anything that show it
+FAINT = SEEN / 100  # of one frequency of what is repeated
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
@@ -95,7 +97,8 @@ class StylePath(nn.Module):
 
     With another extractor, which has the same trunk, the generator alone learns to paint by its codes.
     `lost` is how much of the drawing may be lost, as a factor of what the weights lose before, `flatness` the weight of
-    not being rougher than the reference where there is nothing, `evenness` that of no haloes beside a photo's edges.
+    not being rougher than the reference where there is nothing, `evenness` that of no haloes beside a photo's edges,
+    `gridless` that of no regular grid.
     """
 
     def __init__(
@@ -107,9 +110,10 @@ class StylePath(nn.Module):
         lost: float = 1.0,
         flatness: float = 0.3,
         evenness: float = 0.0,
+        gridless: float = 0.0,
     ) -> None:
         super().__init__()
-        self.lost, self.flatness, self.evenness = lost, flatness, evenness
+        self.lost, self.flatness, self.evenness, self.gridless = lost, flatness, evenness, gridless
         self.before = copy.deepcopy((generator.train(), extractor.eval()))  # in a tuple: no part of what is averaged
         self.generator, self.extractor = generator, extractor if other is None else other
         self.extractor.train().head.requires_grad_(other is None)
@@ -153,6 +157,10 @@ class StylePath(nn.Module):
         }
         if self.evenness:  # at the photos' own size, since a halo is 64 px wide
             losses["haloes"] = self.evenness * (halo_squared(whole, photos) + 1).sqrt().mean() / 10
+        if self.gridless:
+            flat = photos.mean(dim=(2, 3), keepdim=True).expand(-1, -1, FLAT, FLAT)
+            repeated = F.relu(grid(self.generator(None, code, content=flat)) / FAINT)
+            losses["grid"] = self.gridless * torch.log1p(repeated).mean()
         if step % 3 == 0:
             losses["texture"] = 4 * self.texture(
                 Batch(photos, references, step=step, code=code, sources=sources), painted
@@ -165,6 +173,17 @@ def rougher(painted: Tensor, photos: Tensor, references: Tensor) -> Tensor:
     with torch.no_grad():
         wanted = flat_texture(references, references)
     return F.relu(torch.log((flat_texture(painted, photos) + SEEN) / (wanted + SEEN))) / 2
+
+
+def grid(painted: Tensor) -> Tensor:
+    """The power of what cells of `STRIDE` px have in common, by frequency, `(B, 3, STRIDE, STRIDE)`, without the mean.
+
+    The product of what the left and the right half have on average, so that strokes, which differ, add nothing.
+    """
+    cells = F.pixel_unshuffle(painted, STRIDE)[..., 1:-1, 1:-1].unflatten(1, (3, STRIDE, STRIDE))
+    left, right = (torch.fft.fft2(half.mean(dim=(4, 5)), norm="forward") for half in cells.chunk(2, dim=-1))
+    power = (left * right.conj()).real
+    return power * (torch.arange(STRIDE**2).view(STRIDE, STRIDE) > 0)
 
 
 def _each_content_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
@@ -232,6 +251,7 @@ def parser() -> argparse.ArgumentParser:
     add("--lost", type=float, default=1.0, help="of the drawing, as a factor of what is lost before (default 1)")
     add("--flatness", type=float, default=0.3, help="weight of flat parts being no rougher than the reference's")
     add("--evenness", type=float, default=0, help="weight of no haloes beside a photo's edges (default 0)")
+    add("--gridless", type=float, default=0, help="weight of no regular grid where a photo has nothing (default 0)")
     add("--seed", type=int, default=0, help="another one for another night (default 0)")
     add("--threads", type=int, default=2)
     add(
@@ -262,9 +282,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"--extractor {options.extractor} has another trunk or width of codes than {options.init}")
     networks = starting_networks(bundle, style)
     generator = networks.generator.to(memory_format=torch.channels_last)
-    path = StylePath(
-        generator, extractor, other, lost=options.lost, flatness=options.flatness, evenness=options.evenness
-    )
+    weights = {name: getattr(options, name) for name in ("lost", "flatness", "evenness", "gridless")}
+    path = StylePath(generator, extractor, other, **weights)
 
     def keep(average: StylePath, steps: int, minutes: float, *, last: bool) -> None:
         named = last and options.name_steps > 0 and len(style.class_names) > 0

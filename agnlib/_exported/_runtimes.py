@@ -105,10 +105,10 @@ def _by_onnxruntime(content: bytes, machine: Machine) -> Run:
 
 
 def _by_openvino(content: bytes, machine: Machine) -> Run:
-    from agnlib.engines._openvino_package import openvino_package
+    from agnlib.engines._openvino_package import openvino_core, openvino_package
 
     runtime: Any = openvino_package()
-    core = runtime.Core()
+    core = openvino_core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     quick = machine.precision == "bfloat16" or (machine.precision == "auto" and "BF16" in able)
     hints: dict[str, Any] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agnlib.engines._exported_engine import ExportedEngine
-from agnlib.engines._openvino_package import openvino_package
+from agnlib.engines._openvino_package import openvino_core, openvino_package
 from agnlib.engines._window_graph import Variant
 from agnlib.models import Generator
 
@@ -53,7 +53,6 @@ class OpenVinoEngine(ExportedEngine):
 
     def _forget_the_process(self) -> None:
         super()._forget_the_process()
-        self._core: Any = None
         self._models: dict[Variant, Any] = {}
         self._compiled: OrderedDict[Key, _Compiled] = OrderedDict()
         self._painted: dict[tuple[Variant, Shapes], int] = {}
@@ -90,14 +89,12 @@ class OpenVinoEngine(ExportedEngine):
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # other processes have work on the same processors
         }
-        return _Compiled(self._require(), self._core.compile_model(model, "CPU", hints), pixels)
+        return _Compiled(self._require(), openvino_core().compile_model(model, "CPU", hints), pixels)
 
     def _model(self, variant: Variant) -> Any:
-        if self._core is None:
-            _STARTED_IN.add(os.getpid())
-            self._core = self._require().Core()
         if variant not in self._models:
-            self._models[variant] = self._core.read_model(self._programs.program(variant, self.runtime))
+            _STARTED_IN.add(os.getpid())
+            self._models[variant] = openvino_core().read_model(self._programs.program(variant, self.runtime))
         return self._models[variant]
 
 

@@ -1,15 +1,18 @@
-"""The import of OpenVINO, which on its own reports every import to its makers over the network."""
+"""OpenVINO as a library may use it: without its reports to its makers, and never unloaded."""
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
+from typing import Any
 
 from agnlib._shared.optional import require
 
-__all__ = ["openvino_package"]
+__all__ = ["openvino_core", "openvino_package"]
 
 _REPORTER = "openvino_telemetry"
 
@@ -22,6 +25,18 @@ def openvino_package() -> ModuleType:
     """
     with _hidden(_REPORTER):
         return require("openvino", extra="openvino", purpose='engine="openvino"')
+
+
+@cache
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, which outlives it.
+
+    Its plugin for the CPU handles signals on a stack of its own. Of two that are unloaded, the second puts the first
+    one's back, which is gone, and the next signal that Python has a handler for ends the process.
+    """
+    core = openvino_package().Core()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(core))
+    return core
 
 
 @contextmanager

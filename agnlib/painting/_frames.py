@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from agnlib.errors import MissingDependencyError
 from agnlib.image import Picture
 from agnlib.painting._camera import Camera
-from agnlib.painting._optical_flow import OpticalFlow
+from agnlib.painting._optical_flow import Motion, OpticalFlow
 from agnlib.painting._painted_windows import Painting
 from agnlib.painting._rendering import tiles
 from agnlib.painting._temporal_denoising import Denoising, Flow
@@ -36,6 +37,7 @@ class Steadying:
 
     def __init__(self, seconds: float, flow: Flow) -> None:
         self._denoising, self.camera = Denoising(seconds, flow), Camera(seconds)
+        self._ahead: deque[tuple[Tensor, Motion | None]] = deque()
 
     @classmethod
     def chosen(cls, seconds: float, *, required: bool) -> Steadying | None:
@@ -50,9 +52,13 @@ class Steadying:
             _log.info("frames are painted each by itself: %s", error)
             return None
 
+    def look_ahead(self, frame: Tensor, elapsed: float) -> None:
+        """What of the work on a frame needs no painting: any number of frames ahead, in order, in another thread."""
+        self._ahead.append(self._denoising(frame, elapsed))
+
     def __call__(self, frame: Tensor, elapsed: float) -> Tensor:
         """A frame `(1, 3, H, W)`, uint8, as it is to be painted."""
-        steady, motion = self._denoising(frame, elapsed)
+        steady, motion = self._ahead.popleft() if self._ahead else self._denoising(frame, elapsed)
         self.camera.advance(motion, elapsed)
         return steady
 
@@ -73,6 +79,12 @@ class FramePainter:
     steadying: Steadying | None
     smoothing: Smoothing
     device: torch.device
+
+    def look_ahead(self, frames: Tensor, elapsed: Sequence[float]) -> None:
+        """See `agnlib.video.repainting`."""
+        if self.steadying is not None:
+            for frame, seconds in zip(frames, elapsed, strict=True):
+                self.steadying.look_ahead(frame[None], seconds)
 
     def __call__(self, frames: Tensor, elapsed: Sequence[float]) -> Tensor:
         """Frames `(B, 3, H, W)`, uint8, painted; `elapsed` is in seconds since the frame before each."""

@@ -93,12 +93,15 @@ class OpticalFlow:
         now, then = self._gray(frame, size), self._gray(before, size)
         flow = self._sought(now, then)
         whole = np.rint(middle := camera(flow) * grown).astype(np.float32)
-        if is_whole := bool(np.abs(middle - whole).max() < _WHOLE and _spread(flow * grown - whole) < _SPREAD):
+        is_whole = bool(np.abs(middle - whole).max() < _WHOLE and _spread(_sampled(flow) * grown - whole) < _SPREAD)
+        if is_whole:
             flow = _rather(whole / grown, flow, now, then)
         if shrink < 1:
             flow = opencv().resize(flow, (width, height)) * grown
         if is_whole:
-            flow[(np.abs(flow - whole) < _NEAR).all(axis=2)] = whole
+            low, high = ((*(whole + by).tolist(), 0, 0) for by in (-_NEAR, _NEAR))
+            near = opencv().inRange(flow, low, high)
+            np.copyto(flow, whole, where=near.astype(bool)[..., None])
         return flow
 
     def _sought(self, now: NDArray[np.uint8], then: NDArray[np.uint8]) -> Floats:
@@ -120,12 +123,16 @@ class OpticalFlow:
 
 def camera(flow: Floats) -> NDArray[np.float64]:
     """How the camera has moved along: the median of a flow, to the right and downwards."""
-    return np.median(flow[::_SAMPLED, ::_SAMPLED].reshape(-1, 2), axis=0).astype(np.float64)
+    return np.median(_sampled(flow).reshape(-1, 2), axis=0).astype(np.float64)
+
+
+def _sampled(flow: Floats) -> Floats:
+    return flow[::_SAMPLED, ::_SAMPLED]
 
 
 def _spread(flow: Floats) -> float:
     """The median of how far a flow leads."""
-    return float(np.median(np.abs(flow[::_SAMPLED, ::_SAMPLED]).max(axis=2)))
+    return float(np.median(np.abs(flow).max(axis=2)))
 
 
 def _rather(move: Floats, flow: Floats, now: NDArray[np.uint8], then: NDArray[np.uint8]) -> Floats:

@@ -1,13 +1,14 @@
 """From clip to clip: decoding, painting and encoding beside each other.
 
 A painter is anything that repaints frames `(B, 3, H, W)`, uint8, told the seconds from the frame before to each:
-infinity where a new scene begins. All that a painter gives back have one size.
+infinity where a new scene begins. All that a painter gives back have one size. One that has a method `look_ahead` is
+shown the same before, in order, by the thread that reads the clip: what needs no painting is done beside the painting.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from agnlib._shared.paths import is_same, refuse_taken
 from agnlib._shared.progress import Listener, check_progress, telling
 from agnlib.errors import VideoError
 from agnlib.video._animated import writing_animation
+from agnlib.video._frames import Chunk
 from agnlib.video._names import check_source, check_target, is_animation
 from agnlib.video._opening import opened_clip
 from agnlib.video._threads import ahead, behind
@@ -73,16 +75,24 @@ def repaint(
         place = writing_animation(target, clip) if is_animation(target) else writing(target, clip)
         with bar as told, place as writer, behind(_BEHIND) as later:
             told(0, max(claimed, 1))
-            for chunk in ahead(clip.chunks(batch), _AHEAD):
-                painted = None
-                if chunk.frames:
-                    painted = paint(chunk.pixels(), [frame.elapsed for frame in chunk.frames])
+            for chunk, frames, elapsed in ahead(_seen_by(paint, clip.chunks(batch)), _AHEAD):
+                painted = None if frames is None else paint(frames, elapsed)
                 later.call(writer.write, painted, chunk)
                 done += len(chunk.frames)
                 told(done, claimed if done <= claimed else done + 1)
             later.wait()
             told.end(done)
     return writer.count, *writer.size
+
+
+def _seen_by(paint: Painter, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Tensor | None, list[float]]]:
+    """Chunks and what the painter is given of each, if anything; it has looked at that, if it does."""
+    look_ahead = getattr(paint, "look_ahead", None)
+    for chunk in chunks:
+        frames, elapsed = chunk.pixels() if chunk.frames else None, [frame.elapsed for frame in chunk.frames]
+        if look_ahead is not None and frames is not None:
+            look_ahead(frames, elapsed)
+        yield chunk, frames, elapsed
 
 
 def _check_different(content: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:

@@ -65,7 +65,8 @@ def _parts(clip: Path, target: Path, stylizer: Stylizer, options: argparse.Names
     code = stylizer.encode_style(STYLE)
     with opened(clip) as source:
         chunks = list(source.chunks(1))
-    given = [clip, "--style", STYLE, "-o", target, "--weights", options.weights, "--threads", options.threads]
+    given = [clip, "--style", STYLE, "-o", target, "--weights", options.weights]
+    given += ["--engine", options.engine, "--threads", options.threads]
     fixed = ["--quiet", "--overwrite", "--device", "cpu"]
     command = [sys.executable, "-m", "agnlib", "stylize", *map(str, given), *fixed]
 
@@ -77,11 +78,12 @@ def _parts(clip: Path, target: Path, stylizer: Stylizer, options: argparse.Names
         first = next(chunk for chunk in chunks if chunk.frames).pixels().float() / 127.5 - 1
         photos = first.expand(batch, -1, -1, -1).contiguous(memory_format=torch.channels_last)
         codes = code.vector.expand(batch, -1)
+        network = stylizer._engine or (lambda photos, codes: stylizer.generator(None, codes, content=photos))
 
         def paint() -> int:
             with torch.inference_mode():
                 for _ in range(_NETWORK_FRAMES // batch):
-                    stylizer.generator(None, codes, content=photos)
+                    network(photos, codes)
             return _NETWORK_FRAMES
 
         return paint
@@ -127,11 +129,11 @@ def _flicker(path: Path) -> dict[str, float]:
 
 
 def tables(
-    weights: str, speed: Mapping[str, Mapping[str, Any]], unsteady: Mapping[str, Mapping[str, float]]
+    painter: str, speed: Mapping[str, Mapping[str, Any]], unsteady: Mapping[str, Mapping[str, float]]
 ) -> Iterator[str]:
     """Markdown."""
     rows = [[name, f"{each['median']:.1f} ({each['iqr']:.1f})"] for name, each in speed.items()]
-    yield markdown_table([f"{weights}, {WIDTH} x {HEIGHT}", "frames a second"], rows)
+    yield markdown_table([f"{painter}, {WIDTH} x {HEIGHT}", "frames a second"], rows)
     columns = ["flicker, steps of 255", *SCENES]
     yield markdown_table(columns, [[name, *(f"{each[s]:.2f}" for s in SCENES)] for name, each in unsteady.items()])
 
@@ -140,6 +142,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Speed and flicker of clips painted from file to file.")
     add = parser.add_argument
     add("--weights", default="agn-small", metavar="NAME|FOLDER", help="what paints (default agn-small)")
+    add("--engine", default="torch", metavar="NAME", help="by what (default torch)")
     add("--threads", type=int, default=2, help="of torch (default 2)")
     add("--rounds", type=int, default=3, help="how often each part is timed (default 3)")
     add("--seconds", type=float, default=10.0, help="length of the clip (default 10)")
@@ -153,16 +156,17 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    stylizer = Stylizer.from_pretrained(options.weights, device="cpu")
+    stylizer = Stylizer.from_pretrained(options.weights, device="cpu", engine=options.engine)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = folder / "clip.mp4"
         make_clip(clip, round(options.seconds * RATE))
         unsteady = measure_flicker(clip, folder, stylizer)
         speed = measure_speed(clip, folder, stylizer, options)
-    print("\n\n".join(tables(options.weights, speed, unsteady)))
+    painter = options.weights if options.engine == "torch" else f"{options.weights}, {options.engine}"
+    print("\n\n".join(tables(painter, speed, unsteady)))
     if options.out:
-        settings = {name: getattr(options, name) for name in ("weights", "threads", "rounds", "seconds")}
+        settings = {name: getattr(options, name) for name in ("weights", "engine", "threads", "rounds", "seconds")}
         write_json(options.out, header(**settings) | {"frames a second": speed, "flicker": unsteady})
 
 

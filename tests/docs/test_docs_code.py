@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ else:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 IMAGES = CHECKOUT / "examples" / "images"
-APART = {"docs/howto/engines.md"}  # run in processes of their own
 PEERS = {"fastapi", "gradio", "kornia", "lightning"}  # whose recipes we give; run where they are installed
 # a reader's minutes are not a test's
 HURRIED = (
@@ -104,30 +102,14 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, desk: Path) -> No
     if page == "docs/howto/video.md":
         clip(desk / "clip.mp4")
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    apart: list[str] = []
     for block in blocks(CHECKOUT / page):
         code = block.code
         for pattern, replacement in HURRIED:
             code = re.sub(pattern, replacement, code)
         if block.language == "bash":
             run_shell(code)
-        elif page in APART:
-            apart.append(code)
         else:
             run_python(code.replace('"CHECKOUT"', repr(str(CHECKOUT))), f"{page}:{block.line}", namespace)
-
-    run_apart("\n".join(apart))
-
-
-def run_apart(code: str) -> None:
-    """In a process of its own: a runtime that ends it must not end this one, and what it said is shown."""
-    if not code:
-        return
-    if find_spec("openvino") is None:
-        pytest.skip("needs the extra openvino")
-    command = [sys.executable, "-X", "faulthandler", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stderr
 
 
 def run_python(code: str, where: str, namespace: dict[str, Any]) -> None:

@@ -434,3 +434,29 @@ def test_openvino_reports_nothing_and_leaves_nothing_at_home(tmp_path: Path) -> 
     environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     subprocess.run([sys.executable, "-c", SILENT], check=True, env=environment, timeout=100)
     assert list(tmp_path.iterdir()) == []
+
+
+SIGNALED = """
+import faulthandler, gc, signal
+import numpy as np
+from agnlib import Generator, StyleExtractor, Stylizer
+faulthandler.enable()  # handlers of signals then have a stack of their own
+seen = []
+signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+models = Generator(style_dim=8, channels=(8, 8, 16), blocks=(0, 1, 1)), StyleExtractor(8, taps=("block0",))
+picture = np.zeros((24, 32, 3), np.uint8)
+stylizers = [Stylizer(*models, device="cpu", engine="openvino", precision="float32") for _ in range(2)]
+for stylizer in stylizers:
+    stylizer(picture, picture)
+del stylizer
+while stylizers:
+    stylizers.pop(0)
+    gc.collect()
+signal.raise_signal(signal.SIGTERM)
+assert seen
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_signal_after_openvino_is_handled_as_before() -> None:
+    subprocess.run([sys.executable, "-c", SIGNALED], check=True, timeout=300)

@@ -69,6 +69,23 @@ def test_only_what_a_code_sets_is_trained_and_it_comes_closer(style_path):
     assert not any("conv" in name or "trunk" in name or name.startswith("generator.seed") for name in changed)
 
 
+def test_a_grid_is_what_cells_have_in_common(style_path):
+    cell = torch.randn(3, style_path.STRIDE, style_path.STRIDE, generator=torch.Generator().manual_seed(0)) / 10
+    cell -= cell.mean(dim=(1, 2), keepdim=True)
+    strokes = torch.randn(2, 3, 192, 192, generator=torch.Generator().manual_seed(1)) / 10
+    planted = strokes + cell.repeat(1, 24, 24) + 0.2
+    assert style_path.grid(strokes).abs().max() < 1e-5
+    expected = torch.fft.fft2(cell, norm="forward").abs().square()
+    torch.testing.assert_close(style_path.grid(planted), expected.expand(2, -1, -1, -1), rtol=0.2, atol=2e-5)
+
+
+def test_a_grid_is_trained_away_where_that_is_asked_for(style_path):
+    path = style_path.StylePath(*networks(), gridless=1.0)
+    found = path(torch.rand(1, 3, 96, 96), torch.rand(1, 3, 96, 96) * 2 - 1, 1)["grid"]
+    (gradient,) = torch.autograd.grad(found, path.generator.adapter.step.weight)
+    assert gradient.abs().max() > 0
+
+
 def test_haloes_are_trained_away_where_that_is_asked_for(style_path):
     path = style_path.StylePath(*networks(), evenness=1.0)
     photo = torch.full((1, 3, 160, 256), 0.5)

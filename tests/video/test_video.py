@@ -520,6 +520,37 @@ def test_stylize_video_paints_what_the_stylizer_paints(
     assert np.abs(right - decoded[:, :, 36:]).mean() < 3  # the photo, where the mask is black
 
 
+def test_a_painter_looks_at_frames_in_order_before_it_paints_them(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [photo()] * 3 + [255 - photo()] * 4)
+    seen: list[tuple[Tensor, list[float]]] = []
+    given: list[tuple[Tensor, list[float]]] = []
+
+    class Looking:
+        def look_ahead(self, frames: Tensor, elapsed: list[float]) -> None:
+            seen.append((frames, elapsed))
+
+        def __call__(self, frames: Tensor, elapsed: list[float]) -> Tensor:
+            given.append((frames, elapsed))
+            assert len(seen) >= len(given)
+            return frames
+
+    repaint(clip, tmp_path / "out.mp4", lambda size: Looking(), batch=2)
+    assert sum(len(frames) for frames, _ in given) == 7
+    for (looked, _), (painted, _) in zip(seen, given, strict=True):
+        assert looked is painted
+    assert [elapsed for _, elapsed in seen] == [elapsed for _, elapsed in given]
+
+
+def test_looking_ahead_changes_nothing(stylizer: Stylizer, painting: Image.Image) -> None:
+    frames = [*noisy_frames(), 255 - noisy_frames()[0], *noisy_frames()]
+    elapsed = [math.inf, 0.04, 0.04, math.inf, 0.04, 0.04, 0.04]
+    at_once, looked = painter(stylizer, painting, 0.5), painter(stylizer, painting, 0.5)
+    for frame, seconds in zip(frames, elapsed, strict=True):
+        looked.look_ahead(frame, [seconds])
+    for frame, seconds in zip(frames, elapsed, strict=True):
+        assert torch.equal(looked(frame, [seconds]), at_once(frame, [seconds]))
+
+
 def test_wrong_options_are_refused(stylizer: Stylizer, painting: Image.Image, tmp_path: Path) -> None:
     clip, target = write_clip(tmp_path / "clip.mp4", [photo()] * 2), tmp_path / "painted.mp4"
     for options in ({"smoothing": -1.0}, {"smoothing": math.nan}, {"strength": 2.0}, {"size": 0}, {"seed": -1}):
