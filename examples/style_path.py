@@ -44,6 +44,7 @@ SEEN = (1 / 127.5) ** 2  # a step of 8 bits: less texture is not seen
 MOST = 3.0  # deviations by which a statistic counts at most
 STRIDE, FLAT = 8, 176  # px: of what the network could repeat, and of the photos without anything that show it
 FAINT = SEEN / 100  # of one frequency of what is repeated
+EMPTY = 0.4  # share of a photo's cells in which it is looked for: those with least
 TO_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
@@ -159,8 +160,8 @@ class StylePath(nn.Module):
             losses["haloes"] = self.evenness * (halo_squared(whole, photos) + 1).sqrt().mean() / 10
         if self.gridless:
             flat = photos.mean(dim=(2, 3), keepdim=True).expand(-1, -1, FLAT, FLAT)
-            repeated = F.relu(grid(self.generator(None, code, content=flat)) / FAINT)
-            losses["grid"] = self.gridless * torch.log1p(repeated).mean()
+            repeated = torch.cat([grid(self.generator(None, code, content=flat), flat), grid(whole, photos)])
+            losses["grid"] = self.gridless * torch.log1p(F.relu(repeated) / FAINT).mean()
         if step % 3 == 0:
             losses["texture"] = 4 * self.texture(
                 Batch(photos, references, step=step, code=code, sources=sources), painted
@@ -175,15 +176,28 @@ def rougher(painted: Tensor, photos: Tensor, references: Tensor) -> Tensor:
     return F.relu(torch.log((flat_texture(painted, photos) + SEEN) / (wanted + SEEN))) / 2
 
 
-def grid(painted: Tensor) -> Tensor:
+def grid(painted: Tensor, photos: Tensor) -> Tensor:
     """The power of what cells of `STRIDE` px have in common, by frequency, `(B, 3, STRIDE, STRIDE)`, without the mean.
 
-    The product of what the left and the right half have on average, so that strokes, which differ, add nothing.
+    Of the cells where the photo has least, which may be all. The product of what those in the left and in the right
+    half have on average, so that strokes, which differ, add nothing.
     """
-    cells = F.pixel_unshuffle(painted, STRIDE)[..., 1:-1, 1:-1].unflatten(1, (3, STRIDE, STRIDE))
-    left, right = (torch.fft.fft2(half.mean(dim=(4, 5)), norm="forward") for half in cells.chunk(2, dim=-1))
+    cells, bare = _cells(painted), _cells(photos).var(dim=(1, 2, 3))
+    chosen = (bare <= bare.flatten(1).quantile(EMPTY, dim=1)[:, None, None])[:, None, None, None].to(painted)
+    sums = ((cells * chosen).chunk(2, dim=-1), chosen.chunk(2, dim=-1))
+    left, right = (
+        torch.fft.fft2(total.sum((4, 5)) / count.sum((4, 5)).clamp_min(1), norm="forward")
+        for total, count in zip(*sums, strict=True)
+    )
     power = (left * right.conj()).real
     return power * (torch.arange(STRIDE**2).view(STRIDE, STRIDE) > 0)
+
+
+def _cells(pictures: Tensor) -> Tensor:
+    """`(B, 3, STRIDE, STRIDE, h, w)`, without those at the border."""
+    height, width = (side // STRIDE * STRIDE for side in pictures.shape[2:])
+    cells = F.pixel_unshuffle(pictures[..., :height, :width], STRIDE)[..., 1:-1, 1:-1]
+    return cells.unflatten(1, (3, STRIDE, STRIDE))
 
 
 def _each_content_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
