@@ -163,8 +163,7 @@ def main() -> None:
         make_clip(clip, round(options.seconds * RATE))
         unsteady = measure_flicker(clip, folder, stylizer)
         speed = measure_speed(clip, folder, stylizer, options)
-    painter = options.weights if options.engine == "torch" else f"{options.weights}, {options.engine}"
-    print("\n\n".join(tables(painter, speed, unsteady)))
+    print("\n\n".join(tables(f"{options.weights}, {options.engine}", speed, unsteady)))
     if options.out:
         settings = {name: getattr(options, name) for name in ("weights", "engine", "threads", "rounds", "seconds")}
         write_json(options.out, header(**settings) | {"frames a second": speed, "flicker": unsteady})
