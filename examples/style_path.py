@@ -307,7 +307,10 @@ def main(arguments: list[str] | None = None) -> None:
         if bundle.discriminator is not None:
             models["discriminator"] = networks.discriminator
         facts = {"init": bundle.name, "steps": steps, "minutes": round(minutes, 1), "batch": options.batch}
-        info = {**bundle.info, "class_names": list(style.class_names) if named else [], "style_path": facts}
+        facts |= {name: getattr(options, name) for name in ("extractor", "rate", "seed")} | weights
+        before = bundle.info.get("style_path", [])
+        stages = [*(before if isinstance(before, list) else [before]), *([facts] if steps else [])]
+        info = {**bundle.info, "class_names": list(style.class_names) if named else [], "style_path": stages}
         pretrained.save(options.out, models, name=options.out.name, info=info, dtype=torch.float16)
 
     train(path, data, keep, minutes=options.minutes, rate=options.rate)

@@ -106,7 +106,10 @@ def test_a_run_leaves_weights_that_paint_and_goes_on_from_them(style_path, folde
     style_path.main([*given, "--init", str(start), "--out", str(first), "--hidden", "300"])
     style_path.main([*given, "--init", str(first), "--out", str(second)])
     bundle = pretrained.load(second)
-    assert (bundle.extractor.config.hidden, bundle.info["style_path"]["init"]) == (300, "first")
+    assert (bundle.extractor.config.hidden, [stage["init"] for stage in bundle.info["style_path"]]) == (
+        300,
+        ["start", "first"],
+    )
     photo = torch.rand(1, 3, 40, 48) * 2 - 1
     assert bundle.generator(None, bundle.extractor(photo), content=photo).isfinite().all()
     with pytest.raises(SystemExit, match="no-such"):
