@@ -70,12 +70,15 @@ def test_the_distances_fall_and_the_weights_stay():
     assert all(p.grad is None for model in (generator, extractor) for p in model.parameters())
 
 
-@pytest.mark.parametrize("drawing", [0.0, 4.0])
-def test_the_drawing_is_kept(shipped, pictures, drawing):
+def test_the_drawing_is_kept(shipped, pictures):
     photo, reference = (image.astype(np.float32) / 255 for image in pictures)
-    code = shipped.refine_style(reference, content=photo, steps=20, size=96, drawing=drawing)
-    before, after = (structure(shipped, photo, c) for c in (shipped.encode_style(reference), code))
-    assert (after > before - 0.03) == (drawing > 0)
+    before = structure(shipped, photo, shipped.encode_style(reference))
+    lost, kept = (
+        structure(shipped, photo, shipped.refine_style(reference, content=photo, steps=20, size=96, drawing=drawing))
+        for drawing in (0.0, 4.0)
+    )
+    assert kept > before - 0.03
+    assert lost < min(before, kept) - 0.01  # how much more depends on the weights
 
 
 def structure(stylizer, photo, code):
